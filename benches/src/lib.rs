@@ -1,0 +1,1 @@
+//! Load generators, peers and the runner that measures them side by side.

@@ -1,0 +1,1 @@
+//! Modbus: framing, codecs, data, execution, and connections as machines.

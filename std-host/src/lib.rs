@@ -1,0 +1,1 @@
+//! Wharf on a host: the event loop, and the services that drive the machines of `wharf-core` on it.
