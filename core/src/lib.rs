@@ -7,6 +7,7 @@
 //! Start with [`machine`]: it is the one contract that every protocol here obeys.
 #![no_std]
 #![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::cast_possible_truncation, reason = "tests cut values down on purpose"))]
 // A panic in a parser is a remote crash, so whatever could panic on input is denied outside of tests.
 #![cfg_attr(
     not(test),

@@ -385,33 +385,6 @@ impl<'a> Request<'a> {
             Self::ReadDeviceIdentification { .. } => function::ENCAPSULATED_INTERFACE,
         }
     }
-
-    /// The addresses that the request is about, for events and logs: the read span of function 23, the first group of
-    /// 20 and 21, the pointer of 24, and nothing for a request without addresses.
-    #[must_use]
-    pub fn span(&self) -> Option<Span> {
-        match *self {
-            Self::ReadCoils(span)
-            | Self::ReadDiscreteInputs(span)
-            | Self::ReadHoldingRegisters(span)
-            | Self::ReadInputRegisters(span)
-            | Self::WriteMultipleCoils { span, .. }
-            | Self::WriteMultipleRegisters { span, .. }
-            | Self::ReadWriteMultipleRegisters { read: span, .. } => Some(span),
-            Self::WriteSingleCoil { address, .. }
-            | Self::WriteSingleRegister { address, .. }
-            | Self::MaskWriteRegister { address, .. } => Some(Span { start: address, quantity: 1 }),
-            Self::ReadFifoQueue { pointer } => Some(Span { start: pointer, quantity: 1 }),
-            Self::ReadFileRecord(groups) => groups.iter().next().map(FileSpan::records),
-            Self::WriteFileRecord(groups) => groups.iter().next().map(|(group, _)| group.records()),
-            Self::ReadExceptionStatus
-            | Self::Diagnostics(_)
-            | Self::GetCommEventCounter
-            | Self::GetCommEventLog
-            | Self::ReportServerId
-            | Self::ReadDeviceIdentification { .. } => None,
-        }
-    }
 }
 
 impl Diagnostic<'_> {
@@ -436,6 +409,30 @@ impl FileSpan {
     #[must_use]
     pub const fn records(self) -> Span {
         Span { start: self.record, quantity: self.length }
+    }
+}
+
+/// The addresses that a request PDU names, for events and logs, without judging it: the read span of function 23, the
+/// pointer of 24, and none for the functions without addresses and for files.
+#[must_use]
+pub fn named_span(pdu: &[u8]) -> Option<Span> {
+    let (&[code, a0, a1], rest) = pdu.split_first_chunk::<3>()?;
+    let start = u16::from_be_bytes([a0, a1]);
+    match code {
+        function::READ_COILS
+        | function::READ_DISCRETE_INPUTS
+        | function::READ_HOLDING_REGISTERS
+        | function::READ_INPUT_REGISTERS
+        | function::WRITE_MULTIPLE_COILS
+        | function::WRITE_MULTIPLE_REGISTERS
+        | function::READ_WRITE_MULTIPLE_REGISTERS => {
+            rest.first_chunk::<2>().map(|quantity| Span { start, quantity: u16::from_be_bytes(*quantity) })
+        }
+        function::WRITE_SINGLE_COIL
+        | function::WRITE_SINGLE_REGISTER
+        | function::MASK_WRITE_REGISTER
+        | function::READ_FIFO_QUEUE => Some(Span { start, quantity: 1 }),
+        _ => None,
     }
 }
 

@@ -1,0 +1,170 @@
+//! A whole device: four tables, files, queues and an identity.
+
+use super::{BitTable, BuildError, Files, Model, Operation, Queues, RegisterTable, ServerId, Storage, TableKind};
+use crate::modbus::pdu::{Exception, MAX_OBJECT, MAX_SERVER_ID, Span, Words, request::FileSpan};
+
+/// A device over the caller's storage. Its parts are public: the application may read and write them at any time.
+pub struct Device<S: Storage> {
+    /// Bits that clients read and write.
+    pub coils: BitTable<S>,
+    /// Bits that clients only read.
+    pub discrete: BitTable<S>,
+    /// Registers that clients only read.
+    pub input: RegisterTable<S>,
+    /// Registers that clients read and write.
+    pub holding: RegisterTable<S>,
+    /// Files of records.
+    pub files: Files<S>,
+    /// FIFO queues.
+    pub queues: Queues<S>,
+    /// Who the device says it is.
+    pub identity: Identity<S>,
+}
+
+impl<S: Storage> core::fmt::Debug for Device<S> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Device")
+            .field("coils", &self.coils)
+            .field("discrete", &self.discrete)
+            .field("input", &self.input)
+            .field("holding", &self.holding)
+            .field("files", &self.files)
+            .field("queues", &self.queues)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Who a device says it is, and how it is.
+pub struct Identity<S: Storage> {
+    objects: S::Of<(u8, S::Text)>,
+    id: S::Text,
+    extra: S::Text,
+    /// The run indicator of Report Server ID.
+    pub run: bool,
+    /// What Read Exception Status says, unless `status_coils` is set.
+    pub exception_status: u8,
+    /// The first of eight coils that Read Exception Status says instead; absent ones read 0.
+    pub status_coils: Option<u16>,
+}
+
+impl<S: Storage> core::fmt::Debug for Identity<S> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Identity").field("run", &self.run).finish_non_exhaustive()
+    }
+}
+
+impl<S: Storage> Identity<S> {
+    /// An identity of objects in ascending order of id, and the id and additional data of Report Server ID.
+    ///
+    /// # Errors
+    /// When ids are not ascending or lie in 07..=7F (reserved by AP 6.21), or a text is too long.
+    pub fn new(objects: S::Of<(u8, S::Text)>, id: S::Text, extra: S::Text) -> Result<Self, BuildError> {
+        let mut last = None;
+        for (object, text) in objects.as_ref() {
+            if last.is_some_and(|last| *object <= last) {
+                return Err(BuildError::Overlap { start: u16::from(*object) });
+            }
+            if (0x07..0x80).contains(object) {
+                return Err(BuildError::OutOfRange { start: u16::from(*object), len: 1 });
+            }
+            let len = text.as_ref().len();
+            if len > MAX_OBJECT {
+                return Err(BuildError::TextLong { len });
+            }
+            last = Some(*object);
+        }
+        let len = id.as_ref().len().saturating_add(1).saturating_add(extra.as_ref().len());
+        if len > MAX_SERVER_ID {
+            return Err(BuildError::TextLong { len });
+        }
+        Ok(Self { objects, id, extra, run: true, exception_status: 0, status_coils: None })
+    }
+
+    fn object(&self, id: u8) -> Option<&[u8]> {
+        let objects = self.objects.as_ref();
+        match objects.binary_search_by_key(&id, |(id, _)| *id).ok().and_then(|at| objects.get(at)) {
+            Some((_, text)) => Some(text.as_ref()),
+            None if id <= 2 => Some(&[]),
+            None => None,
+        }
+    }
+}
+
+impl<S: Storage> Device<S> {
+    /// Sets the exception that a client gets where access forbids what it asks; 02 unless set.
+    pub const fn set_denied(&mut self, denied: Exception) {
+        self.coils.set_denied(denied);
+        self.discrete.set_denied(denied);
+        self.input.set_denied(denied);
+        self.holding.set_denied(denied);
+    }
+}
+
+impl<S: Storage> Model for Device<S> {
+    fn read_bits(&self, table: TableKind, span: Span, out: &mut [u8]) -> Result<(), Exception> {
+        match table {
+            TableKind::Coils => self.coils.read(span, out),
+            TableKind::Discrete => self.discrete.read(span, out),
+            TableKind::Input | TableKind::Holding => Err(Exception::ILLEGAL_DATA_ADDRESS),
+        }
+    }
+
+    fn write_coils(&mut self, span: Span, bits: &[u8]) -> Result<(), Exception> {
+        self.coils.write(span, bits)
+    }
+
+    fn read_registers(&self, table: TableKind, span: Span, out: &mut [u8]) -> Result<(), Exception> {
+        match table {
+            TableKind::Input => self.input.read(span, out),
+            TableKind::Holding => self.holding.read(span, out),
+            TableKind::Coils | TableKind::Discrete => Err(Exception::ILLEGAL_DATA_ADDRESS),
+        }
+    }
+
+    fn check_holding(&self, operation: Operation, span: Span) -> Result<(), Exception> {
+        self.holding.check(operation, span)
+    }
+
+    fn write_holding(&mut self, span: Span, values: Words<'_>) -> Result<(), Exception> {
+        self.holding.write(span, values)
+    }
+
+    fn mask_holding(&mut self, address: u16, and: u16, or: u16) -> Result<(), Exception> {
+        self.holding.mask(address, and, or)
+    }
+
+    fn check_file(&self, operation: Operation, span: FileSpan) -> Result<(), Exception> {
+        self.files.check(operation, span)
+    }
+
+    fn read_file(&self, span: FileSpan, out: &mut [u8]) {
+        self.files.read(span, out);
+    }
+
+    fn write_file(&mut self, span: FileSpan, records: Words<'_>) {
+        self.files.write(span, records);
+    }
+
+    fn queue_len(&self, pointer: u16) -> Option<usize> {
+        self.queues.len(pointer)
+    }
+
+    fn read_queue(&self, pointer: u16, out: &mut [u8]) {
+        self.queues.read(pointer, out);
+    }
+
+    fn object(&self, id: u8) -> Option<&[u8]> {
+        self.identity.object(id)
+    }
+
+    fn server_id(&self) -> ServerId<'_> {
+        ServerId { id: self.identity.id.as_ref(), run: self.identity.run, extra: self.identity.extra.as_ref() }
+    }
+
+    fn exception_status(&self) -> u8 {
+        let Some(first) = self.identity.status_coils else { return self.identity.exception_status };
+        (0..8u16)
+            .filter(|bit| first.checked_add(*bit).and_then(|address| self.coils.bit(address)) == Some(true))
+            .fold(0, |status, bit| status | 1 << bit)
+    }
+}
