@@ -24,6 +24,7 @@
 #[cfg(test)]
 extern crate std;
 
+mod log;
 pub mod machine;
 pub mod modbus;
 pub mod time;

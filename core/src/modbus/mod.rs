@@ -12,5 +12,6 @@ pub mod diagnostics;
 pub mod execute;
 pub mod mbap;
 pub mod pdu;
+pub mod server;
 pub mod service;
 pub mod units;
