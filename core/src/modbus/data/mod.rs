@@ -1,7 +1,7 @@
 //! What a unit's requests act on: the four tables, files, queues and identity (AP 4.3, 4.4).
 //!
 //! [`Model`] is the face that `execute` sees; whoever maps requests onto hardware implements it. [`Device`] is the
-//! model that most servers want: sparse [`tables`](table), [`files`](file) and [`queues`](queue) over storage that the
+//! model that most servers want: sparse [`tables`](table), [`files`](mod@file) and [`queues`](queue) over storage that the
 //! caller brings, described once by a [`Storage`] family: `&'static mut` slices on a microcontroller ([`Static`]),
 //! boxed slices on a host.
 //!

@@ -31,6 +31,9 @@ mod connection;
 mod replies;
 mod transactions;
 
+#[cfg(test)]
+mod tests;
+
 pub use connection::Connection;
 pub use transactions::Transaction;
 
