@@ -1,7 +1,7 @@
 """Hostile bytes over plain sockets: what the Modbus specification of Wharf says about bad input, row by row.
 
 Written from that text alone. `plant` has the values of `plant.toml`; `plain` has one unit with 100 entries a table;
-`impatient` has short deadlines, silence for unknown units, and broadcasts on unit 0; `faulty` answers late.
+`impatient` has short deadlines, silence for unknown units, and broadcasts on unit 0; `gateway` ignores unit 0.
 """
 
 import random
@@ -63,6 +63,15 @@ def a_length_of_65535_ends_the_connection_after_earlier_replies(servers):
 def a_bad_length_beats_a_bad_protocol_id(servers):
     with servers.peer() as peer:
         peer.send(struct.pack(">HHH", 9, 1, 255))
+        peer.ended()
+
+
+@scenario
+def what_follows_a_bad_length_destroys_no_earlier_reply(servers):
+    with servers.peer() as peer:
+        peer.send(b"".join(frame(READ_ONE, n) for n in range(20)) + struct.pack(">HHH", 9, 0, 0) + bytes(1 << 18))
+        for n in range(20):
+            same(peer.reply(), (n, 1, TEN))
         peer.ended()
 
 
@@ -324,6 +333,13 @@ def unknown_units_are_silent_where_the_plant_says_so(servers):
 
 
 @scenario
+def unit_0_is_ignored_where_the_plant_says_so(servers):
+    with servers.peer("gateway") as peer:
+        peer.send(frame(pdu(6, 0, 1), 1, unit=0) + frame(READ_ONE, 2, unit=0) + frame(READ_ONE, 3))
+        same(peer.reply(), (3, 1, b"\x03\x02\x00\x2a"))
+
+
+@scenario
 def a_broadcast_writes_to_every_unit_that_can_and_is_never_answered(servers):
     with servers.peer("impatient") as peer:
         peer.send(frame(pdu(6, 10, 55), 1, unit=0) + frame(pdu(5, 3, 0xFF00), 2, unit=0) + frame(READ_ONE, 3, unit=0))
@@ -426,16 +442,6 @@ def a_peer_that_never_reads_is_reset_and_costs_others_nothing(servers):
         else:
             raise AssertionError("the peer was never reset")
         same(good.ask(READ_ONE), b"\x03\x02\x00\x00", "reply to the good peer afterwards")
-
-
-@scenario
-def the_seventeenth_waiting_request_gets_06_at_once(servers):
-    late = pdu(3, 100, 1)
-    with servers.peer("faulty") as peer:
-        peer.send(b"".join(frame(late, n) for n in range(1, 17)) + frame(READ_ONE, 17))
-        same(peer.reply(), (17, 1, b"\x83\x06"), "the first reply to arrive")
-        for n in range(1, 17):
-            same(peer.reply(), (n, 1, b"\x03\x02\x00\x2a"), f"late reply {n}")
 
 
 @scenario

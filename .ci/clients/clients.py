@@ -30,15 +30,17 @@ REQUIREMENTS = HERE / "requirements.txt"
 SERVERS = {
     "plant": [HERE / "plant.toml"],
     "impatient": [HERE / "impatient.toml"],
+    "gateway": [HERE / "gateway.toml"],
     "faulty": [HERE / "faulty.toml"],
     "plain": ["--listen", "127.0.0.1:0", "--units", "1,3-5", "--size", "100"],
 }
 # The servers that each scenario file needs, and the program without which it is skipped.
 SUITES = {
     "pymodbus_client": (("plant", "impatient"), None),
-    "pymodbustcp_client": (("plant", "faulty"), None),
+    "pymodbustcp_client": (("plant", "gateway"), None),
     "mbpoll_client": (("plant",), "mbpoll"),
-    "awkward": (("plant", "plain", "impatient", "faulty"), None),
+    "awkward": (("plant", "plain", "impatient", "gateway"), None),
+    "faults": (("faulty",), None),
 }
 START_SECONDS = 20
 STOP_SECONDS = 60
@@ -103,6 +105,9 @@ def run_suite(suite, wharf, python, environment):
                 cleanup.callback(server.process.wait)
                 cleanup.callback(server.process.kill)
         except (OSError, RuntimeError) as error:
+            # A plant may ask for what this version says that it does not have yet; that is no failure, but is said aloud.
+            if "not supported by this version" in str(error):
+                return [f"skipped: {error}"]
             return [f"FAIL the servers start: {error}"]
         addresses = [f"{server.name}={server.address}" for server in servers]
         done = subprocess.run([python, str(HERE / f"{suite}.py"), *addresses], text=True, check=False, env=environment,

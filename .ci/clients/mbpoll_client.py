@@ -126,9 +126,9 @@ def polls_every_10_ms_without_losing_a_reply(mbpoll):
     if not counts:
         raise AssertionError(f"no statistics from mbpoll: {text[-300:]}")
     sent, received, errors = map(int, counts.groups())
-    same((received, errors), (sent, 0), "replies and errors")
-    if sent == 0:
-        raise AssertionError("mbpoll sent nothing")
+    # The signal may come while one reply is on its way.
+    if sent == 0 or errors or sent - received not in (0, 1):
+        raise AssertionError(f"{sent} requests, {received} replies, {errors} errors")
 
 
 run_all(Mbpoll)
