@@ -105,7 +105,7 @@ def run_suite(suite, wharf, python, environment):
                 cleanup.callback(server.process.wait)
                 cleanup.callback(server.process.kill)
         except (OSError, RuntimeError) as error:
-            # A plant may ask for what this version says that it does not have yet; that is no failure, but is said aloud.
+            # A plant may ask for what this version does not have yet and says so: no failure, but said aloud.
             if "not supported by this version" in str(error):
                 return [f"skipped: {error}"]
             return [f"FAIL the servers start: {error}"]

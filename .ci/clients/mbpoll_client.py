@@ -1,4 +1,4 @@
-"""mbpoll: reads and writes of each table, integers and reals in both word orders, units 0, 1 and 255, steady polling."""
+"""mbpoll: each table read and written, integers and reals in both word orders, units 0, 1 and 255, steady polling."""
 
 import os
 import re

@@ -1,7 +1,7 @@
 """pymodbus: every call that it has for the codes Wharf serves, each checked by value.
 
-Its `diag_force_listen_only` and `diag_restart_communication` can be told to expect no reply. That a reply truly does not
-come is shown by order: replies leave in order, so the next reply read must be that of the next request.
+Its calls can be told to expect no reply. That a reply truly does not come is shown by order: replies leave in order, so
+the next reply read must be that of the next request.
 """
 
 from harness import PATIENCE, run_all, same, scenario
