@@ -11,7 +11,7 @@ pub(super) mod data;
 pub(super) mod print;
 pub(super) mod read;
 
-pub use data::{Access, AccessRange, Block, Fill, File, Identity, Queue, Random, ServerId, Table};
+pub use data::{Access, AccessRange, Block, File, Fill, Identity, Queue, Random, ServerId, Table};
 
 /// The function codes that Wharf serves without a handler (AP 6.1 to 6.21).
 pub const FUNCTIONS: [u8; 19] = [1, 2, 3, 4, 5, 6, 7, 8, 11, 12, 15, 16, 17, 20, 21, 22, 23, 24, 43];
@@ -260,7 +260,9 @@ impl Device {
             access: Vec::new(),
             files: Vec::new(),
             queues: Vec::new(),
-            identity: Identity { objects: BTreeMap::from(data::DEFAULT_IDENTITY.map(|(id, text)| (id, text.to_owned()))) },
+            identity: Identity {
+                objects: BTreeMap::from(data::DEFAULT_IDENTITY.map(|(id, text)| (id, text.to_owned()))),
+            },
             server_id: ServerId::default(),
         }
     }

@@ -188,11 +188,7 @@ impl<'a> Item<'a> {
         let bytes = match self.value.get_ref() {
             DeValue::Integer(integer) => u64::from_str_radix(integer.as_str(), integer.radix()).ok(),
             DeValue::String(text) => scalar::parse_size(text),
-            DeValue::Float(_)
-            | DeValue::Boolean(_)
-            | DeValue::Datetime(_)
-            | DeValue::Array(_)
-            | DeValue::Table(_) => {
+            DeValue::Float(_) | DeValue::Boolean(_) | DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => {
                 self.mistyped(scalar::SIZE);
                 return None;
             }
@@ -241,8 +237,7 @@ impl<'a> Item<'a> {
             self.mistyped(what);
             return None;
         };
-        let element =
-            |(index, value)| Item { value, path: format!("{}[{index}]", self.path), report: self.report };
+        let element = |(index, value)| Item { value, path: format!("{}[{index}]", self.path), report: self.report };
         Some(array.iter().enumerate().map(element).collect())
     }
 
@@ -378,7 +373,8 @@ impl<'a> Reader<'a> {
             if self.planned.contains(&name) {
                 note(Kind::NotSupported, "this key is not supported by this version yet".to_owned(), None);
             } else if !self.asked.contains(&name) {
-                let meant = nearest(name, &self.asked).map_or_else(String::new, |near| format!(", did you mean `{near}`?"));
+                let meant =
+                    nearest(name, &self.asked).map_or_else(String::new, |near| format!(", did you mean `{near}`?"));
                 note(Kind::UnknownKey, format!("unknown key{meant}"), Some(list(&self.asked)));
             }
         }

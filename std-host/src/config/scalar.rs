@@ -24,7 +24,7 @@ pub fn parse_span(text: &str) -> Option<Duration> {
     }
     let (_, micros) = SPAN_UNITS.iter().find(|(name, _)| *name == unit)?;
     let scaled = number.mantissa.checked_mul(u128::from(*micros))?;
-    if scaled % number.divisor != 0 {
+    if !scaled.is_multiple_of(number.divisor) {
         return None;
     }
     u64::try_from(scaled / number.divisor).ok().map(Duration::from_micros)
@@ -39,7 +39,7 @@ pub fn format_span(span: Duration) -> String {
     }
     SPAN_UNITS
         .iter()
-        .find(|(_, unit)| micros % u128::from(*unit) == 0)
+        .find(|(_, unit)| micros.is_multiple_of(u128::from(*unit)))
         .map_or_else(|| format!("{micros}us"), |(name, unit)| format!("{}{name}", micros / u128::from(*unit)))
 }
 

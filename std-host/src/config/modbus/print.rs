@@ -122,7 +122,8 @@ fn device(device: &Device) -> Table {
 }
 
 fn identity(identity: &Identity) -> Value {
-    let key = |id: u8| OBJECT_NAMES.get(usize::from(id)).map_or_else(|| format!("0x{id:02X}"), |name| (*name).to_owned());
+    let key =
+        |id: u8| OBJECT_NAMES.get(usize::from(id)).map_or_else(|| format!("0x{id:02X}"), |name| (*name).to_owned());
     Value::Table(identity.objects.iter().map(|(id, object)| (key(*id), text(object))).collect())
 }
 
@@ -181,8 +182,5 @@ fn file(file: &File) -> Value {
 }
 
 fn queue(queue: &Queue) -> Value {
-    Value::Table(table([
-        ("pointer", integer(queue.pointer)),
-        ("values", list(&queue.values, |value| integer(*value))),
-    ]))
+    Value::Table(table([("pointer", integer(queue.pointer)), ("values", list(&queue.values, |value| integer(*value)))]))
 }

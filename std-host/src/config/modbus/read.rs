@@ -20,16 +20,8 @@ const LONGEST_SERVER_ID: usize = 251;
 const FILLS: &str = "at most one of default, values, bits, random";
 
 /// Keys of a server that the specification names and this version does not implement.
-const PLANNED: &[&str] = &[
-    "fault",
-    "max_per_address",
-    "allow",
-    "priority",
-    "priority_max",
-    "accept_rate",
-    "request_rate",
-    "rate_action",
-];
+const PLANNED: &[&str] =
+    &["fault", "max_per_address", "allow", "priority", "priority_max", "accept_rate", "request_rate", "rate_action"];
 /// The same for a unit.
 const PLANNED_UNIT: &[&str] = &["point", "response_delay"];
 
@@ -58,6 +50,7 @@ pub(in crate::config) fn server(r: &mut Reader<'_>, unique: &mut Unique) -> Serv
     });
     let d = Server::new(name.unwrap_or_default());
     r.not_yet(PLANNED);
+    r.option("when_full", |item| if item.is_not_yet("evict") { None } else { item.choice(&[("reject", ())]) });
     let mut server = Server {
         listen: r.or("listen", d.listen, |item| listen(&item, &mut unique.addresses)),
         backlog: r.or("backlog", d.backlog, |item| item.integer(1..=u16::MAX)),
@@ -73,9 +66,8 @@ pub(in crate::config) fn server(r: &mut Reader<'_>, unique: &mut Unique) -> Serv
         seed: r.or("seed", d.seed, |item| seed(&item)),
         coalesce: r.or("coalesce", d.coalesce, |item| item.flag()),
         max_outstanding: r.or("max_outstanding", d.max_outstanding, |item| item.integer(1..=16)),
-        overflow: r.or("overflow", d.overflow, |item| {
-            item.choice(&[("busy", Overflow::Busy), ("wait", Overflow::Wait)])
-        }),
+        overflow: r
+            .or("overflow", d.overflow, |item| item.choice(&[("busy", Overflow::Busy), ("wait", Overflow::Wait)])),
         request_timeout: r.or("request_timeout", d.request_timeout, |item| item.span_or_off()),
         frame_timeout: r.or("frame_timeout", d.frame_timeout, |item| item.span_or_off()),
         idle_timeout: r.or("idle_timeout", d.idle_timeout, |item| item.span_or_off()),
@@ -104,7 +96,6 @@ pub(in crate::config) fn server(r: &mut Reader<'_>, unique: &mut Unique) -> Serv
         units: units(r),
         name: d.name,
     };
-    r.option("when_full", |item| if item.is_not_yet("evict") { None } else { item.choice(&[("reject", ())]) });
     server.default_device = default_device(r, &server.units);
     if server.units.is_empty() && server.default_device == DefaultDevice::LowestUnit {
         server.units.push(Unit::with_size(1, UNCONFIGURED));
@@ -223,8 +214,7 @@ fn device(r: &mut Reader<'_>) -> Device {
         listen_only: r.or("listen_only", d.listen_only, |item| item.flag()),
         denied: r.or("denied", d.denied, |item| item.integer(1..=4)),
         exception_status: exception_status.unwrap_or(d.exception_status),
-        diagnostic_register: r
-            .or("diagnostic_register", d.diagnostic_register, |item| item.integer(0..=u16::MAX)),
+        diagnostic_register: r.or("diagnostic_register", d.diagnostic_register, |item| item.integer(0..=u16::MAX)),
         blocks,
         access: r.or("access", d.access, |item| access(&item)),
         files: r.or("file", d.files, |item| files(&item)),
@@ -254,7 +244,8 @@ fn status_coils(item: &Item<'_>, blocks: &[Block]) -> Option<ExceptionStatus> {
     let first: u16 = item.integer(0..=u16::MAX - 7)?;
     let exists = |address: u32| {
         blocks.iter().any(|block| {
-            block.table == Table::Coils && (u32::from(block.start)..u32::from(block.start) + block.len).contains(&address)
+            block.table == Table::Coils
+                && (u32::from(block.start)..u32::from(block.start) + block.len).contains(&address)
         })
     };
     if !(u32::from(first)..u32::from(first) + 8).all(exists) {
@@ -272,12 +263,8 @@ impl Ranges {
         let (first, end) = (u32::from(start), u32::from(start) + len);
         let other = self.0.iter().find(|(other, begin, stop, _)| *other == table && *begin < end && first < *stop);
         if let Some((_, begin, stop, line)) = other {
-            let message = format!(
-                "{} {first}..={} overlaps {begin}..={} on line {line}",
-                table.name(),
-                end - 1,
-                stop - 1
-            );
+            let message =
+                format!("{} {first}..={} overlaps {begin}..={} on line {line}", table.name(), end - 1, stop - 1);
             r.note(Kind::Overlap, message, None);
         }
         self.0.push((table, first, end, r.line()));
@@ -351,7 +338,11 @@ fn fill(r: &mut Reader<'_>, table: Option<Table>) -> Option<(Fill, Option<u32>)>
             Some((Fill::Values(values), Some(entries)))
         }
         "bits" if table.is_some() && !bits => {
-            item.note(Kind::NotAccepted, "`bits` is for coils and discrete", Some("default, values, random".to_owned()));
+            item.note(
+                Kind::NotAccepted,
+                "`bits` is for coils and discrete",
+                Some("default, values, random".to_owned()),
+            );
             None
         }
         "bits" => {
@@ -397,12 +388,8 @@ fn random(item: &Item<'_>, bits: bool) -> Option<Random> {
 }
 
 fn access(item: &Item<'_>) -> Option<Vec<AccessRange>> {
-    const WRITABLE: &[(&str, Access)] = &[
-        ("rw", Access::ReadWrite),
-        ("ro", Access::ReadOnly),
-        ("wo", Access::WriteOnly),
-        ("none", Access::None),
-    ];
+    const WRITABLE: &[(&str, Access)] =
+        &[("rw", Access::ReadWrite), ("ro", Access::ReadOnly), ("wo", Access::WriteOnly), ("none", Access::None)];
     const READABLE: &[(&str, Access)] = &[("ro", Access::ReadOnly), ("none", Access::None)];
     let mut ranges = Ranges::default();
     item.each("a list of tables", |item| {
@@ -481,9 +468,8 @@ fn queues(item: &Item<'_>) -> Option<Vec<Queue>> {
                 pointers.add(pointer, &item);
                 Some(pointer)
             });
-            let values = r.or("values", Vec::new(), |item| {
-                item.each("a list of values", |item| item.integer(0..=u16::MAX))
-            });
+            let values =
+                r.or("values", Vec::new(), |item| item.each("a list of values", |item| item.integer(0..=u16::MAX)));
             Some(Queue { pointer: pointer?, values })
         })
         .flatten()
