@@ -5,3 +5,4 @@
 
 pub mod mbap;
 pub mod pdu;
+pub mod typed;
