@@ -607,10 +607,10 @@ fn unknown_keys_are_refused_with_those_accepted() {
     one_problem(
         r#"colour = "red""#,
         Kind::UnknownKey,
-        "4:1: modbus.server[0].colour: unknown key; accepted: name, when_full, listen, backlog, max_connections, \
+        "4:1: modbus.server[0].colour: unknown key; accepted: name, when_full, unit, listen, backlog, max_connections, \
          reject_with, keepalive, nodelay, receive_buffer, send_buffer, shutdown_timeout, seed, coalesce, \
          max_outstanding, overflow, request_timeout, frame_timeout, idle_timeout, write_timeout, linger, unit_0, \
-         unit_255, unknown_unit, unit, default, default_unit",
+         unit_255, unknown_unit, default, default_unit",
     );
     one_unit_problem(
         r#"identity = { vendr = "x" }"#,
@@ -650,4 +650,25 @@ fn errors_of_later_lines_do_not_hide_behind_a_bad_element() {
     let body = "unit = [{ id = 1, block = [{ table = \"x\", start = 0, len = 1 }, { table = \"input\", start = -1, len = 1 }] }]";
     let kinds: Vec<_> = problems(body).into_iter().map(|(kind, _)| kind).collect();
     assert_eq!(kinds, [Kind::NotAccepted, Kind::NotAccepted]);
+}
+
+#[test]
+fn a_problem_brings_no_others_in_its_train() {
+    let kinds = |body: &str| problems(body).into_iter().map(|(kind, _)| kind).collect::<Vec<_>>();
+    assert_eq!(kinds("default_unit = 9\nunit = [{ id = 999 }]"), [Kind::NotAccepted]);
+    let unit = "exception_status_coils = 0, block = [{ table = \"coils\", start = 0, len = 0 }]";
+    assert_eq!(kinds(&format!("unit = [{{ id = 1, {unit} }}]")), [Kind::NotAccepted]);
+}
+
+#[test]
+fn damaged_plants_are_refused_or_read_but_never_panic() {
+    for (at, _) in EVERYTHING.char_indices().step_by(3) {
+        let (before, after) = EVERYTHING.split_at(at);
+        let damaged = [before.to_owned(), format!("{before}{}", &after[1..]), format!("{before}9{after}")];
+        for text in damaged {
+            if let Ok(plant) = parse(&text, "damaged") {
+                assert_eq!(parse(&plant.to_toml(), "printed").as_ref(), Ok(&plant), "{text}");
+            }
+        }
+    }
 }

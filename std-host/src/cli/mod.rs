@@ -5,6 +5,7 @@
 mod modbus;
 mod plant;
 mod report;
+mod rows;
 mod target;
 mod transport;
 

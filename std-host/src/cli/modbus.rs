@@ -4,12 +4,13 @@
 //! into as many requests as its size takes; no value is ever cut in two by a split. Where there is no connection or no
 //! reply, `--retries` does the whole job again on a new connection.
 
-use super::report::{Outcome, Row, Subject, hex};
+use super::report::{Outcome, Subject};
+use super::rows::{Row, bit_row, event_name, object_row, printable, u8_row, u16_row, word_row};
 use super::target::{Kind, Mask, Table};
 use super::transport::{Connection, NoReply};
 use super::{Failure, Read, Shared, WriteValues};
 use crate::cli::target::Host;
-use serde_json::{Value as Json, json};
+use serde_json::json;
 use std::io::Write;
 use std::time::{Duration, Instant};
 use wharf_core::modbus::mbap::MAX_FRAME;
@@ -17,7 +18,7 @@ use wharf_core::modbus::pdu::request::{FileReads, ReadCode};
 use wharf_core::modbus::pdu::{
     MAX_READ_BITS, MAX_READ_REGISTERS, MAX_WRITE_BITS, MAX_WRITE_REGISTERS, Reply, Request, Span, Words, function,
 };
-use wharf_core::modbus::typed::{Order, Type, Value, decode_string, encode_string};
+use wharf_core::modbus::typed::{Order, Type, Value, encode_string};
 use wharf_host::run::Status;
 
 /// Addresses of one table.
@@ -28,8 +29,6 @@ const RECORDS: u32 = 10_000;
 const MAX_READ_RECORDS: u16 = 124;
 /// The only reference type (AP 6.14).
 const REFERENCE_TYPE: u8 = 6;
-/// Names of the identification objects 0..=6 (AP 6.21).
-const OBJECTS: [&str; 7] = ["vendor", "product", "revision", "url", "name", "model", "application"];
 
 /// Carries out `wharf modbus read`.
 pub(super) fn read(read: &Read, out: &mut dyn Write) -> Result<Status, Failure> {
@@ -464,81 +463,6 @@ fn pack(bits: &[bool]) -> Vec<u8> {
     bits.chunks(8).map(|byte| byte.iter().rev().fold(0, |packed, bit| packed << 1 | u8::from(*bit))).collect()
 }
 
-fn bit_row(table: Table, address: u32, bit: bool, shared: &Shared) -> Row {
-    let label = table.label(address, shared.reference);
-    Row { label, hex: u8::from(bit).to_string(), text: bit.to_string(), json: json!(bit) }
-}
-
-fn word_row(table: Table, address: u32, words: &[u16], kind: Kind, shared: &Shared) -> Row {
-    let label = table.label(address, shared.reference);
-    let hex = words.iter().map(|word| format!("{word:04X}")).collect::<Vec<_>>().join(" ");
-    let (text, json) = match kind {
-        Kind::Number(number) => {
-            let value = Value::decode(number, shared.order, words).expect("words come in chunks of the type's width");
-            (value.to_string(), number_json(value))
-        }
-        Kind::Text(_) | Kind::Bool => {
-            let mut bytes = vec![0; words.len() * 2];
-            let text = decode_string(shared.order, words, &mut bytes).expect("the order was checked beforehand");
-            let text = String::from_utf8_lossy(text).into_owned();
-            (format!("{text:?}"), Json::String(text))
-        }
-    };
-    Row { label, hex, text, json }
-}
-
-/// A number in JSON, in the shortest form that reads back; what JSON has no number for is a string.
-fn number_json(value: Value) -> Json {
-    match value {
-        Value::U16(value) => json!(value),
-        Value::I16(value) => json!(value),
-        Value::U32(value) => json!(value),
-        Value::I32(value) => json!(value),
-        Value::U64(value) => json!(value),
-        Value::I64(value) => json!(value),
-        Value::F32(_) | Value::F64(_) => {
-            let text = value.to_string();
-            let real = text.parse::<f64>().ok().and_then(serde_json::Number::from_f64);
-            real.map_or(Json::String(text), Json::Number)
-        }
-    }
-}
-
-fn u16_row(index: usize, word: u16) -> Row {
-    Row { label: index.to_string(), hex: format!("{word:04X}"), text: word.to_string(), json: json!(word) }
-}
-
-fn u8_row(index: usize, byte: u8, text: String) -> Row {
-    Row { label: index.to_string(), hex: format!("{byte:02X}"), text, json: json!(byte) }
-}
-
-fn object_row(id: u8, value: &[u8]) -> Row {
-    let text = String::from_utf8_lossy(value).into_owned();
-    let name = OBJECTS.get(usize::from(id)).map_or_else(|| format!("0x{id:02X}"), |name| (*name).to_owned());
-    Row {
-        label: name.clone(),
-        hex: hex(value),
-        text: text.clone(),
-        json: json!({ "id": id, "name": name, "text": text }),
-    }
-}
-
-fn printable(byte: u8) -> String {
-    if byte.is_ascii_graphic() { char::from(byte).to_string() } else { String::new() }
-}
-
-/// What an event of the log tells (AP 6.10).
-fn event_name(event: u8) -> String {
-    match event {
-        0x00 => "restarted",
-        0x04 => "listen-only begun",
-        0x80.. => "received",
-        0x40.. => "sent",
-        _ => "unknown",
-    }
-    .to_owned()
-}
-
 /// For the `else` of a pattern that [`Reply::decode`] guarantees.
 fn mismatch() -> ! {
     unreachable!("a decoded reply has the shape of its request")
@@ -558,11 +482,5 @@ mod tests {
     fn bits_are_packed_from_bit_zero() {
         let bits = [true, false, true, true, false, false, true, true, true, true, false];
         assert_eq!(pack(&bits), [0xCD, 0x03]);
-    }
-
-    #[test]
-    fn reals_are_printed_in_their_shortest_form() {
-        assert_eq!(number_json(Value::F32(0.1)).to_string(), "0.1");
-        assert_eq!(number_json(Value::F64(f64::NAN)).to_string(), "\"NaN\"");
     }
 }

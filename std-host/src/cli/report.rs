@@ -1,25 +1,13 @@
 //! What `wharf modbus read` and `write` print: a table for people, or one JSON object.
 
 use super::complain;
+use super::rows::{Row, hex};
 use super::target::{Host, Table};
 use super::transport::NoReply;
 use serde_json::{Map, Value, json};
 use std::io::{self, Write};
 use std::time::Duration;
 use wharf_host::run::Status;
-
-/// One line of the table.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Row {
-    /// Address, or what stands for one.
-    pub(super) label: String,
-    /// The raw data.
-    pub(super) hex: String,
-    /// The value for people.
-    pub(super) text: String,
-    /// The value for programs.
-    pub(super) json: Value,
-}
 
 /// What was asked, of whom.
 #[derive(Clone, Debug)]
@@ -91,11 +79,6 @@ impl Subject<'_> {
         }
         Value::Object(object)
     }
-}
-
-/// Bytes as pairs of hex digits with spaces between them.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().join(" ")
 }
 
 fn sentence(failure: &NoReply) -> String {

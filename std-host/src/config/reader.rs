@@ -307,6 +307,11 @@ impl<'a> Reader<'a> {
         self.report.position(self.span.start).line
     }
 
+    /// How many problems the file has so far: a check against what was just read makes sense only if it has no new ones.
+    pub(super) fn problems(&self) -> usize {
+        self.report.problems.borrow().len()
+    }
+
     /// Notes a problem with the table as a whole.
     pub(super) fn note(&self, kind: Kind, message: impl Into<String>, accepted: Option<String>) {
         self.report.note(self.span.start, &self.path, kind, message.into(), accepted);

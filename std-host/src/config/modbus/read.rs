@@ -51,6 +51,9 @@ pub(in crate::config) fn server(r: &mut Reader<'_>, unique: &mut Unique) -> Serv
     let d = Server::new(name.unwrap_or_default());
     r.not_yet(PLANNED);
     r.option("when_full", |item| if item.is_not_yet("evict") { None } else { item.choice(&[("reject", ())]) });
+    let before = r.problems();
+    let units = units(r);
+    let units_are_sound = r.problems() == before;
     let mut server = Server {
         listen: r.or("listen", d.listen, |item| listen(&item, &mut unique.addresses)),
         backlog: r.or("backlog", d.backlog, |item| item.integer(1..=u16::MAX)),
@@ -93,10 +96,10 @@ pub(in crate::config) fn server(r: &mut Reader<'_>, unique: &mut Unique) -> Serv
             ])
         }),
         default_device: d.default_device,
-        units: units(r),
+        units,
         name: d.name,
     };
-    server.default_device = default_device(r, &server.units);
+    server.default_device = default_device(r, units_are_sound.then_some(&server.units));
     if server.units.is_empty() && server.default_device == DefaultDevice::LowestUnit {
         server.units.push(Unit::with_size(1, UNCONFIGURED));
     }
@@ -168,7 +171,8 @@ fn units(r: &mut Reader<'_>) -> Vec<Unit> {
     })
 }
 
-fn default_device(r: &mut Reader<'_>, units: &[Unit]) -> DefaultDevice {
+/// The default device, which must be among `units` if those are known.
+fn default_device(r: &mut Reader<'_>, units: Option<&Vec<Unit>>) -> DefaultDevice {
     let own = r.option("default", |item| {
         item.table(|r| {
             r.not_yet(PLANNED_UNIT);
@@ -179,7 +183,7 @@ fn default_device(r: &mut Reader<'_>, units: &[Unit]) -> DefaultDevice {
         let id = item.integer(0..=u8::MAX)?;
         if own.is_some() {
             item.note(Kind::Conflict, "found beside `default`", Some("one of default, default_unit".to_owned()));
-        } else if !units.iter().any(|unit| unit.id == id) {
+        } else if units.is_some_and(|units| !units.iter().any(|unit| unit.id == id)) {
             item.note(Kind::Dangling, format!("found {id}, which is no unit of this server"), None);
         }
         Some(id)
@@ -194,7 +198,9 @@ fn default_device(r: &mut Reader<'_>, units: &[Unit]) -> DefaultDevice {
 /// The keys of sections 3 and 4.
 fn device(r: &mut Reader<'_>) -> Device {
     let d = Device::with_size(UNCONFIGURED);
+    let before = r.problems();
     let blocks = r.or("block", d.blocks, |item| blocks(&item));
+    let blocks_are_sound = r.problems() == before;
     let coils = r.item("exception_status_coils");
     let status = r.item("exception_status");
     let exception_status = match (coils, status) {
@@ -203,7 +209,7 @@ fn device(r: &mut Reader<'_>) -> Device {
                 let accepted = "one of exception_status, exception_status_coils".to_owned();
                 status.note(Kind::Conflict, "found beside `exception_status_coils`", Some(accepted));
             }
-            status_coils(&coils, &blocks)
+            status_coils(&coils, blocks_are_sound.then_some(&blocks))
         }
         (None, Some(status)) => status.integer(0..=u8::MAX).map(ExceptionStatus::Value),
         (None, None) => None,
@@ -240,15 +246,15 @@ fn functions(item: &Item<'_>) -> Option<Vec<u8>> {
     Some(codes)
 }
 
-fn status_coils(item: &Item<'_>, blocks: &[Block]) -> Option<ExceptionStatus> {
+/// Eight coils, which must exist if `blocks` are known.
+fn status_coils(item: &Item<'_>, blocks: Option<&Vec<Block>>) -> Option<ExceptionStatus> {
     let first: u16 = item.integer(0..=u16::MAX - 7)?;
-    let exists = |address: u32| {
-        blocks.iter().any(|block| {
-            block.table == Table::Coils
-                && (u32::from(block.start)..u32::from(block.start) + block.len).contains(&address)
-        })
+    let covers = |block: &Block, address| {
+        let start = u32::from(block.start);
+        block.table == Table::Coils && (start..start + block.len).contains(&address)
     };
-    if !(u32::from(first)..u32::from(first) + 8).all(exists) {
+    let mut eight = u32::from(first)..u32::from(first) + 8;
+    if blocks.is_some_and(|blocks| !eight.all(|address| blocks.iter().any(|block| covers(block, address)))) {
         item.note(Kind::Dangling, format!("coils {first}..={} do not all exist", first + 7), None);
     }
     Some(ExceptionStatus::Coils(first))
