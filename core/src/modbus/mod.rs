@@ -2,7 +2,8 @@
 //!
 //! From the wire to the store and back: [`mbap`] cuts frames, [`pdu`] reads requests, [`units`] finds who answers,
 //! [`execute`] does it on the model of [`data`] and counts in [`diagnostics`]. [`server`] ties them to one connection;
-//! [`service`] is the seam where another answerer can take the place of `units`.
+//! [`service`] is the seam where another answerer can take the place of `units`. [`typed`] reads numbers and strings out of
+registers.
 //!
 //! The clauses cited are those of the Application Protocol V1.1b3 (AP), Messaging on TCP/IP V1.0b (MG) and Serial Line
 //! V1.02 (SL).
@@ -14,4 +15,5 @@ pub mod mbap;
 pub mod pdu;
 pub mod server;
 pub mod service;
+pub mod typed;
 pub mod units;
