@@ -38,6 +38,8 @@ impl Server {
     /// Runs `wharf modbus VERB ADDRESS REST...` and waits for the script to end.
     fn run(self, verb: &str, rest: &[&str]) -> Output {
         let output = wharf(&[&["modbus", verb, &self.address], rest].concat());
+        // A script that still waits for a connection gets an empty one and fails, where it would wait for ever.
+        drop(TcpStream::connect(&self.address));
         self.thread.join().expect("the script went as written");
         output
     }
@@ -373,6 +375,17 @@ fn identification_is_followed_to_its_end() {
 }
 
 #[test]
+fn identification_that_goes_round_in_circles_is_broken_off() {
+    let server = Server::start([vec![
+        Expect("0001 0000 0005 01 2B 0E 03 00"),
+        Send("0001 0000 000B 01 2B 0E 03 83 FF 00 01 00 01 61"),
+    ]]);
+    let output = server.run("read", &["identity"]);
+    assert_eq!(status(&output), 4, "{output:?}");
+    assert!(stderr(&output).contains("do not come to an end"), "{output:?}");
+}
+
+#[test]
 fn an_exception_ends_with_1() {
     let script = || [vec![Expect("0001 0000 0006 01 03 0000 0001"), Send("0001 0000 0003 01 83 02")]];
     let output = Server::start(script()).run("read", &["holding", "0", "--json", "--retries", "3"]);
@@ -438,7 +451,7 @@ fn replies_that_break_the_protocol_end_with_4_and_show_their_bytes() {
 }
 
 #[test]
-fn a_reply_in_single_bytes_is_put_together() {
+fn a_reply_in_many_segments_is_put_together() {
     let server = Server::start([vec![
         Expect("0001 0000 0006 01 03 0000 0001"),
         Send("00"),

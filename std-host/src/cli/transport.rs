@@ -71,7 +71,7 @@ impl Connection {
         self.transaction = self.transaction.wrapping_add(1);
         let deadline = Deadline::after(self.timeout);
         self.send(unit, request, deadline)?;
-        let received = self.receive(buffer, deadline)?;
+        let received = receive(buffer, |room| self.read(room, deadline))?;
         let broken = |why: String| NoReply::Protocol { why, bytes: received.to_vec() };
         let frame = match mbap::decode(received) {
             Ok(Decoded::Frame { frame, len }) if len == received.len() => frame,
@@ -107,24 +107,33 @@ impl Connection {
         self.stream.set_write_timeout(left).and_then(|()| self.stream.write_all(bytes)).map_err(|error| failed(&error))
     }
 
-    /// Reads until a frame is whole, cannot become one, or the stream ends inside it.
-    fn receive<'b>(&mut self, buffer: &'b mut [u8; MAX_FRAME], deadline: Deadline) -> Result<&'b [u8], NoReply> {
-        let mut filled = 0;
-        while filled < MAX_FRAME && matches!(mbap::decode(&buffer[..filled]), Ok(Decoded::Incomplete { .. })) {
+    fn read(&mut self, room: &mut [u8], deadline: Deadline) -> Result<usize, NoReply> {
+        loop {
             let left = deadline.left()?;
-            let read = self.stream.set_read_timeout(left).and_then(|()| self.stream.read(&mut buffer[filled..]));
-            match read {
-                Ok(0) if filled == 0 => {
-                    return Err(NoReply::Connect("the server closed the connection without a reply".to_owned()));
-                }
-                Ok(0) => break,
-                Ok(count) => filled += count,
+            match self.stream.set_read_timeout(left).and_then(|()| self.stream.read(room)) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(failed(&error)),
+                read => return read.map_err(|error| failed(&error)),
             }
         }
-        Ok(&buffer[..filled])
     }
+}
+
+/// Reads until a frame is whole, cannot become one, or the stream ends inside it.
+fn receive<'b>(
+    buffer: &'b mut [u8; MAX_FRAME],
+    mut read: impl FnMut(&mut [u8]) -> Result<usize, NoReply>,
+) -> Result<&'b [u8], NoReply> {
+    let mut filled = 0;
+    while filled < MAX_FRAME && matches!(mbap::decode(&buffer[..filled]), Ok(Decoded::Incomplete { .. })) {
+        match read(&mut buffer[filled..])? {
+            0 if filled == 0 => {
+                return Err(NoReply::Connect("the server closed the connection without a reply".to_owned()));
+            }
+            0 => break,
+            count => filled += count,
+        }
+    }
+    Ok(&buffer[..filled])
 }
 
 /// When to stop waiting, if ever.
@@ -151,4 +160,32 @@ fn failed(error: &io::Error) -> NoReply {
         return NoReply::Timeout;
     }
     NoReply::Connect(format!("the connection failed: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reply_that_comes_byte_by_byte_is_put_together() {
+        let frame = [0, 1, 0, 0, 0, 5, 1, 3, 2, 0, 42];
+        let mut bytes = frame.iter();
+        let mut buffer = [0; MAX_FRAME];
+        let received = receive(&mut buffer, |room| {
+            room[0] = *bytes.next().expect("nothing is read behind the frame");
+            Ok(1)
+        });
+        assert_eq!(received.unwrap(), frame);
+    }
+
+    #[test]
+    fn a_length_that_cannot_be_is_not_waited_for() {
+        let mut bytes = [0, 1, 0, 0, 0, 0].iter();
+        let mut buffer = [0; MAX_FRAME];
+        let received = receive(&mut buffer, |room| {
+            room[0] = *bytes.next().expect("nothing is read behind the length");
+            Ok(1)
+        });
+        assert_eq!(received.unwrap().len(), 6);
+    }
 }
