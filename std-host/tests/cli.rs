@@ -118,7 +118,7 @@ fn every_command_has_help_with_examples_and_exit_statuses() {
 
 #[test]
 fn a_wrong_command_line_ends_with_2() {
-    let wrong: [&[&str]; 14] = [
+    let wrong: [&[&str]; 18] = [
         &["sing"],
         &["modbus", "read", "127.0.0.1:1"],
         &["modbus", "read", "127.0.0.1:1", "coil", "0"],
@@ -132,6 +132,10 @@ fn a_wrong_command_line_ends_with_2() {
         &["modbus", "write", "127.0.0.1:1", "input", "0", "1"],
         &["modbus", "write", "127.0.0.1:1", "holding", "0", "65536"],
         &["modbus", "write", "127.0.0.1:1", "holding", "0"],
+        &["modbus", "write", "127.0.0.1:1", "holding", "0", "x", "--type", "string(124)"],
+        &["modbus", "write", "127.0.0.1:1", "holding", "0", "1", "--type", "u32", "--single"],
+        &["modbus", "read", "127.0.0.1:1", "file:1", "0", "--type", "string(125)"],
+        &["modbus", "read", "127.0.0.1:1", "holding", "0", "--type", "string(2)", "--order", "cdab"],
         &["modbus", "serve", "--units", "9-3"],
     ];
     for arguments in wrong {

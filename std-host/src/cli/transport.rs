@@ -119,10 +119,10 @@ impl Connection {
 }
 
 /// Reads until a frame is whole, cannot become one, or the stream ends inside it.
-fn receive<'b>(
-    buffer: &'b mut [u8; MAX_FRAME],
+fn receive(
+    buffer: &mut [u8; MAX_FRAME],
     mut read: impl FnMut(&mut [u8]) -> Result<usize, NoReply>,
-) -> Result<&'b [u8], NoReply> {
+) -> Result<&[u8], NoReply> {
     let mut filled = 0;
     while filled < MAX_FRAME && matches!(mbap::decode(&buffer[..filled]), Ok(Decoded::Incomplete { .. })) {
         match read(&mut buffer[filled..])? {
