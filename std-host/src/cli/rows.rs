@@ -4,9 +4,7 @@ use super::Shared;
 use super::target::{Kind, Table};
 use serde_json::{Value as Json, json};
 use wharf_core::modbus::typed::{Value, decode_string};
-
-/// Names of the identification objects 0..=6 (AP 6.21).
-const OBJECTS: [&str; 7] = ["vendor", "product", "revision", "url", "name", "model", "application"];
+use wharf_host::config::modbus::OBJECT_NAMES;
 
 /// One line of the table.
 #[derive(Clone, Debug, PartialEq)]
@@ -71,7 +69,7 @@ pub(super) fn u8_row(index: usize, byte: u8, text: String) -> Row {
 
 pub(super) fn object_row(id: u8, value: &[u8]) -> Row {
     let text = String::from_utf8_lossy(value).into_owned();
-    let name = OBJECTS.get(usize::from(id)).map_or_else(|| format!("0x{id:02X}"), |name| (*name).to_owned());
+    let name = OBJECT_NAMES.get(usize::from(id)).map_or_else(|| format!("0x{id:02X}"), |name| (*name).to_owned());
     Row {
         label: name.clone(),
         hex: hex(value),

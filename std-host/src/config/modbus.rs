@@ -6,15 +6,16 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
+use wharf_core::modbus::pdu::function;
 
 pub(super) mod data;
 pub(super) mod print;
 pub(super) mod read;
 
-pub use data::{Access, AccessRange, Block, File, Fill, Identity, Queue, Random, ServerId, Table};
+pub use data::{Access, AccessRange, Block, File, Fill, Identity, OBJECT_NAMES, Queue, Random, ServerId, Table};
 
 /// The function codes that Wharf serves without a handler (AP 6.1 to 6.21).
-pub const FUNCTIONS: [u8; 19] = [1, 2, 3, 4, 5, 6, 7, 8, 11, 12, 15, 16, 17, 20, 21, 22, 23, 24, 43];
+pub const FUNCTIONS: [u8; 19] = function::PUBLIC;
 /// Those among them that AP titles as being for serial lines only.
 pub const SERIAL_FUNCTIONS: [u8; 5] = [7, 8, 11, 12, 17];
 /// How many entries each table of an unconfigured device has.

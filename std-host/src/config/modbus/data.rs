@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 /// The objects 0..=2 that always exist (AP 6.21).
 pub(super) const DEFAULT_IDENTITY: [(u8, &str); 3] = [(0, "Wharf"), (1, "wharf"), (2, env!("CARGO_PKG_VERSION"))];
-/// The names of objects 0..=6 in a plant file.
-pub(super) const OBJECT_NAMES: [&str; 7] = ["vendor", "product", "revision", "url", "name", "model", "application"];
+/// The names of the identification objects 0..=6 (AP 6.21).
+pub const OBJECT_NAMES: [&str; 7] = ["vendor", "product", "revision", "url", "name", "model", "application"];
 
 /// One of the four tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

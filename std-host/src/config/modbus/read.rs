@@ -9,13 +9,10 @@ use crate::config::error::Kind;
 use crate::config::reader::{Item, Reader, Seen};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use wharf_core::modbus::pdu::{MAX_OBJECT, MAX_SERVER_ID};
 
 /// Addresses of one table.
 const SPACE: u32 = 65_536;
-/// The longest identification object: one whole object fits a reply (AP 6.21).
-const LONGEST_OBJECT: usize = 244;
-/// The longest data of a reply to function 17, run indicator included.
-const LONGEST_SERVER_ID: usize = 251;
 /// The keys that fill a block; at most one of them may be there.
 const FILLS: &str = "at most one of default, values, bits, random";
 
@@ -493,7 +490,7 @@ fn identity(item: &Item<'_>) -> Option<Identity> {
                 continue;
             };
             seen.add(id, &item);
-            if let Some(text) = item.line_of_text(LONGEST_OBJECT) {
+            if let Some(text) = item.line_of_text(MAX_OBJECT) {
                 objects.insert(id, text);
             }
         }
@@ -526,9 +523,9 @@ fn server_id(item: &Item<'_>) -> Option<ServerId> {
         let run = r.or("run", d.run, |item| item.flag());
         let extra = r.or("extra", d.extra, |item| bytes(&item));
         let total = id.len() + 1 + extra.len();
-        if total > LONGEST_SERVER_ID {
+        if total > MAX_SERVER_ID {
             let message = format!("id, run indicator and extra are {total} bytes");
-            r.note(Kind::TooMany, message, Some(format!("at most {LONGEST_SERVER_ID} bytes")));
+            r.note(Kind::TooMany, message, Some(format!("at most {MAX_SERVER_ID} bytes")));
         }
         ServerId { id, run, extra }
     })
