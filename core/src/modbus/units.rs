@@ -407,6 +407,11 @@ impl<S: Storage<Handler: Handler<S>>> Units<S> {
         }
     }
 
+    /// A stream ended inside a frame: the one loss that a connection reports when no service is at hand.
+    pub const fn truncated(&mut self) {
+        self.bus.lost();
+    }
+
     fn find(&self, id: u8) -> Option<usize> {
         self.units.as_ref().binary_search_by_key(&id, |unit| unit.id).ok()
     }
@@ -526,10 +531,9 @@ impl<S: Storage<Handler: Handler<S>>> Service for Serving<'_, S> {
 
     fn discarded(&mut self, reason: Discard) {
         match reason {
-            Discard::ProtocolId | Discard::LengthShort | Discard::LengthLong | Discard::Truncated => {
-                self.units.bus.lost();
-            }
-            Discard::FrameTimeout
+            Discard::ProtocolId | Discard::LengthShort | Discard::LengthLong => self.units.bus.lost(),
+            Discard::Truncated
+            | Discard::FrameTimeout
             | Discard::UnknownUnit
             | Discard::IgnoredUnit
             | Discard::BroadcastRead
