@@ -6,12 +6,15 @@
 //! * [`echo`]: a bare `mio` server of the same byte counts; [`peers`]: servers of other projects (feature `peers`).
 //! * [`runner`]: servers and client pinned and interleaved; [`table`]: medians, spread and ratios; [`machine`]: facts
 //!   about the computer and its processes.
+//! * [`micro`]: the parts of one request in `wharf-core`, timed by `benches/modbus.rs`; [`count`]: their instructions.
 //!
 //! Nothing here is part of Wharf at run time, and nothing here is measured but the servers.
 
 pub mod client;
+pub mod count;
 pub mod echo;
 pub mod machine;
+pub mod micro;
 pub mod peers;
 pub mod prepare;
 pub mod runner;

@@ -13,7 +13,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 use wharf_benches::client::{self, Failure, Measurement};
+use wharf_benches::count::{self, Count};
 use wharf_benches::echo;
+use wharf_benches::micro::Part;
 use wharf_benches::runner::{self, Kind, Peer, Plan};
 use wharf_benches::wire::Operation;
 
@@ -33,6 +35,15 @@ enum Verb {
     Serve(ServeArguments),
     /// Measure all servers side by side and print a table
     Run(RunArguments),
+    /// Count instructions per request in wharf-core under valgrind, if there is one
+    Count,
+    /// Do one part of a request that many times, for `count`
+    #[command(hide = true)]
+    CountBody {
+        #[arg(value_parser = part)]
+        part: Part,
+        steps: usize,
+    },
 }
 
 #[derive(Args)]
@@ -135,6 +146,11 @@ fn main() -> ExitCode {
         Verb::Client(arguments) => load(&arguments),
         Verb::Serve(arguments) => report(serve(&arguments).map(|()| true)),
         Verb::Run(arguments) => report(compare(arguments)),
+        Verb::Count => report(instructions().map(|()| true)),
+        Verb::CountBody { part, steps } => {
+            count::body(part, steps);
+            ExitCode::SUCCESS
+        }
     }
 }
 
@@ -259,6 +275,27 @@ fn compare(arguments: RunArguments) -> io::Result<bool> {
         client_core: arguments.client_core,
         program,
     })
+}
+
+fn instructions() -> io::Result<()> {
+    let program = std::env::current_exe()?;
+    if cfg!(debug_assertions) {
+        eprintln!("modbus-load: built without optimisation, these counts mean nothing; use --release");
+    }
+    println!("| part of FC3 x10 | instructions per request |\n| --- | --: |");
+    for part in Part::ALL {
+        match count::count(&program, part)? {
+            Count::Instructions(instructions) => println!("| {} | {instructions:.1} |", part.name()),
+            Count::NoValgrind => {
+                println!("| {} | not run: no valgrind here |", part.name());
+            }
+        }
+    }
+    Ok(())
+}
+
+fn part(text: &str) -> Result<Part, String> {
+    Part::ALL.into_iter().find(|part| part.name() == text).ok_or_else(|| format!("no part {text:?}"))
 }
 
 /// A span with its unit: `2s` or `150ms`.
