@@ -6,7 +6,7 @@
 use crate::wire::{Operation, Ticket};
 use std::hint::black_box;
 use wharf_core::machine::{Machine as _, Step};
-use wharf_core::modbus::data::{Block, Device, Files, Identity, Queues, Storage, Table};
+use wharf_core::modbus::data::{BitTable, Block, Device, Files, Identity, Queues, RegisterTable, Storage};
 use wharf_core::modbus::diagnostics::{Bus, Diagnostics};
 use wharf_core::modbus::execute::{Executed, execute};
 use wharf_core::modbus::mbap::{self, Decoded, Frame, HEADER_LEN, MAX_FRAME, MAX_PDU};
@@ -121,7 +121,7 @@ impl Bench {
             device: device(&ticket),
             diagnostics: Diagnostics::new(),
             bus: Bus::default(),
-            units: Units::new(Box::new([unit]), None, Policies::default()).expect("one unit is in order"),
+            units: Units::new(vec![unit].into(), None, Policies::default()).expect("one unit is in order"),
             connection: Connection::new(Config::DEFAULT, buffer, Box::default(), Instant::ORIGIN),
             stream,
             request_len: operation.request_len(),
@@ -235,10 +235,10 @@ fn reply_place(out: &mut [u8; MAX_FRAME]) -> &mut ReplyPdu {
 /// A device whose holding registers at the ticket's address answer it right.
 fn device(ticket: &Ticket) -> Device<Boxed> {
     const FITS: &str = "an empty table, or one block over its own values";
-    let bits = || Table::<u8, Boxed>::new(Box::default(), Box::default(), Box::default()).expect(FITS);
+    let bits = || BitTable::<Boxed>::new(Box::default(), Box::default(), Box::default()).expect(FITS);
     let registers = |count: u16| {
         let blocks = if count == 0 { Box::default() } else { Box::from([Block::new(0, count.into())]) };
-        Table::<u16, Boxed>::new(blocks, vec![0; count.into()].into(), Box::default()).expect(FITS)
+        RegisterTable::<Boxed>::new(blocks, vec![0; count.into()].into(), Box::default()).expect(FITS)
     };
     let mut holding = registers(REGISTERS);
     for register in ticket.address..ticket.address + ticket.quantity {
