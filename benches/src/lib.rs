@@ -1,1 +1,22 @@
 //! Load generators, peers and the runner that measures them side by side.
+//!
+//! * [`wire`]: the requests of the load and the one right reply to each, by hand from the standard and not through
+//!   `wharf-core`, so that a fault of the codec under test cannot hide itself.
+//! * [`client`]: the closed-loop generator; [`prepare`]: what it does to a server before and after a run.
+//! * [`echo`]: a bare `mio` server of the same byte counts; [`peers`]: servers of other projects (feature `peers`).
+//! * [`runner`]: servers and client pinned and interleaved; [`table`]: medians, spread and ratios; [`machine`]: facts
+//!   about the computer and its processes.
+//! * [`micro`]: the parts of one request in `wharf-core`, timed by `benches/modbus.rs`; [`count`]: their instructions.
+//!
+//! Nothing here is part of Wharf at run time, and nothing here is measured but the servers.
+
+pub mod client;
+pub mod count;
+pub mod echo;
+pub mod machine;
+pub mod micro;
+pub mod peers;
+pub mod prepare;
+pub mod runner;
+pub mod table;
+pub mod wire;

@@ -1,0 +1,109 @@
+//! Facts about the computer, the CPU time of its processes, and which core runs what. Linux only: it reads `/proc`.
+
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use std::fs;
+use std::io;
+use std::process::{Child, Command};
+use std::time::Duration;
+
+/// The CPU time that process `pid` has used so far, all threads that still run taken together, user and system.
+///
+/// It comes in nanoseconds from the `schedstat` of each thread, or from `/proc/PID/stat` in ticks of usually 10 ms
+/// where the kernel does not keep the former. `None` if there is no such process.
+#[must_use]
+pub fn cpu_time(pid: u32) -> Option<Duration> {
+    scheduled(pid).or_else(|| ticks(pid))
+}
+
+fn scheduled(pid: u32) -> Option<Duration> {
+    let mut nanos = 0;
+    for thread in fs::read_dir(format!("/proc/{pid}/task")).ok()? {
+        let text = fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
+        nanos += text.split_whitespace().next()?.parse::<u64>().ok()?;
+    }
+    Some(Duration::from_nanos(nanos))
+}
+
+fn ticks(pid: u32) -> Option<Duration> {
+    let ticks = parse_ticks(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)?;
+    let nanos_per_tick = 1_000_000_000 / rustix::param::clock_ticks_per_second().max(1);
+    Some(Duration::from_nanos(ticks * nanos_per_tick))
+}
+
+/// `utime` + `stime` of a line of `/proc/PID/stat` (proc(5)). The name in parentheses may hold anything.
+fn parse_ticks(stat: &str) -> Option<u64> {
+    let mut fields = stat[stat.rfind(')')? + 1..].split_whitespace().skip(11);
+    let user: u64 = fields.next()?.parse().ok()?;
+    let system: u64 = fields.next()?.parse().ok()?;
+    Some(user + system)
+}
+
+/// Starts `command` on `core` alone, where the core exists and may be used; says whether it is so.
+///
+/// A child inherits the cores of the thread that starts it, so the calling thread moves there and back.
+///
+/// # Errors
+/// Those of starting the process.
+pub fn spawn_on(core: usize, command: &mut Command) -> io::Result<(Child, bool)> {
+    let Ok(before) = sched_getaffinity(None) else { return Ok((command.spawn()?, false)) };
+    let mut only = CpuSet::new();
+    let pinned = core < CpuSet::MAX_CPU && before.is_set(core) && {
+        only.set(core);
+        sched_setaffinity(None, &only).is_ok()
+    };
+    let child = command.spawn();
+    if pinned {
+        sched_setaffinity(None, &before)?;
+    }
+    Ok((child?, pinned))
+}
+
+/// Lines of `name: value` about the computer, for the top of the table.
+#[must_use]
+pub fn facts() -> Vec<(&'static str, String)> {
+    let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpu
+        .lines()
+        .find_map(|line| line.strip_prefix("model name"))
+        .map_or("unknown", |rest| rest.trim_start_matches(|c: char| c == ':' || c.is_whitespace()));
+    let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
+    let read = |path| fs::read_to_string(path).map_or_else(|_| "unknown".into(), |text| text.trim().to_owned());
+    vec![
+        ("CPU", model.to_owned()),
+        ("cores usable", cores.to_string()),
+        ("kernel", read("/proc/sys/kernel/osrelease")),
+        ("load average at the start", read("/proc/loadavg")),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_are_found_behind_a_name_with_spaces_and_parentheses() {
+        let stat = "42 (a) b (c) S 1 42 42 0 -1 4194304 100 0 0 0 17 5 0 0 20 0 1 0 100 1000 10";
+        assert_eq!(parse_ticks(stat), Some(22));
+        assert_eq!(parse_ticks("42 (a"), None);
+    }
+
+    #[test]
+    fn this_process_has_used_cpu_time_and_a_process_that_cannot_be_has_not() {
+        assert!(cpu_time(std::process::id()).is_some());
+        assert!(ticks(std::process::id()).is_some());
+        assert_eq!(cpu_time(u32::MAX), None);
+    }
+
+    #[test]
+    fn a_child_runs_on_its_core_and_the_parent_is_free_again() {
+        let before = sched_getaffinity(None).unwrap();
+        let core = (0..CpuSet::MAX_CPU).find(|core| before.is_set(*core)).unwrap();
+        let mut command = Command::new("cat");
+        command.arg("/proc/self/status").stdout(std::process::Stdio::piped());
+        let (child, pinned) = spawn_on(core, &mut command).unwrap();
+        let status = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
+        assert!(pinned);
+        assert!(status.contains(&format!("Cpus_allowed_list:\t{core}\n")), "{status}");
+        assert_eq!(sched_getaffinity(None).unwrap(), before);
+    }
+}
