@@ -26,6 +26,7 @@ extern crate std;
 pub mod machine;
 pub mod modbus;
 pub mod time;
+pub mod timers;
 
 pub use machine::{Machine, Step};
 pub use time::Instant;
