@@ -25,6 +25,7 @@ extern crate std;
 
 pub mod machine;
 pub mod modbus;
+pub mod slots;
 pub mod time;
 pub mod timers;
 
