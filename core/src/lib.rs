@@ -26,6 +26,7 @@ extern crate std;
 pub mod machine;
 pub mod modbus;
 pub mod slots;
+pub mod stats;
 pub mod time;
 pub mod timers;
 
