@@ -27,7 +27,10 @@ extern crate std;
 mod log;
 pub mod machine;
 pub mod modbus;
+pub mod slots;
+pub mod stats;
 pub mod time;
+pub mod timers;
 
 pub use machine::{Machine, Step};
 pub use time::Instant;

@@ -1,0 +1,655 @@
+//! A table of values that are named by index and generation.
+//!
+//! A [`SlotId`] names one stay of one value: the index says where it lies, the generation tells it from those that lay
+//! there before. An id whose value is gone finds nothing, never somebody else's value.
+//!
+//! A slot is in one of three states:
+//!
+//! | state | leaves to |
+//! | --- | --- |
+//! | free | live, by [`SlotTable::insert`], the lowest index first |
+//! | live | retired, by [`SlotTable::remove`], which changes the generation |
+//! | retired | free, by [`SlotTable::reclaim`] |
+//!
+//! A driver calls `reclaim` after the batch of events in which slots were freed. Until then no index is used again, so
+//! not even a name that carries the index alone can reach a newcomer.
+//!
+//! The table also keeps the live slots in the order of their last activity, for owners that make room by evicting. It
+//! does not decide whom to evict, and it has no clock.
+
+use core::fmt;
+
+/// The name of one stay of a value in a [`SlotTable`].
+///
+/// The generation of a slot changes with every removal and wraps after 2^32 of them; an id kept for that long may match
+/// again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct SlotId {
+    index: u32,
+    generation: u32,
+}
+
+impl SlotId {
+    /// Where the value lies.
+    #[must_use]
+    pub const fn index(self) -> u32 {
+        self.index
+    }
+
+    /// How many values lay there before, modulo 2^32.
+    #[must_use]
+    pub const fn generation(self) -> u32 {
+        self.generation
+    }
+
+    /// Both numbers in one: the generation in the upper 32 bits, the index in the lower.
+    #[must_use]
+    pub const fn to_bits(self) -> u64 {
+        (self.generation as u64) << 32 | self.index as u64
+    }
+
+    /// The id that [`SlotId::to_bits`] gave `bits` for.
+    #[must_use]
+    pub const fn from_bits(bits: u64) -> Self {
+        #[expect(clippy::cast_possible_truncation, reason = "each half is what is wanted")]
+        let (index, generation) = (bits as u32, (bits >> 32) as u32);
+        Self { index, generation }
+    }
+}
+
+/// Index and generation with a point between them, as in `3.7`.
+impl fmt::Display for SlotId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.index, self.generation)
+    }
+}
+
+/// A value that found no free slot. Retired slots are not free.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Full<T>(
+    /// The value, handed back.
+    pub T,
+);
+
+impl<T> fmt::Debug for Full<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Full(..)")
+    }
+}
+
+impl<T> fmt::Display for Full<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("no free slot")
+    }
+}
+
+impl<T> core::error::Error for Full<T> {}
+
+/// One slot of a [`SlotTable`]. Storage is made of [`Entry::EMPTY`].
+#[derive(Clone, Debug)]
+pub struct Entry<T> {
+    content: Content<T>,
+    generation: u32,
+    /// The live slot that was active next before this one, or [`NIL`].
+    older: u32,
+    /// The live slot that was active next after this one; of a retired slot, the one retired before it; or [`NIL`].
+    newer: u32,
+    /// One element of the heap of free indices. It has nothing to do with the slot that it happens to lie in.
+    heap: u32,
+}
+
+#[derive(Clone, Debug)]
+enum Content<T> {
+    Free,
+    Live(T),
+    Retired,
+}
+
+impl<T> Entry<T> {
+    /// A slot that was never used.
+    pub const EMPTY: Self = Self { content: Content::Free, generation: 0, older: NIL, newer: NIL, heap: NIL };
+
+    fn value(&self) -> Option<&T> {
+        match &self.content {
+            Content::Live(value) => Some(value),
+            Content::Free | Content::Retired => None,
+        }
+    }
+
+    fn value_mut(&mut self) -> Option<&mut T> {
+        match &mut self.content {
+            Content::Live(value) => Some(value),
+            Content::Free | Content::Retired => None,
+        }
+    }
+}
+
+impl<T> Default for Entry<T> {
+    fn default() -> Self {
+        Self::EMPTY
+    }
+}
+
+/// Values named by [`SlotId`]; see the [module](self). Const-constructible, so that it fits into a `static`.
+///
+/// Costs: [`insert`](Self::insert) takes O(log n) in the number n of slots that are free after having been used, and
+/// [`reclaim`](Self::reclaim) as much per retired slot. Iterating in index order passes every slot. All else is O(1).
+pub struct SlotTable<T, S> {
+    entries: S,
+    /// Slots from here on were never used: they are free and not in the heap.
+    fresh: u32,
+    /// The number of elements of the heap.
+    heaped: u32,
+    len: u32,
+    /// The slot retired last; each names the one before.
+    retired_last: u32,
+    retired: u32,
+    oldest: u32,
+    newest: u32,
+    value: core::marker::PhantomData<T>,
+}
+
+impl<T, S> SlotTable<T, S> {
+    /// A table over `storage`, which holds one [`Entry::EMPTY`] per slot. Every slot is free.
+    #[must_use]
+    pub const fn new(storage: S) -> Self {
+        Self {
+            entries: storage,
+            fresh: 0,
+            heaped: 0,
+            len: 0,
+            retired_last: NIL,
+            retired: 0,
+            oldest: NIL,
+            newest: NIL,
+            value: core::marker::PhantomData,
+        }
+    }
+
+    /// The number of live slots.
+    #[must_use]
+    pub const fn len(&self) -> u32 {
+        self.len
+    }
+
+    /// Whether no slot is live.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The number of slots that were freed since the last [`SlotTable::reclaim`].
+    #[must_use]
+    pub const fn retired(&self) -> u32 {
+        self.retired
+    }
+}
+
+impl<T, S: AsRef<[Entry<T>]> + AsMut<[Entry<T>]>> SlotTable<T, S> {
+    /// The number of slots, in whatever state.
+    #[must_use]
+    pub fn capacity(&self) -> u32 {
+        u32::try_from(self.entries.as_ref().len()).unwrap_or(NIL)
+    }
+
+    /// Puts `value` into the free slot of the lowest index and makes it the most recently active one.
+    ///
+    /// # Errors
+    /// [`Full`] with the value if no slot is free.
+    pub fn insert(&mut self, value: T) -> Result<SlotId, Full<T>> {
+        // What is in the heap was used before, so it lies below `fresh`.
+        let index = self.heap_at(0).unwrap_or(self.fresh);
+        let Some(entry) = self.entry_mut(index) else { return Err(Full(value)) };
+        entry.content = Content::Live(value);
+        let id = SlotId { index, generation: entry.generation };
+        if index == self.fresh {
+            self.fresh = self.fresh.saturating_add(1);
+        } else {
+            self.heap_pop();
+        }
+        self.len = self.len.saturating_add(1);
+        self.append(index);
+        Ok(id)
+    }
+
+    /// Takes the value out and retires its slot; `None` if the id is stale.
+    pub fn remove(&mut self, id: SlotId) -> Option<T> {
+        if !self.contains(id) {
+            return None;
+        }
+        self.detach(id.index);
+        let before = self.retired_last;
+        let entry = self.entry_mut(id.index)?;
+        let content = core::mem::replace(&mut entry.content, Content::Retired);
+        entry.generation = entry.generation.wrapping_add(1);
+        entry.newer = before;
+        self.retired_last = id.index;
+        self.retired = self.retired.saturating_add(1);
+        self.len = self.len.saturating_sub(1);
+        match content {
+            Content::Live(value) => Some(value),
+            Content::Free | Content::Retired => None,
+        }
+    }
+
+    /// Frees all retired slots.
+    pub fn reclaim(&mut self) {
+        for _ in 0..self.retired {
+            let index = self.retired_last;
+            let Some(entry) = self.entry_mut(index) else { break };
+            entry.content = Content::Free;
+            self.retired_last = entry.newer;
+            self.heap_push(index);
+        }
+        self.retired = 0;
+        self.retired_last = NIL;
+    }
+
+    /// The value; `None` if the id is stale.
+    #[must_use]
+    pub fn get(&self, id: SlotId) -> Option<&T> {
+        self.entry(id.index).filter(|entry| entry.generation == id.generation)?.value()
+    }
+
+    /// The value; `None` if the id is stale.
+    #[must_use]
+    pub fn get_mut(&mut self, id: SlotId) -> Option<&mut T> {
+        self.entry_mut(id.index).filter(|entry| entry.generation == id.generation)?.value_mut()
+    }
+
+    /// Whether the id names a live slot.
+    #[must_use]
+    pub fn contains(&self, id: SlotId) -> bool {
+        self.get(id).is_some()
+    }
+
+    /// The id of the live slot at `index`; `None` if it is not live.
+    #[must_use]
+    pub fn id_at(&self, index: u32) -> Option<SlotId> {
+        let entry = self.entry(index)?;
+        entry.value().map(|_| SlotId { index, generation: entry.generation })
+    }
+
+    /// Makes the slot the most recently active one. False if the id is stale.
+    pub fn touch(&mut self, id: SlotId) -> bool {
+        if !self.contains(id) {
+            return false;
+        }
+        if self.newest != id.index {
+            self.detach(id.index);
+            self.append(id.index);
+        }
+        true
+    }
+
+    /// The live slot that was inserted or touched the longest ago.
+    #[must_use]
+    pub fn least_recent(&self) -> Option<SlotId> {
+        self.id_at(self.oldest)
+    }
+
+    /// The live slots, the least recently inserted or touched first.
+    pub fn by_activity(&self) -> impl Iterator<Item = (SlotId, &T)> {
+        let mut index = self.oldest;
+        (0..self.len).map_while(move |_| {
+            let entry = self.entry(index)?;
+            let id = SlotId { index, generation: entry.generation };
+            index = entry.newer;
+            Some((id, entry.value()?))
+        })
+    }
+
+    /// The live slots by index.
+    pub fn iter(&self) -> impl Iterator<Item = (SlotId, &T)> {
+        (0..NIL).zip(self.entries.as_ref()).filter_map(|(index, entry)| {
+            let id = SlotId { index, generation: entry.generation };
+            entry.value().map(|value| (id, value))
+        })
+    }
+
+    /// The live slots by index, to be changed.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (SlotId, &mut T)> {
+        (0..NIL).zip(self.entries.as_mut()).filter_map(|(index, entry)| {
+            let id = SlotId { index, generation: entry.generation };
+            entry.value_mut().map(|value| (id, value))
+        })
+    }
+
+    /// Lets `f` replace the storage by a longer one that begins with the same entries and goes on with [`Entry::EMPTY`].
+    ///
+    /// Storage only grows. If `f` leaves a shorter one, the values that are left are dropped as well, and ids of slots
+    /// that are cut off may match again should the table ever be as long as before.
+    pub fn grow(&mut self, f: impl FnOnce(&mut S)) {
+        let before = self.entries.as_ref().len();
+        f(&mut self.entries);
+        let entries = self.entries.as_mut();
+        if entries.len() >= before {
+            return;
+        }
+        for entry in entries {
+            let generation = entry.generation.wrapping_add(1);
+            *entry = Entry { generation, ..Entry::EMPTY };
+        }
+        (self.fresh, self.heaped, self.len, self.retired) = (0, 0, 0, 0);
+        (self.retired_last, self.oldest, self.newest) = (NIL, NIL, NIL);
+    }
+
+    fn entry(&self, index: u32) -> Option<&Entry<T>> {
+        self.entries.as_ref().get(usize::try_from(index).ok()?)
+    }
+
+    fn entry_mut(&mut self, index: u32) -> Option<&mut Entry<T>> {
+        self.entries.as_mut().get_mut(usize::try_from(index).ok()?)
+    }
+
+    /// Puts a slot that is in no order at the recent end.
+    fn append(&mut self, index: u32) {
+        self.join(self.newest, index);
+        self.join(index, NIL);
+    }
+
+    /// Takes a live slot out of the order of activity.
+    fn detach(&mut self, index: u32) {
+        if let Some(&Entry { older, newer, .. }) = self.entry(index) {
+            self.join(older, newer);
+        }
+    }
+
+    /// Makes two slots neighbours in the order of activity; [`NIL`] stands for either end.
+    fn join(&mut self, older: u32, newer: u32) {
+        match self.entry_mut(older) {
+            Some(entry) => entry.newer = newer,
+            None => self.oldest = newer,
+        }
+        match self.entry_mut(newer) {
+            Some(entry) => entry.older = older,
+            None => self.newest = older,
+        }
+    }
+
+    /// The element of the heap at `position`, if it is that long.
+    fn heap_at(&self, position: u32) -> Option<u32> {
+        (position < self.heaped).then(|| self.entry(position)).flatten().map(|entry| entry.heap)
+    }
+
+    fn heap_set(&mut self, position: u32, index: u32) {
+        if let Some(entry) = self.entry_mut(position) {
+            entry.heap = index;
+        }
+    }
+
+    fn heap_push(&mut self, index: u32) {
+        let mut hole = self.heaped;
+        self.heaped = self.heaped.saturating_add(1);
+        while hole > 0 {
+            let parent = hole.saturating_sub(1) / 2;
+            match self.heap_at(parent) {
+                Some(other) if other > index => self.heap_set(hole, other),
+                _ => break,
+            }
+            hole = parent;
+        }
+        self.heap_set(hole, index);
+    }
+
+    /// Drops the smallest element.
+    fn heap_pop(&mut self) {
+        let Some(last) = self.heaped.checked_sub(1) else { return };
+        let Some(moved) = self.heap_at(last) else { return };
+        self.heaped = last;
+        let mut hole = 0_u32;
+        loop {
+            let left = hole.saturating_mul(2).saturating_add(1);
+            let right = left.saturating_add(1);
+            let child = match (self.heap_at(left), self.heap_at(right)) {
+                (Some(a), Some(b)) if a > b => Some((right, b)),
+                (Some(a), _) => Some((left, a)),
+                (None, _) => None,
+            };
+            match child {
+                Some((position, other)) if other < moved => {
+                    self.heap_set(hole, other);
+                    hole = position;
+                }
+                _ => break,
+            }
+        }
+        if self.heaped > 0 {
+            self.heap_set(hole, moved);
+        }
+    }
+}
+
+impl<T, S> fmt::Debug for SlotTable<T, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SlotTable").field("len", &self.len).field("retired", &self.retired).finish_non_exhaustive()
+    }
+}
+
+/// No slot.
+const NIL: u32 = u32::MAX;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+    use std::vec::Vec;
+    use std::{format, println};
+
+    type Table = SlotTable<u64, Vec<Entry<u64>>>;
+
+    fn table(capacity: usize) -> Table {
+        let mut entries = Vec::new();
+        entries.resize_with(capacity, Entry::default);
+        SlotTable::new(entries)
+    }
+
+    fn order(table: &Table) -> Vec<u64> {
+        table.by_activity().map(|(_, &value)| value).collect()
+    }
+
+    struct SplitMix64(u64);
+
+    impl SplitMix64 {
+        fn next(&mut self) -> u64 {
+            self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mut z = self.0;
+            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            z ^ (z >> 31)
+        }
+
+        fn below(&mut self, bound: usize) -> usize {
+            usize::try_from(self.next() % bound as u64).unwrap()
+        }
+    }
+
+    #[test]
+    fn random_scripts_give_what_a_plain_list_gives() {
+        for seed in 0..80 {
+            println!("seed {seed}");
+            let mut random = SplitMix64(seed);
+            let mut capacity = random.below(40);
+            let mut table = table(capacity);
+            // The live slots, oldest first; every id ever given; which indices are free and which retired.
+            let mut live: Vec<(SlotId, u64)> = Vec::new();
+            let mut given: Vec<SlotId> = Vec::new();
+            let mut free: BTreeSet<usize> = (0..capacity).collect();
+            let mut retired: BTreeSet<usize> = BTreeSet::new();
+            for step in 0..600_u64 {
+                match random.below(12) {
+                    0..=4 => match (table.insert(step), free.pop_first()) {
+                        (Ok(id), Some(index)) => {
+                            assert_eq!(id.index() as usize, index);
+                            assert!(!given.contains(&id), "{id} was given twice");
+                            given.push(id);
+                            live.push((id, step));
+                        }
+                        (Err(Full(value)), None) => assert_eq!(value, step),
+                        (got, expected) => panic!("{got:?} instead of {expected:?}"),
+                    },
+                    5..=7 if !given.is_empty() => {
+                        let id = given[random.below(given.len())];
+                        let at = live.iter().position(|&(other, _)| other == id);
+                        assert_eq!(table.remove(id), at.map(|at| live.remove(at).1));
+                        if at.is_some() {
+                            retired.insert(id.index() as usize);
+                        }
+                    }
+                    8 | 9 if !given.is_empty() => {
+                        let id = given[random.below(given.len())];
+                        let at = live.iter().position(|&(other, _)| other == id);
+                        assert_eq!(table.touch(id), at.is_some());
+                        if let Some(at) = at {
+                            let one = live.remove(at);
+                            live.push(one);
+                        }
+                    }
+                    10 if random.below(20) == 0 => {
+                        let more = random.below(9);
+                        table.grow(|entries| entries.resize_with(capacity + more, Entry::default));
+                        free.extend(capacity..capacity + more);
+                        capacity += more;
+                    }
+                    11 => {
+                        table.reclaim();
+                        free.append(&mut retired);
+                    }
+                    _ => {}
+                }
+                assert_eq!(table.len() as usize, live.len());
+                assert_eq!(table.is_empty(), live.is_empty());
+                assert_eq!(table.retired() as usize, retired.len());
+                assert_eq!(table.capacity() as usize, capacity);
+                assert!(table.by_activity().map(|(id, &value)| (id, value)).eq(live.iter().copied()));
+                assert_eq!(table.least_recent(), live.first().map(|&(id, _)| id));
+                let mut sorted = live.clone();
+                sorted.sort_unstable_by_key(|(id, _)| id.index());
+                assert!(table.iter().map(|(id, &value)| (id, value)).eq(sorted.iter().copied()));
+                assert!(table.iter_mut().map(|(id, value)| (id, *value)).eq(sorted.iter().copied()));
+                if let Some(&id) = given.last() {
+                    let value = live.iter().find(|&&(other, _)| other == id).map(|&(_, value)| value);
+                    assert_eq!(table.get(id).copied(), value);
+                    assert_eq!(table.get_mut(id).copied(), value);
+                    assert_eq!(table.contains(id), value.is_some());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_stale_id_finds_nothing_even_when_its_slot_is_used_again() {
+        let mut table = table(1);
+        let old = table.insert(1).unwrap();
+        assert_eq!(table.remove(old), Some(1));
+        assert_eq!((table.get(old), table.id_at(0)), (None, None));
+        table.reclaim();
+        let new = table.insert(2).unwrap();
+        assert_eq!((new.index(), new.generation()), (old.index(), old.generation() + 1));
+        assert_eq!(table.get(old), None);
+        assert_eq!(table.get_mut(old), None);
+        assert_eq!(table.remove(old), None);
+        assert!(!table.contains(old) && !table.touch(old));
+        assert_eq!((table.get(new), table.id_at(0)), (Some(&2), Some(new)));
+    }
+
+    #[test]
+    fn a_removed_slot_is_not_used_again_before_it_is_reclaimed() {
+        let mut table = table(2);
+        let first = table.insert(1).unwrap();
+        table.remove(first).unwrap();
+        assert_eq!(table.insert(2).unwrap().index(), 1);
+        assert_eq!(table.insert(3), Err(Full(3)));
+        assert_eq!(table.retired(), 1);
+        table.reclaim();
+        assert_eq!(table.retired(), 0);
+        assert_eq!(table.insert(3).unwrap().index(), 0);
+    }
+
+    #[test]
+    fn the_lowest_free_index_comes_first() {
+        let mut table = table(8);
+        let ids: Vec<_> = (0..6).map(|value| table.insert(value).unwrap()).collect();
+        for at in [4, 1, 5, 0] {
+            table.remove(ids[at]).unwrap();
+        }
+        table.reclaim();
+        let indices: Vec<_> = (0..6).map(|value| table.insert(value).unwrap().index()).collect();
+        assert_eq!(indices, [0, 1, 4, 5, 6, 7]);
+    }
+
+    #[test]
+    fn activity_orders_from_the_least_recent() {
+        let mut table = table(4);
+        assert_eq!(table.least_recent(), None);
+        let ids: Vec<_> = (0..4).map(|value| table.insert(value).unwrap()).collect();
+        table.touch(ids[0]);
+        assert_eq!(order(&table), [1, 2, 3, 0]);
+        table.touch(ids[2]);
+        table.touch(ids[2]);
+        assert_eq!(order(&table), [1, 3, 0, 2]);
+        table.remove(ids[1]).unwrap();
+        table.remove(ids[2]).unwrap();
+        assert_eq!(order(&table), [3, 0]);
+        assert_eq!(table.least_recent(), Some(ids[3]));
+    }
+
+    #[test]
+    fn the_generation_wraps_after_its_last_value() {
+        let mut table = table(1);
+        let id = table.insert(1).unwrap();
+        table.remove(id).unwrap();
+        table.reclaim();
+        table.entries[0].generation = u32::MAX;
+        let last = table.insert(2).unwrap();
+        assert_eq!(last.generation(), u32::MAX);
+        table.remove(last).unwrap();
+        table.reclaim();
+        assert_eq!(table.insert(3).unwrap().generation(), 0);
+        assert_eq!(table.get(last), None);
+    }
+
+    #[test]
+    fn an_id_survives_the_way_through_its_bits() {
+        let id = SlotId::from_bits(0x0000_0007_ffff_0003);
+        assert_eq!((id.generation(), id.index()), (7, 0xffff_0003));
+        assert_eq!(id.to_bits(), 0x0000_0007_ffff_0003);
+        assert_eq!(format!("{}", SlotId::from_bits(7 << 32 | 3)), "3.7");
+    }
+
+    #[test]
+    fn a_table_without_slots_gives_every_value_back() {
+        let mut table = SlotTable::<u64, [Entry<u64>; 0]>::new([]);
+        assert_eq!(table.insert(5), Err(Full(5)));
+        table.reclaim();
+        assert_eq!((table.capacity(), table.len(), table.least_recent()), (0, 0, None));
+        assert_eq!(table.remove(SlotId::from_bits(0)), None);
+        assert!(!table.touch(SlotId::from_bits(u64::MAX)));
+        assert_eq!(table.iter().count() + table.iter_mut().count() + table.by_activity().count(), 0);
+    }
+
+    #[test]
+    fn storage_that_became_shorter_leaves_an_empty_table() {
+        let mut table = table(3);
+        let ids: Vec<_> = (0..3).map(|value| table.insert(value).unwrap()).collect();
+        table.remove(ids[1]).unwrap();
+        table.grow(|entries| entries.truncate(2));
+        assert_eq!((table.len(), table.retired(), table.least_recent()), (0, 0, None));
+        assert_eq!(table.get(ids[0]), None);
+        let again = table.insert(9).unwrap();
+        assert_eq!(again.index(), 0);
+        assert_ne!(again, ids[0]);
+        assert_eq!(order(&table), [9]);
+    }
+
+    #[test]
+    fn a_table_can_be_a_static_of_values_that_are_not_copied() {
+        type Boxed = SlotTable<Vec<u8>, [Entry<Vec<u8>>; 2]>;
+        static TABLE: std::sync::Mutex<Boxed> = std::sync::Mutex::new(SlotTable::new([const { Entry::EMPTY }; 2]));
+        let mut table = TABLE.lock().unwrap();
+        let id = table.insert(Vec::from([1])).unwrap();
+        table.get_mut(id).unwrap().push(2);
+        assert_eq!(table.remove(id), Some(Vec::from([1, 2])));
+    }
+}

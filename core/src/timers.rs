@@ -1,0 +1,714 @@
+//! Deadlines for many owners: a hierarchical timing wheel.
+//!
+//! An owner is a *key*, the index of a [`Node`] in the caller's storage, and has at most one deadline at a time. Arming
+//! and cancelling cost the same with one key or a million. The resolution is one millisecond, called a *tick* here:
+//! deadlines are rounded up to whole ticks, so no key is reported early, and at most one tick late by rounding.
+//!
+//! # How it is built
+//!
+//! Four levels of 256 lists. `current` is the tick up to which everything has been reported. A key lies on the level of
+//! the highest byte in which its tick differs from `current`, in the list which that byte of its tick names:
+//!
+//! * level 0 lists hold keys of exactly one tick, in the order in which they were armed;
+//! * when `current` reaches the begin of a list on a higher level, that list is *spread* over the levels below, in order;
+//! * ticks that differ from `current` above their low 32 bits wait in one *far* list, which is spread when its earliest
+//!   32-bit window begins.
+//!
+//! Where a key lies is a function of its tick and of `current` alone. So keys of one tick are always in one list, which
+//! is why the order of arming survives, and a key is unlinked without having to remember its list.
+//!
+//! A bitmap per level names the occupied lists, so that a jump over a long span costs what it passes in occupied lists,
+//! not in ticks. Every key is spread at most five times in its life, but one call may have to spread many keys at once.
+//!
+//! # What it does not do
+//!
+//! It has no callbacks, no repeating timers and no clock. `now` must never go back; if it does all the same, nothing
+//! breaks and nothing is reported until `now` has caught up.
+
+use crate::time::Instant;
+use core::fmt;
+use core::time::Duration;
+
+/// The longest span from `now` to a deadline: 4 294 967 295 milliseconds, a little less than 50 days.
+pub const MAX_SPAN: Duration = Duration::from_millis(u32::MAX as u64);
+
+/// Deadlines by key; see the [module](self).
+///
+/// It holds 4 KiB of list heads and is const-constructible, so that it fits into a `static`.
+pub struct Wheel<S> {
+    nodes: S,
+    /// No armed key has a tick before this one.
+    current: u64,
+    /// The first key of every list, [`NIL`] if it is empty: the levels in order, then the far list.
+    heads: [u32; LISTS],
+    /// One bit per list of a level, set while the list is occupied.
+    occupied: [[u64; 4]; LEVELS],
+    /// No key of the far list has a tick whose bits above the 32nd are less than this.
+    far_window: u64,
+    len: u32,
+}
+
+/// One key's place in a [`Wheel`]. Storage is made of [`Node::EMPTY`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Node {
+    tick: u64,
+    /// Lists are circular: the first key's `prev` is the last key. Both links are [`NIL`] while the key is not armed.
+    prev: u32,
+    next: u32,
+}
+
+impl Node {
+    /// The node of a key that is not armed.
+    pub const EMPTY: Self = Self { tick: 0, prev: NIL, next: NIL };
+}
+
+impl Default for Node {
+    fn default() -> Self {
+        Self::EMPTY
+    }
+}
+
+/// Why a key could not be armed. Nothing has changed then: a key that was armed keeps its deadline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum Error {
+    /// The deadline is further from now than the wheel reaches.
+    OutOfRange {
+        /// The span from now to the deadline.
+        asked: Duration,
+        /// The longest span, [`MAX_SPAN`].
+        max: Duration,
+    },
+    /// The storage has no node for the key.
+    NoSuchKey {
+        /// The key that was asked for.
+        key: u32,
+        /// The number of keys; valid ones are below it.
+        capacity: u32,
+    },
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::OutOfRange { asked, max } => write!(f, "deadline is {asked:?} away, at most {max:?} is possible"),
+            Self::NoSuchKey { key, capacity } => write!(f, "key {key} is not below the capacity {capacity}"),
+        }
+    }
+}
+
+impl core::error::Error for Error {}
+
+impl<S> Wheel<S> {
+    /// A wheel over `storage`, which holds one [`Node::EMPTY`] per key. Nothing is armed.
+    #[must_use]
+    pub const fn new(storage: S) -> Self {
+        Self { nodes: storage, current: 0, heads: [NIL; LISTS], occupied: [[0; 4]; LEVELS], far_window: 0, len: 0 }
+    }
+
+    /// The number of armed keys.
+    #[must_use]
+    pub const fn len(&self) -> u32 {
+        self.len
+    }
+
+    /// Whether no key is armed.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// When to call [`Wheel::expired`]: `None` if nothing is armed.
+    ///
+    /// It may name an earlier instant than the first deadline, never a later one. Once `expired(t)` has returned `None`,
+    /// it names an instant after `t`.
+    #[must_use]
+    pub fn next(&self) -> Option<Instant> {
+        self.upcoming().map(|(_, start)| instant_of(start))
+    }
+
+    /// The occupied list that begins first, and the tick with which it begins.
+    fn upcoming(&self) -> Option<(usize, u64)> {
+        for (level, (words, byte)) in self.occupied.iter().zip(self.current.to_le_bytes()).enumerate() {
+            if let Some(slot) = first_from(words, byte) {
+                let mut start = self.current.to_le_bytes();
+                for (place, byte) in start.iter_mut().enumerate().take(level.saturating_add(1)) {
+                    *byte = if place == level { slot } else { 0 };
+                }
+                return Some((list(level, slot), u64::from_le_bytes(start)));
+            }
+        }
+        // Lossless: a window is a tick shifted right by 32 bits.
+        (self.head(FAR) != NIL).then_some((FAR, self.far_window << 32))
+    }
+
+    /// The list in which a key of this tick lies at present.
+    fn place(&self, tick: u64) -> usize {
+        let differing = tick ^ self.current;
+        let level = match differing {
+            0..=0xff => 0,
+            0x100..=0xffff => 1,
+            0x1_0000..=0xff_ffff => 2,
+            0x100_0000..=0xffff_ffff => 3,
+            _ => return FAR,
+        };
+        list(level, tick.to_le_bytes().get(level).copied().unwrap_or_default())
+    }
+
+    fn head(&self, list: usize) -> u32 {
+        self.heads.get(list).copied().unwrap_or(NIL)
+    }
+
+    /// Sets a list's first key and, with it, whether the list counts as occupied.
+    fn set_head(&mut self, list: usize, key: u32) {
+        if let Some(head) = self.heads.get_mut(list) {
+            *head = key;
+        }
+        if let Some(word) = self.occupied.get_mut(list / SLOTS).and_then(|words| words.get_mut(list % SLOTS / 64)) {
+            let bit = 1_u64 << (list % 64);
+            *word = if key == NIL { *word & !bit } else { *word | bit };
+        }
+    }
+}
+
+impl<S: AsRef<[Node]> + AsMut<[Node]>> Wheel<S> {
+    /// The number of keys; valid ones are below it.
+    #[must_use]
+    pub fn capacity(&self) -> u32 {
+        u32::try_from(self.nodes.as_ref().len()).unwrap_or(NIL)
+    }
+
+    /// Arms `key` for `deadline`, in place of the deadline it may have had.
+    ///
+    /// The deadline is rounded up to a whole millisecond since the origin. One that is not after `now` is due at once.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`] if the deadline is more than [`MAX_SPAN`] after `now`, [`Error::NoSuchKey`] if the storage
+    /// has no such node.
+    pub fn arm(&mut self, key: u32, now: Instant, deadline: Instant) -> Result<(), Error> {
+        let asked = deadline.saturating_duration_since(now);
+        if asked > MAX_SPAN {
+            return Err(Error::OutOfRange { asked, max: MAX_SPAN });
+        }
+        if key >= self.capacity() {
+            return Err(Error::NoSuchKey { key, capacity: self.capacity() });
+        }
+        self.unlink(key);
+        let tick = tick_at_or_after(deadline);
+        // Rounding up must not delay what is due already.
+        let tick = if deadline <= now { tick.min(tick_reached(now)) } else { tick };
+        self.link(key, tick.max(self.current));
+        Ok(())
+    }
+
+    /// Disarms `key`. False if it was not armed.
+    pub fn cancel(&mut self, key: u32) -> bool {
+        self.unlink(key).is_some()
+    }
+
+    /// The instant from which `key` is reported, a whole millisecond since the origin; `None` if it is not armed.
+    #[must_use]
+    pub fn deadline(&self, key: u32) -> Option<Instant> {
+        self.armed(key).map(|node| instant_of(node.tick))
+    }
+
+    /// Disarms one key that is due at `now` and returns it; `None` if there is none.
+    ///
+    /// Keys come by deadline in whole milliseconds, then in the order in which they were armed. A key armed for an
+    /// instant that has already been passed joins the end of the millisecond last reported. A driver calls this until it
+    /// returns `None`, or leaves the rest for another turn.
+    pub fn expired(&mut self, now: Instant) -> Option<u32> {
+        let target = tick_reached(now);
+        if target < self.current {
+            return None;
+        }
+        while let Some((list, start)) = self.upcoming() {
+            if start > target {
+                break;
+            }
+            self.current = start;
+            if list < SLOTS {
+                return self.unlink(self.head(list));
+            }
+            self.spread(list);
+        }
+        // Nothing starts before or at `target`, so no key's place changes with this step.
+        self.current = target;
+        None
+    }
+
+    /// Lets `f` replace the storage by a longer one that begins with the same nodes. What comes after them is made empty.
+    ///
+    /// Storage only grows. If `f` leaves a shorter one, every key is disarmed.
+    pub fn grow(&mut self, f: impl FnOnce(&mut S)) {
+        let before = self.nodes.as_ref().len();
+        f(&mut self.nodes);
+        let nodes = self.nodes.as_mut();
+        if let Some(added) = nodes.get_mut(before..) {
+            added.fill(Node::EMPTY);
+        } else {
+            nodes.fill(Node::EMPTY);
+            self.heads = [NIL; LISTS];
+            self.occupied = [[0; 4]; LEVELS];
+            self.len = 0;
+        }
+    }
+
+    /// Moves the keys of a list to where they lie now that `current` has changed, in order.
+    fn spread(&mut self, list: usize) {
+        let mut key = self.head(list);
+        self.set_head(list, NIL);
+        let Some(last) = self.armed(key).map(|node| node.prev) else { return };
+        // A list is never longer than `len`: the bound holds even if the caller has spoilt the nodes.
+        for _ in 0..self.len {
+            let Some(&Node { tick, next, .. }) = self.armed(key) else { return };
+            self.append(key, tick);
+            if key == last {
+                return;
+            }
+            key = next;
+        }
+    }
+
+    /// Adds a key that is in no list.
+    fn link(&mut self, key: u32, tick: u64) {
+        self.append(key, tick);
+        self.len = self.len.saturating_add(1);
+    }
+
+    /// Puts a key at the end of the list of its tick, whatever its links said before.
+    fn append(&mut self, key: u32, tick: u64) {
+        let list = self.place(tick);
+        let first = self.head(list);
+        if list == FAR {
+            let window = tick >> 32;
+            self.far_window = if first == NIL { window } else { self.far_window.min(window) };
+        }
+        let (prev, next) = match self.armed(first) {
+            Some(node) => (node.prev, first),
+            None => (key, key),
+        };
+        if let Some(node) = self.node_mut(key) {
+            *node = Node { tick, prev, next };
+        }
+        if next == key {
+            self.set_head(list, key);
+        } else {
+            self.join(prev, key);
+            self.join(key, next);
+        }
+    }
+
+    /// Takes a key out of its list; `None` if it is in none.
+    fn unlink(&mut self, key: u32) -> Option<u32> {
+        let &Node { tick, prev, next } = self.armed(key)?;
+        let list = self.place(tick);
+        if next == key {
+            self.set_head(list, NIL);
+        } else {
+            self.join(prev, next);
+            if self.head(list) == key {
+                self.set_head(list, next);
+            }
+        }
+        *self.node_mut(key)? = Node::EMPTY;
+        self.len = self.len.saturating_sub(1);
+        Some(key)
+    }
+
+    fn join(&mut self, left: u32, right: u32) {
+        if let Some(node) = self.node_mut(left) {
+            node.next = right;
+        }
+        if let Some(node) = self.node_mut(right) {
+            node.prev = left;
+        }
+    }
+
+    fn armed(&self, key: u32) -> Option<&Node> {
+        let node = self.nodes.as_ref().get(usize::try_from(key).ok()?)?;
+        (node.next != NIL).then_some(node)
+    }
+
+    fn node_mut(&mut self, key: u32) -> Option<&mut Node> {
+        self.nodes.as_mut().get_mut(usize::try_from(key).ok()?)
+    }
+}
+
+impl<S> fmt::Debug for Wheel<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wheel")
+            .field("current", &self.current)
+            .field("len", &self.len)
+            .field("next", &self.next())
+            .finish_non_exhaustive()
+    }
+}
+
+/// No key.
+const NIL: u32 = u32::MAX;
+const LEVELS: usize = 4;
+/// Lists per level.
+const SLOTS: usize = 256;
+/// The index of the far list.
+const FAR: usize = LEVELS * SLOTS;
+const LISTS: usize = FAR + 1;
+const MICROS_PER_TICK: u64 = 1000;
+/// The tick in which [`Instant::MAX`] lies, rounded up like any deadline; it begins after the last nameable instant.
+const LAST_TICK: u64 = u64::MAX.div_ceil(MICROS_PER_TICK);
+
+/// The index of a level's list.
+fn list(level: usize, slot: u8) -> usize {
+    level.saturating_mul(SLOTS).saturating_add(usize::from(slot))
+}
+
+/// A deadline in ticks, rounded up.
+fn tick_at_or_after(deadline: Instant) -> u64 {
+    deadline.as_micros().div_ceil(MICROS_PER_TICK)
+}
+
+/// The last tick that has begun at `now`. At [`Instant::MAX`], after which nothing comes, all of them have.
+fn tick_reached(now: Instant) -> u64 {
+    if now == Instant::MAX { LAST_TICK } else { now.as_micros() / MICROS_PER_TICK }
+}
+
+fn instant_of(tick: u64) -> Instant {
+    Instant::from_millis(tick)
+}
+
+/// The lowest set bit at or above `from`.
+fn first_from(words: &[u64; 4], from: u8) -> Option<u8> {
+    for (base, &word) in (0_u8..=192).step_by(64).zip(words) {
+        // The bits at or above `from` in this word: all, some, or none.
+        let skip = u32::from(from.saturating_sub(base));
+        let bits = word & u64::MAX.checked_shl(skip).unwrap_or(0);
+        if bits != 0 {
+            return u8::try_from(bits.trailing_zeros()).ok().and_then(|bit| base.checked_add(bit));
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::vec::Vec;
+    use std::{format, println, vec};
+
+    const fn ms(millis: u64) -> Instant {
+        Instant::from_millis(millis)
+    }
+
+    const fn us(micros: u64) -> Instant {
+        Instant::from_micros(micros)
+    }
+
+    fn wheel(keys: usize) -> Wheel<Vec<Node>> {
+        Wheel::new(vec![Node::EMPTY; keys])
+    }
+
+    fn drain(wheel: &mut Wheel<Vec<Node>>, now: Instant) -> Vec<u32> {
+        core::iter::from_fn(|| wheel.expired(now)).collect()
+    }
+
+    struct SplitMix64(u64);
+
+    impl SplitMix64 {
+        fn next(&mut self) -> u64 {
+            self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mut z = self.0;
+            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            z ^ (z >> 31)
+        }
+
+        fn below(&mut self, bound: u64) -> u64 {
+            self.next() % bound
+        }
+
+        fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+            from[usize::try_from(self.below(from.len() as u64)).unwrap()]
+        }
+
+        /// A span in microseconds, up to the longest, with every order of magnitude about as likely as any other.
+        fn span(&mut self) -> u64 {
+            const MAX: u64 = u32::MAX as u64 * 1000;
+            match self.below(8) {
+                0 => self.pick(&[0, 1, 999, 1000, 255_000, 256_000, 65_536_000, MAX - 1, MAX]),
+                _ => {
+                    let bits = self.below(43);
+                    self.below(1 << bits).min(MAX)
+                }
+            }
+        }
+    }
+
+    /// The same promise kept the slow way: a list that is searched.
+    #[derive(Default)]
+    struct Model {
+        armed: Vec<(u64, u64, u32)>,
+        arming: u64,
+        reported: u64,
+    }
+
+    impl Model {
+        fn instant(tick: u64) -> Instant {
+            us(u64::try_from(u128::from(tick) * 1000).unwrap_or(u64::MAX))
+        }
+
+        fn arm(&mut self, key: u32, now: Instant, deadline: Instant) {
+            self.cancel(key);
+            let mut tick = deadline.as_micros().div_ceil(1000);
+            if deadline <= now && Self::instant(tick) > now {
+                tick -= 1;
+            }
+            self.arming += 1;
+            self.armed.push((tick.max(self.reported), self.arming, key));
+        }
+
+        fn cancel(&mut self, key: u32) -> bool {
+            let before = self.armed.len();
+            self.armed.retain(|&(_, _, other)| other != key);
+            before != self.armed.len()
+        }
+
+        fn first(&self) -> Option<(u64, u64, u32)> {
+            self.armed.iter().min().copied()
+        }
+
+        fn expired(&mut self, now: Instant) -> Option<u32> {
+            let Some((tick, _, key)) = self.first().filter(|&(tick, _, _)| Self::instant(tick) <= now) else {
+                let begun = now.as_micros() / 1000;
+                let begun = if Self::instant(begun + 1) <= now { begun + 1 } else { begun };
+                self.reported = self.reported.max(begun);
+                return None;
+            };
+            self.cancel(key);
+            self.reported = tick;
+            Some(key)
+        }
+    }
+
+    #[test]
+    fn random_scripts_give_what_a_searched_list_gives() {
+        const WINDOW: u64 = (1 << 32) * 1000;
+        let starts = [0, 1, WINDOW - 40_000, 7 * WINDOW - 1, 12_345 * WINDOW + 9_999, u64::MAX - 3 * WINDOW];
+        for seed in 0..240_u64 {
+            println!("seed {seed}");
+            let mut random = SplitMix64(seed);
+            let keys = random.pick(&[1, 2, 40]);
+            let (mut wheel, mut model) = (wheel(keys), Model::default());
+            let mut now = us(random.pick(&starts));
+            for _ in 0..600 {
+                let key = u32::try_from(random.below(keys as u64)).unwrap();
+                match random.below(8) {
+                    0..=3 => {
+                        let deadline = match random.below(6) {
+                            0 => us(now.as_micros().saturating_sub(random.span())),
+                            // Some instants are used often, so that keys share them.
+                            1 => us((now.as_micros() / 5000 * 5000).saturating_add(5000 * random.below(3))),
+                            _ => us(now.as_micros().saturating_add(random.span())),
+                        };
+                        wheel.arm(key, now, deadline).unwrap();
+                        model.arm(key, now, deadline);
+                    }
+                    4 => assert_eq!(wheel.cancel(key), model.cancel(key)),
+                    5 => {
+                        now = us(now.as_micros().saturating_add(random.span()));
+                        if random.below(2) == 0 {
+                            assert_eq!(wheel.expired(now), model.expired(now));
+                        }
+                    }
+                    6 => now = wheel.next().map_or(now, |next| next.max(now)),
+                    _ => loop {
+                        let (got, expected) = (wheel.expired(now), model.expired(now));
+                        assert_eq!(got, expected);
+                        if got.is_none() {
+                            assert!(wheel.next().is_none_or(|next| next > now));
+                            break;
+                        }
+                    },
+                }
+                let first = model.first().map(|(tick, _, _)| Model::instant(tick));
+                assert_eq!(wheel.next().is_some(), first.is_some());
+                assert!(wheel.next() <= first);
+                assert_eq!(wheel.len() as usize, model.armed.len());
+                assert_eq!(wheel.is_empty(), model.armed.is_empty());
+                for &(tick, _, key) in &model.armed {
+                    assert_eq!(wheel.deadline(key), Some(Model::instant(tick)));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_deadline_is_rounded_up_and_never_early() {
+        let mut wheel = wheel(1);
+        wheel.arm(0, us(100), us(1001)).unwrap();
+        assert_eq!(wheel.deadline(0), Some(us(2000)));
+        assert_eq!(wheel.next(), Some(us(2000)));
+        assert_eq!(wheel.expired(us(1999)), None);
+        assert_eq!(wheel.expired(us(2000)), Some(0));
+        assert_eq!(wheel.deadline(0), None);
+    }
+
+    #[test]
+    fn a_deadline_not_after_now_is_due_at_once() {
+        let mut wheel = wheel(3);
+        assert_eq!(wheel.expired(us(5_000)), None);
+        wheel.arm(0, us(5_500), us(5_500)).unwrap();
+        wheel.arm(1, us(5_500), us(3)).unwrap();
+        wheel.arm(2, us(5_500), us(5_501)).unwrap();
+        assert_eq!(drain(&mut wheel, us(5_500)), [0, 1]);
+        assert_eq!(wheel.next(), Some(us(6_000)));
+    }
+
+    #[test]
+    fn keys_come_by_deadline_then_by_arming_through_every_cascade() {
+        for base in [0, 0xff, 0xffff, 0xff_fff0, 0xffff_fff0, 0x5_ffff_ff00] {
+            for span in [3, 256, 300, 65_536, 70_000, 1 << 24, (1 << 24) + 77, u64::from(u32::MAX) - 2000] {
+                let mut wheel = wheel(6);
+                assert_eq!(wheel.expired(ms(base)), None);
+                wheel.arm(4, ms(base), ms(base + span)).unwrap();
+                wheel.arm(1, ms(base), ms(base + span + 1)).unwrap();
+                wheel.arm(3, ms(base), ms(base + span)).unwrap();
+                wheel.arm(5, ms(base), ms(base + span - 1)).unwrap();
+                // Closer by, so that the same tick is armed from another `current`.
+                assert_eq!(wheel.expired(ms(base + span - 2)), None);
+                wheel.arm(0, ms(base + span - 2), ms(base + span)).unwrap();
+                wheel.arm(4, ms(base + span - 2), ms(base + span)).unwrap();
+                assert_eq!(drain(&mut wheel, ms(base + span - 1)), [5]);
+                assert_eq!(drain(&mut wheel, ms(base + span + 900)), [3, 0, 4, 1], "base {base} span {span}");
+                assert!(wheel.is_empty());
+            }
+        }
+    }
+
+    #[test]
+    fn both_ends_of_the_range_are_taken_and_one_beyond_is_refused() {
+        for now in [us(0), us(999), ms(u64::from(u32::MAX)), ms(1 << 40)] {
+            let mut wheel = wheel(1);
+            let last = now.saturating_add(MAX_SPAN);
+            wheel.arm(0, now, now).unwrap();
+            assert_eq!(wheel.expired(now), Some(0));
+            wheel.arm(0, now, last).unwrap();
+            assert_eq!(wheel.expired(us(last.as_micros() - 1)), None);
+            assert_eq!(wheel.deadline(0), Some(ms(last.as_micros().div_ceil(1000))));
+            let asked = MAX_SPAN + Duration::from_micros(1);
+            let refused = wheel.arm(0, now, now.saturating_add(asked));
+            assert_eq!(refused, Err(Error::OutOfRange { asked, max: MAX_SPAN }));
+            assert_eq!(wheel.deadline(0), Some(ms(last.as_micros().div_ceil(1000))), "a refusal changes nothing");
+            assert_eq!(wheel.expired(ms(last.as_micros().div_ceil(1000))), Some(0));
+        }
+    }
+
+    #[test]
+    fn the_far_list_is_sorted_anew_when_a_window_turns() {
+        const WINDOW: u64 = 1 << 32;
+        let mut wheel = wheel(4);
+        // Nothing was reported for three windows, so `current` is still at the origin.
+        wheel.arm(0, ms(3 * WINDOW - 5), ms(3 * WINDOW + 9)).unwrap();
+        wheel.arm(1, ms(3 * WINDOW - 5), ms(3 * WINDOW - 1)).unwrap();
+        wheel.arm(2, ms(3 * WINDOW - 5), ms(3 * WINDOW)).unwrap();
+        wheel.arm(3, ms(3 * WINDOW - 5), ms(4 * WINDOW - 6)).unwrap();
+        assert_eq!(wheel.expired(ms(3 * WINDOW - 5)), None);
+        assert_eq!(drain(&mut wheel, ms(3 * WINDOW - 1)), [1]);
+        assert_eq!(wheel.next(), Some(ms(3 * WINDOW)));
+        assert_eq!(drain(&mut wheel, ms(3 * WINDOW)), [2]);
+        assert_eq!(wheel.next(), Some(ms(3 * WINDOW + 9)));
+        assert_eq!(drain(&mut wheel, ms(9 * WINDOW)), [0, 3]);
+    }
+
+    #[test]
+    fn next_moves_on_when_the_key_it_was_early_for_is_gone() {
+        const WINDOW: u64 = 1 << 32;
+        let mut wheel = wheel(2);
+        wheel.arm(0, ms(WINDOW - 1), ms(WINDOW + 5)).unwrap();
+        wheel.arm(1, ms(WINDOW + 1), ms(2 * WINDOW)).unwrap();
+        assert!(wheel.cancel(0));
+        let mut calls = 0;
+        while let Some(next) = wheel.next() {
+            calls += 1;
+            if wheel.expired(next).is_some() {
+                assert_eq!(next, ms(2 * WINDOW));
+            }
+            assert!(wheel.next().is_none_or(|later| later > next));
+        }
+        assert!(calls <= 6, "{calls} wake-ups for one key");
+    }
+
+    #[test]
+    fn a_jump_of_many_days_reports_everything_in_order() {
+        let mut wheel = wheel(400);
+        let mut random = SplitMix64(3);
+        let mut expected: Vec<_> = (0..400_u32).map(|key| (random.below(u64::from(u32::MAX)), key)).collect();
+        for &(at, key) in &expected {
+            wheel.arm(key, ms(0), ms(at)).unwrap();
+        }
+        expected.sort_unstable();
+        let keys: Vec<_> = expected.iter().map(|&(_, key)| key).collect();
+        assert_eq!(drain(&mut wheel, ms(1 << 41)), keys);
+        assert_eq!(wheel.next(), None);
+    }
+
+    #[test]
+    fn the_last_nameable_instant_can_be_a_deadline() {
+        let mut wheel = wheel(2);
+        let now = us(u64::MAX - 5_000_000);
+        wheel.arm(0, now, Instant::MAX).unwrap();
+        wheel.arm(1, now, us(u64::MAX - 616)).unwrap();
+        assert_eq!(drain(&mut wheel, us(u64::MAX - 1)), [1]);
+        assert_eq!(wheel.next(), Some(Instant::MAX));
+        assert_eq!(wheel.expired(Instant::MAX), Some(0));
+        assert_eq!(wheel.expired(Instant::MAX), None);
+        assert_eq!(wheel.next(), None);
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_reports_nothing_until_it_has_caught_up() {
+        let mut wheel = wheel(1);
+        assert_eq!(wheel.expired(ms(1000)), None);
+        wheel.arm(0, ms(10), ms(20)).unwrap();
+        assert_eq!(wheel.expired(ms(500)), None);
+        assert_eq!(wheel.next(), Some(ms(1000)));
+        assert_eq!(wheel.expired(ms(1000)), Some(0));
+    }
+
+    #[test]
+    fn a_key_without_a_node_is_refused() {
+        let mut none = Wheel::new([Node::EMPTY; 0]);
+        assert_eq!(none.arm(0, ms(0), ms(1)), Err(Error::NoSuchKey { key: 0, capacity: 0 }));
+        assert!(!none.cancel(0));
+        assert_eq!((none.deadline(0), none.next(), none.expired(ms(9))), (None, None, None));
+        let mut two = wheel(2);
+        assert_eq!(two.arm(u32::MAX, ms(0), ms(1)), Err(Error::NoSuchKey { key: u32::MAX, capacity: 2 }));
+        let text = format!("{}", two.arm(2, ms(0), ms(1)).unwrap_err());
+        assert_eq!(text, "key 2 is not below the capacity 2");
+    }
+
+    #[test]
+    fn growing_keeps_what_is_armed_and_shrinking_disarms_everything() {
+        let mut wheel = wheel(1);
+        wheel.arm(0, ms(0), ms(70_000)).unwrap();
+        wheel.grow(|nodes| nodes.resize(3, Node { tick: 1, prev: 0, next: 0 }));
+        assert_eq!((wheel.capacity(), wheel.len()), (3, 1));
+        assert!(!wheel.cancel(2), "added nodes are empty whatever they held");
+        wheel.arm(2, ms(0), ms(70_000)).unwrap();
+        assert_eq!(drain(&mut wheel, ms(70_000)), [0, 2]);
+        wheel.arm(0, ms(70_000), ms(70_001)).unwrap();
+        wheel.arm(2, ms(70_000), ms(70_002)).unwrap();
+        wheel.grow(|nodes| nodes.truncate(1));
+        assert_eq!((wheel.len(), wheel.next(), wheel.expired(ms(80_000))), (0, None, None));
+        wheel.arm(0, ms(80_000), ms(80_001)).unwrap();
+        assert_eq!(wheel.expired(ms(80_001)), Some(0));
+    }
+
+    #[test]
+    fn a_wheel_can_be_a_static() {
+        static WHEEL: std::sync::Mutex<Wheel<[Node; 2]>> = std::sync::Mutex::new(Wheel::new([Node::EMPTY; 2]));
+        let mut wheel = WHEEL.lock().unwrap();
+        wheel.arm(1, ms(0), ms(1)).unwrap();
+        assert_eq!(wheel.expired(ms(1)), Some(1));
+    }
+}
