@@ -10,3 +10,4 @@
 pub mod fixture;
 pub mod laws;
 pub mod rng;
+pub mod world;
