@@ -1,1 +1,13 @@
 //! What every Wharf machine is held against: the laws, the simulated world, the naive models and the fuzz bodies.
+//!
+//! * [`laws`]: the six laws of the machine contract as one suite over any machine.
+//! * [`world`]: peers, links and a clock in virtual time, for scenarios with many connections.
+//! * [`fixture`], [`vectors`], [`naive`]: a plant of Modbus devices, the table of what it must answer, and a second
+//!   implementation that shares nothing with the first.
+//!
+//! Every random choice follows from a seed that a failure prints; `WHARF_SEED` runs that one again ([`rng`]).
+
+pub mod fixture;
+pub mod laws;
+pub mod rng;
+pub mod world;
