@@ -127,3 +127,25 @@ impl Client {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_request_in_two_parts_is_answered_once_and_when_it_is_whole() {
+        let server = Server::bind(SocketAddr::from(([127, 0, 0, 1], 0)), 12, 29).unwrap();
+        let mut client = std::net::TcpStream::connect(server.local_addr().unwrap()).unwrap();
+        client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        std::thread::spawn(move || server.run());
+        let mut reply = [0; 29];
+        client.write_all(&[0; 17]).unwrap();
+        client.read_exact(&mut reply).unwrap();
+        assert_eq!(reply, [ECHO_FILL; 29]);
+        client.write_all(&[0; 7]).unwrap();
+        client.read_exact(&mut reply).unwrap();
+        client.shutdown(std::net::Shutdown::Write).unwrap();
+        assert_eq!(client.read(&mut reply).unwrap(), 0);
+    }
+}
