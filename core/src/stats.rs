@@ -428,11 +428,23 @@ mod tests {
         assert_eq!(ends(&histogram), (0, None, None, None, None, None));
         histogram.record(us(5));
         assert_eq!(ends(&histogram), (1, Some(us(5)), Some(us(5)), Some(us(5)), Some(us(5)), Some(us(5))));
+        histogram.record(us(1000));
         histogram.reset();
         assert_eq!(ends(&histogram), (0, None, None, None, None, None));
         assert_eq!(histogram.sum(), Duration::ZERO);
         histogram.merge(&Histogram::new());
         assert_eq!(ends(&histogram), (0, None, None, None, None, None));
+    }
+
+    #[test]
+    fn the_ends_of_the_quantiles_are_the_exact_ends() {
+        let mut histogram = Histogram::new();
+        for value in [1000, 1001, 5000] {
+            histogram.record(us(value));
+        }
+        assert_eq!(histogram.quantile_ppm(0), Some(us(1000)));
+        assert_eq!(histogram.quantile_ppm(500_000), Some(us(1023)));
+        assert_eq!(histogram.quantile_ppm(1_000_000), Some(us(5000)));
     }
 
     #[test]

@@ -18,7 +18,8 @@
 //! is why the order of arming survives, and a key is unlinked without having to remember its list.
 //!
 //! A bitmap per level names the occupied lists, so that a jump over a long span costs what it passes in occupied lists,
-//! not in ticks. Every key is spread at most five times in its life, but one call may have to spread many keys at once.
+//! not in ticks. A key is spread at most once per level it descends and once per window that it waits for in the far
+//! list; one call may have to spread many keys at once.
 //!
 //! # What it does not do
 //!
@@ -130,8 +131,10 @@ impl<S> Wheel<S> {
 
     /// The occupied list that begins first, and the tick with which it begins.
     fn upcoming(&self) -> Option<(usize, u64)> {
-        for (level, (words, byte)) in self.occupied.iter().zip(self.current.to_le_bytes()).enumerate() {
-            if let Some(slot) = first_from(words, byte) {
+        // No tick is before `current`, so on every level the lowest occupied list comes first, and all of a lower level
+        // comes before all of a higher one.
+        for (level, words) in self.occupied.iter().enumerate() {
+            if let Some(slot) = first_set(words) {
                 let mut start = self.current.to_le_bytes();
                 for (place, byte) in start.iter_mut().enumerate().take(level.saturating_add(1)) {
                     *byte = if place == level { slot } else { 0 };
@@ -377,17 +380,10 @@ fn instant_of(tick: u64) -> Instant {
     Instant::from_millis(tick)
 }
 
-/// The lowest set bit at or above `from`.
-fn first_from(words: &[u64; 4], from: u8) -> Option<u8> {
-    for (base, &word) in (0_u8..=192).step_by(64).zip(words) {
-        // The bits at or above `from` in this word: all, some, or none.
-        let skip = u32::from(from.saturating_sub(base));
-        let bits = word & u64::MAX.checked_shl(skip).unwrap_or(0);
-        if bits != 0 {
-            return u8::try_from(bits.trailing_zeros()).ok().and_then(|bit| base.checked_add(bit));
-        }
-    }
-    None
+/// The lowest set bit.
+fn first_set(words: &[u64; 4]) -> Option<u8> {
+    let (base, word) = (0_u8..=192).step_by(64).zip(words).find(|&(_, &word)| word != 0)?;
+    base.checked_add(u8::try_from(word.trailing_zeros()).ok()?)
 }
 
 #[cfg(test)]
@@ -697,7 +693,7 @@ mod tests {
         wheel.arm(2, ms(0), ms(70_000)).unwrap();
         assert_eq!(drain(&mut wheel, ms(70_000)), [0, 2]);
         wheel.arm(0, ms(70_000), ms(70_001)).unwrap();
-        wheel.arm(2, ms(70_000), ms(70_002)).unwrap();
+        wheel.arm(2, ms(70_000), ms(1 << 32)).unwrap();
         wheel.grow(|nodes| nodes.truncate(1));
         assert_eq!((wheel.len(), wheel.next(), wheel.expired(ms(80_000))), (0, None, None));
         wheel.arm(0, ms(80_000), ms(80_001)).unwrap();
