@@ -181,20 +181,23 @@ fn check_prints_a_plant_that_checks_again() {
 #[test]
 fn check_names_every_problem_and_ends_with_2() {
     let path = std::env::temp_dir().join(format!("wharf-wrong-{}.toml", std::process::id()));
-    std::fs::write(&path, "[loop]\nthreads = 0\npinn = true\n").unwrap();
+    std::fs::write(&path, "[loop]\ntimer_budget = 0\npinn = true\n").unwrap();
     let name = path.to_str().unwrap();
     let (people, programs) = (wharf(&["check", name]), wharf(&["check", "--json", name]));
     let run = wharf(&["run", name]);
     std::fs::remove_file(&path).unwrap();
     assert_eq!((status(&people), status(&programs), status(&run)), (2, 2, 2));
     let text = stderr(&people);
-    assert!(text.starts_with(&format!("{name}:2:11: loop.threads: found 0; accepted: 1..=64\n{name}:3:1: ")), "{text}");
+    assert!(
+        text.starts_with(&format!("{name}:2:16: loop.timer_budget: found 0; accepted: 1..=1000000\n{name}:3:1: ")),
+        "{text}"
+    );
     assert_eq!(stderr(&run), text);
     let errors = json(&programs);
     assert_eq!(
         errors["errors"][0],
-        serde_json::json!({ "file": name, "line": 2, "column": 11, "key": "loop.threads", "error": "not_accepted",
-                            "message": "found 0", "accepted": "1..=64" })
+        serde_json::json!({ "file": name, "line": 2, "column": 16, "key": "loop.timer_budget", "error": "not_accepted",
+                            "message": "found 0", "accepted": "1..=1000000" })
     );
     assert_eq!(errors["errors"][1]["error"], "unknown_key");
 }

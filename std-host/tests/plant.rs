@@ -11,19 +11,13 @@ use wharf_host::config::{DEFAULT, DEFAULT_NAME, Plant, load, parse};
 /// Every key of a server and a unit that is accepted, none at its default.
 const EVERYTHING: &str = r#"
 [loop]
-threads = 2
-pin = true
 receive_buffer = "128k"
 read_budget = 32768
 accept_budget = 16
-handshake_budget = 3
 timer_budget = 512
 tx_limit = "2MiB"
 deferred_limit = 1000
 slow_callback = "10ms"
-udp_batch = 8
-udp_payload = 1500
-resolver_threads = 1
 
 [[modbus.server]]
 name = "hall.3"
@@ -114,7 +108,7 @@ fn one_unit_problem(keys: &str, kind: Kind, words: &str) {
 #[test]
 fn every_key_is_read() {
     let plant = accepted(EVERYTHING);
-    assert_eq!((plant.event_loop.threads, plant.event_loop.pin), (2, true));
+    assert_eq!(plant.event_loop.accept_budget, 16);
     assert_eq!((plant.event_loop.receive_buffer, plant.event_loop.tx_limit), (131_072, 2 << 20));
     assert_eq!(plant.event_loop.slow_callback, Some(Duration::from_millis(10)));
     let [server, plain] = plant.modbus.as_slice() else { panic!("{plant:?}") };
@@ -254,12 +248,11 @@ fn every_syntax_error_has_its_place() {
 
 #[test]
 fn unknown_keys_name_the_nearest_key() {
-    let errors = refused("[loop]\nthread = 1\n");
+    let errors = refused("[loop]\naccept_budge = 1\n");
     assert_eq!(
         errors.to_string(),
-        "plant.toml:2:1: loop.thread: unknown key, did you mean `threads`?; accepted: threads, pin, receive_buffer, \
-         read_budget, accept_budget, handshake_budget, timer_budget, tx_limit, deferred_limit, slow_callback, \
-         udp_batch, udp_payload, resolver_threads"
+        "plant.toml:2:1: loop.accept_budge: unknown key, did you mean `accept_budget`?; accepted: receive_buffer, \
+         read_budget, accept_budget, timer_budget, tx_limit, deferred_limit, slow_callback"
     );
 }
 

@@ -34,9 +34,9 @@ Exit status:
     "  wharf run hall.toml\n  wharf modbus serve --listen 127.0.0.1:5020\n  wharf modbus read 127.0.0.1:5020 holding 0 10"
 ))]
 struct Cli {
-    /// What to log to standard error.
-    #[arg(long, global = true, value_name = "LEVEL", default_value = "warn", value_parser = level())]
-    log: LevelFilter,
+    /// What to log to standard error [default: info for run, warn for all else].
+    #[arg(long, global = true, value_name = "LEVEL", value_parser = level())]
+    log: Option<LevelFilter>,
     #[command(subcommand)]
     command: Command,
 }
@@ -44,13 +44,10 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run a plant until SIGINT or SIGTERM.
-    #[command(after_help = help("  wharf run\n  wharf run hall.toml\n  wharf --log debug run --threads 2 hall.toml"))]
+    #[command(after_help = help("  wharf run\n  wharf run hall.toml\n  wharf --log debug run hall.toml"))]
     Run {
         /// The plant file [default: an embedded plant, Modbus on 127.0.0.1:5020].
         plant: Option<PathBuf>,
-        /// Event loops to deal the entries over, instead of `threads` in [loop].
-        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
-        threads: Option<u16>,
     },
     /// Print the effective plant, every default filled in, or everything that is wrong with the file.
     #[command(after_help = help("  wharf check hall.toml\n  wharf check > my-first-plant.toml\n  wharf check --json hall.toml"))]
@@ -197,7 +194,8 @@ impl From<io::Error> for Failure {
 /// Parses the command line of this process and carries it out.
 pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
-    tracing_subscriber::fmt().with_writer(io::stderr).with_max_level(cli.log).init();
+    let usual = if matches!(cli.command, Command::Run { .. }) { LevelFilter::INFO } else { LevelFilter::WARN };
+    tracing_subscriber::fmt().with_writer(io::stderr).with_max_level(cli.log.unwrap_or(usual)).init();
     let mut out = io::stdout().lock();
     let outcome = run(cli.command, &mut out).and_then(|status| {
         out.flush()?;
@@ -220,9 +218,9 @@ pub(crate) fn main() -> ExitCode {
 
 fn run(command: Command, out: &mut dyn Write) -> Result<Status, Failure> {
     match command {
-        Command::Run { plant, threads } => Ok(plant::run(plant.as_deref(), threads)),
+        Command::Run { plant } => Ok(plant::run(plant.as_deref(), out)),
         Command::Check { plant, json } => plant::check(plant.as_deref(), json, out),
-        Command::Modbus(Modbus::Serve(serve)) => plant::serve(&serve),
+        Command::Modbus(Modbus::Serve(serve)) => plant::serve(&serve, out),
         Command::Modbus(Modbus::Read(read)) => modbus::read(&read, out),
         Command::Modbus(Modbus::Write(write)) => modbus::write(&write, out),
         Command::Completions { shell } => {

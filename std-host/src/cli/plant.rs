@@ -9,12 +9,9 @@ use wharf_host::config::modbus::{Server, Unit};
 use wharf_host::config::{self, Plant};
 use wharf_host::run::{self, Status};
 
-pub(super) fn run(path: Option<&Path>, threads: Option<u16>) -> Status {
+pub(super) fn run(path: Option<&Path>, out: &mut dyn Write) -> Status {
     match load(path) {
-        Ok(mut plant) => {
-            plant.event_loop.threads = threads.unwrap_or(plant.event_loop.threads);
-            start(&plant)
-        }
+        Ok(plant) => start(&plant, out),
         Err(errors) => refuse(&errors),
     }
 }
@@ -33,7 +30,7 @@ pub(super) fn check(path: Option<&Path>, json: bool, out: &mut dyn Write) -> Res
     Ok(Status::Done)
 }
 
-pub(super) fn serve(serve: &Serve) -> Result<Status, Failure> {
+pub(super) fn serve(serve: &Serve, out: &mut dyn Write) -> Result<Status, Failure> {
     let mut plant = match &serve.plant {
         Some(path) => match config::load(path) {
             Ok(plant) if plant.modbus.is_empty() => {
@@ -53,15 +50,15 @@ pub(super) fn serve(serve: &Serve) -> Result<Status, Failure> {
         };
         server.listen.clone_from(&serve.listen);
     }
-    Ok(start(&plant))
+    Ok(start(&plant, out))
 }
 
 fn load(path: Option<&Path>) -> Result<Plant, Errors> {
     path.map_or_else(|| config::parse(config::DEFAULT, config::DEFAULT_NAME), config::load)
 }
 
-fn start(plant: &Plant) -> Status {
-    run::run(plant).unwrap_or_else(|(status, message)| {
+fn start(plant: &Plant, out: &mut dyn Write) -> Status {
+    run::run(plant, out).unwrap_or_else(|(status, message)| {
         complain(&message);
         status
     })

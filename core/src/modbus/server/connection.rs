@@ -149,12 +149,14 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, T: AsRef<[Transaction]> + AsMut<[Transaction]
         !self.deaf && matches!(self.phase, Phase::Open | Phase::Draining { .. })
     }
 
-    /// Whether an open connection has no room for another request.
+    /// Whether an open connection has no room for another request. One that stands on no storage at present has nothing to
+    /// send either, and nothing to wait for.
     fn is_blocked(&self) -> bool {
-        if self.phase != Phase::Open {
+        let len = self.buffer.as_ref().len();
+        if self.phase != Phase::Open || len < MIN_BUFFER {
             return false;
         }
-        let capacity = self.buffer.as_ref().len().saturating_sub(MAX_FRAME);
+        let capacity = len.saturating_sub(MAX_FRAME);
         // One more than the holes, each of which may yet be filled by a reply of the greatest length.
         let frames = self.transactions.deferred().saturating_add(1);
         let waits = self.config.overflow == Overflow::Wait && self.is_full();

@@ -314,6 +314,7 @@ fn a_vacant_connection_gives_its_storage_back_and_takes_nothing_without() {
     assert!(rig.connection.exchange(vec![], vec![]).is_err(), "half a frame is kept");
     rig.receive(&request(1, 3)[4..]);
     let (buffer, places) = rig.connection.exchange(vec![], vec![]).unwrap();
+    assert_eq!(rig.connection.poll_output(), Step::Wait(Some(Instant::from_millis(300_000))), "it is not paused");
     let input = Input::Received { bytes: &[0], service: &mut rig.service };
     let refused = rig.connection.handle_input(rig.now, input);
     assert_eq!(refused, Err(Error::BufferShort { needed: MIN_BUFFER, got: 0 }));

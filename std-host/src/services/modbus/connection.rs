@@ -1,0 +1,270 @@
+//! One socket and its machine: bytes to the machine, outputs to the socket, deadlines to a timer.
+
+use super::Shared;
+use super::event::{ConnectionId, Event, Statistics};
+use super::storage::Block;
+use crate::event_loop::{LoopMut, Stream, TimerId};
+use std::net::SocketAddr;
+use wharf_core::modbus::diagnostics::Completion;
+use wharf_core::modbus::server::{Config, Connection, Input, Outcome, Output, Processed, Reason, Transaction};
+use wharf_core::modbus::service::Discard;
+use wharf_core::{Instant, Machine, Step};
+
+/// What belongs to one connection.
+#[derive(Debug)]
+pub(super) struct Peer {
+    pub(super) id: ConnectionId,
+    pub(super) address: Option<SocketAddr>,
+    pub(super) timer: Option<TimerId>,
+    machine: Connection<Vec<u8>, Vec<Transaction>>,
+    /// Whether the machine stands on storage of the pool.
+    lent: bool,
+    /// The machine has bytes that may leave, and the socket is not known to be full.
+    transmit: bool,
+    paused: bool,
+    /// Bytes that the machine had no room for. Reading is paused meanwhile.
+    leftover: Vec<u8>,
+    /// What the timer is armed for, at the earliest.
+    armed: Option<Instant>,
+    deadline: Option<Instant>,
+    reason: Option<Reason>,
+    pub(super) statistics: Statistics,
+}
+
+impl Default for Peer {
+    fn default() -> Self {
+        Self {
+            id: 0,
+            address: None,
+            timer: None,
+            machine: Connection::new(Config::DEFAULT, Vec::new(), Vec::new(), Instant::ORIGIN),
+            lent: false,
+            transmit: false,
+            paused: false,
+            leftover: Vec::new(),
+            armed: None,
+            deadline: None,
+            reason: None,
+            statistics: Statistics::default(),
+        }
+    }
+}
+
+impl Peer {
+    pub(super) fn new(id: ConnectionId, address: Option<SocketAddr>, config: Config, now: Instant) -> Self {
+        Self { id, address, machine: Connection::new(config, Vec::new(), Vec::new(), now), ..Self::default() }
+    }
+
+    /// Bytes have come.
+    pub(super) fn received<T>(&mut self, shared: &Shared, stream: &mut Stream<'_, T>, bytes: &[u8]) {
+        self.statistics.bytes_in += bytes.len() as u64;
+        if self.leftover.is_empty() {
+            let taken = self.offer(shared, stream, bytes);
+            self.leftover.extend_from_slice(&bytes[taken..]);
+        } else {
+            self.leftover.extend_from_slice(bytes);
+        }
+        self.settle(shared, stream);
+    }
+
+    /// The socket takes bytes again.
+    pub(super) fn writable<T>(&mut self, shared: &Shared, stream: &mut Stream<'_, T>) {
+        self.transmit = true;
+        self.settle(shared, stream);
+    }
+
+    /// An input other than bytes. One that comes too late for the machine means nothing any more.
+    pub(super) fn input<T>(&mut self, shared: &Shared, stream: &mut Stream<'_, T>, input: Input<'_>) {
+        if self.machine.handle_input(stream.now(), input).is_ok() {
+            self.settle(shared, stream);
+        }
+    }
+
+    /// The timer has fired, perhaps for a deadline that has moved since.
+    pub(super) fn timeout<T>(&mut self, shared: &Shared, stream: &mut Stream<'_, T>) {
+        self.armed = None;
+        self.machine.handle_timeout(stream.now());
+        self.settle(shared, stream);
+    }
+
+    /// The socket is gone; why, if the machine does not know yet.
+    pub(super) fn gone(&mut self, shared: &Shared, now: Instant, input: Input<'_>) -> Reason {
+        // A machine that has closed by itself refuses the news.
+        let _ = self.machine.handle_input(now, input);
+        while let Step::Do(output) = self.machine.poll_output() {
+            self.note(shared, output);
+        }
+        self.give_back(shared);
+        self.reason.unwrap_or(Reason::IoError)
+    }
+
+    /// Arms the timer if the deadline has come nearer. A timer that fires early costs a call; one that is moved with every
+    /// request would cost more.
+    pub(super) fn arm<T>(&mut self, lp: &mut LoopMut<'_, T>, timer: TimerId) {
+        let Some(deadline) = self.deadline else { return };
+        if self.armed.is_none_or(|armed| deadline < armed) {
+            // A deadline beyond the range of timers is looked at again when the farthest timer fires.
+            let farthest = lp.now().saturating_add(crate::event_loop::MAX_SPAN);
+            let due = deadline.min(farthest);
+            lp.reset_at(timer, due).expect("the timer lives as long as its connection");
+            self.armed = Some(due);
+        }
+    }
+
+    /// Whether the machine has said its last word.
+    pub(super) const fn is_over(&self) -> bool {
+        self.reason.is_some()
+    }
+
+    /// Offers bytes until the machine takes no more; how many it took.
+    fn offer<T>(&mut self, shared: &Shared, stream: &mut Stream<'_, T>, bytes: &[u8]) -> usize {
+        self.borrow_storage(shared);
+        let mut done = 0;
+        while done < bytes.len() && !self.is_over() {
+            let mut units = shared.units.borrow_mut();
+            let service = &mut units.serving(self.id);
+            let input = Input::Received { bytes: &bytes[done..], service };
+            if self.machine.handle_input(stream.now(), input).is_err() {
+                return bytes.len();
+            }
+            drop(units);
+            let taken = self.machine.taken();
+            done += taken;
+            self.drain(shared, stream);
+            if taken == 0 && !self.transmit_some(shared, stream) {
+                break;
+            }
+        }
+        done
+    }
+
+    /// Does all that can be done now: sends, takes what was left over, and gives back storage that holds nothing.
+    fn settle<T>(&mut self, shared: &Shared, stream: &mut Stream<'_, T>) {
+        self.drain(shared, stream);
+        loop {
+            while self.transmit_some(shared, stream) {}
+            if self.leftover.is_empty() || self.paused || self.is_over() {
+                break;
+            }
+            let bytes = std::mem::take(&mut self.leftover);
+            let taken = self.offer(shared, stream, &bytes);
+            self.leftover.extend_from_slice(&bytes[taken..]);
+            if taken == 0 {
+                break;
+            }
+        }
+        self.give_back(shared);
+    }
+
+    /// Sends once; whether the socket took anything.
+    fn transmit_some<T>(&mut self, shared: &Shared, stream: &mut Stream<'_, T>) -> bool {
+        let [first, second] = self.machine.transmit();
+        if !self.transmit || first.is_empty() && second.is_empty() {
+            return false;
+        }
+        self.transmit = false;
+        // An error here is followed by the socket's `close`, which tells why.
+        let len = stream.write_now2(first, second).unwrap_or(0);
+        if len == 0 {
+            return false;
+        }
+        self.statistics.bytes_out += len as u64;
+        self.machine
+            .handle_input(stream.now(), Input::Transmitted { len })
+            .expect("no more was sent than the machine showed");
+        self.drain(shared, stream);
+        true
+    }
+
+    /// Carries out what the machine wants. Sending waits until all bytes of a read are with the machine.
+    fn drain<T>(&mut self, shared: &Shared, stream: &mut Stream<'_, T>) {
+        loop {
+            match self.machine.poll_output() {
+                Step::Wait(deadline) => {
+                    self.deadline = deadline;
+                    return;
+                }
+                Step::Do(output) => {
+                    self.note(shared, output);
+                    carry_out(output, stream);
+                }
+            }
+        }
+    }
+
+    /// What an output means apart from the socket.
+    fn note(&mut self, shared: &Shared, output: Output) {
+        match output {
+            Output::Transmit => self.transmit = true,
+            Output::Pause => self.paused = true,
+            Output::Resume => self.paused = false,
+            Output::CloseWrite => {}
+            Output::Close { reason, .. } => self.reason = Some(reason),
+            Output::Processed(request) => {
+                if request.deferred {
+                    shared.units.borrow_mut().finished(request.unit, request.function, completion(&request));
+                }
+                self.statistics.processed(&request);
+                shared.emit(&Event::Processed { id: self.id, request });
+            }
+            Output::Discarded(reason) => {
+                if reason == Discard::Truncated {
+                    shared.units.borrow_mut().truncated();
+                }
+                self.statistics.discards += 1;
+                shared.emit(&Event::Discarded { id: self.id, reason });
+            }
+        }
+    }
+
+    fn borrow_storage(&mut self, shared: &Shared) {
+        if !self.lent {
+            let (buffer, transactions) = shared.pool.borrow_mut().lend();
+            self.exchange(buffer, transactions);
+            self.lent = true;
+        }
+    }
+
+    fn give_back(&mut self, shared: &Shared) {
+        if self.lent && self.machine.is_vacant() {
+            let block = self.exchange(Vec::new(), Vec::new());
+            shared.pool.borrow_mut().take_back(block);
+            self.lent = false;
+        }
+    }
+
+    fn exchange(&mut self, buffer: Vec<u8>, transactions: Vec<Transaction>) -> Block {
+        self.machine
+            .exchange(buffer, transactions)
+            .expect("a machine without storage, or a vacant one, can exchange it")
+    }
+}
+
+/// What an output means for the socket. One that is closed already has all of this behind it.
+fn carry_out<T>(output: Output, stream: &mut Stream<'_, T>) {
+    let done = match output {
+        Output::Pause => stream.pause(),
+        Output::Resume => stream.resume(),
+        Output::CloseWrite => stream.shutdown(),
+        Output::Close { reset, .. } => {
+            if reset {
+                stream.abort();
+            } else {
+                stream.close(0);
+            }
+            Ok(())
+        }
+        Output::Transmit | Output::Processed(_) | Output::Discarded(_) => Ok(()),
+    };
+    if let Err(error) = done {
+        tracing::trace!(%error, ?output, "too late for the socket");
+    }
+}
+
+fn completion(request: &Processed) -> Completion {
+    match request.outcome {
+        Outcome::Ok => Completion::Replied,
+        Outcome::Exception(exception) => Completion::Exception { exception, replied: true },
+        Outcome::None => Completion::Silent,
+    }
+}

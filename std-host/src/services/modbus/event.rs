@@ -1,0 +1,163 @@
+//! What a Modbus server tells of itself.
+
+use std::fmt;
+use std::net::SocketAddr;
+use wharf_core::modbus::server::{Outcome, Processed, Reason};
+use wharf_core::modbus::service::Discard;
+
+/// Names a connection of a server in events: counted from 1.
+pub type ConnectionId = u64;
+
+/// Something that happened to a server. Every event of a connection lies between its `Connected` and its
+/// `Disconnected`; `Stopped` is the last of a server.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// A listener is open.
+    Started {
+        /// The address really bound.
+        address: SocketAddr,
+    },
+    /// A connection was accepted.
+    Connected {
+        /// Its name.
+        id: ConnectionId,
+        /// The other side.
+        peer: SocketAddr,
+        /// This side, if the system told.
+        local: Option<SocketAddr>,
+    },
+    /// A connection has ended.
+    Disconnected {
+        /// Its name.
+        id: ConnectionId,
+        /// The other side.
+        peer: SocketAddr,
+        /// Why.
+        reason: Reason,
+        /// What it did.
+        statistics: Statistics,
+    },
+    /// A connection was turned away.
+    Rejected {
+        /// The other side.
+        peer: SocketAddr,
+        /// Why.
+        reason: Rejection,
+    },
+    /// A request is done with.
+    Processed {
+        /// By which connection it came.
+        id: ConnectionId,
+        /// How it went.
+        request: Processed,
+    },
+    /// Something from the wire was thrown away.
+    Discarded {
+        /// By which connection it came.
+        id: ConnectionId,
+        /// Why.
+        reason: Discard,
+    },
+    /// The system failed; the server goes on.
+    Error {
+        /// Operation, object and cause.
+        message: String,
+    },
+    /// The server has ended.
+    Stopped {
+        /// Whether every connection ended in order.
+        graceful: bool,
+        /// Connections that were cut.
+        cut: u64,
+    },
+}
+
+/// Why a connection was turned away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Rejection {
+    /// There are `max_connections` already.
+    Limit,
+    /// The process has no descriptors left.
+    Descriptors,
+}
+
+impl Rejection {
+    /// The name in metrics and events.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Limit => "limit",
+            Self::Descriptors => "descriptors",
+        }
+    }
+}
+
+/// What a connection did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Statistics {
+    /// Requests, whatever became of them.
+    pub requests: u64,
+    /// Normal replies.
+    pub ok: u64,
+    /// Exception replies.
+    pub exceptions: u64,
+    /// Requests that got no reply.
+    pub unanswered: u64,
+    /// Things thrown away.
+    pub discards: u64,
+    /// Bytes read, discarded or not.
+    pub bytes_in: u64,
+    /// Bytes written.
+    pub bytes_out: u64,
+}
+
+impl Statistics {
+    /// Counts a request.
+    pub(super) const fn processed(&mut self, request: &Processed) {
+        self.requests += 1;
+        match request.outcome {
+            Outcome::Ok => self.ok += 1,
+            Outcome::Exception(_) => self.exceptions += 1,
+            Outcome::None => self.unanswered += 1,
+        }
+    }
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Started { address } => write!(f, "listening on {address}"),
+            Self::Connected { id, peer, .. } => write!(f, "connection {id} from {peer}"),
+            Self::Disconnected { id, reason, statistics, .. } => write!(
+                f,
+                "connection {id} ended ({reason}): {} requests, {} ok, {} exceptions, {} unanswered, {} discards, \
+                 {} bytes in, {} out",
+                statistics.requests,
+                statistics.ok,
+                statistics.exceptions,
+                statistics.unanswered,
+                statistics.discards,
+                statistics.bytes_in,
+                statistics.bytes_out
+            ),
+            Self::Rejected { peer, reason } => write!(f, "connection from {peer} rejected ({})", reason.name()),
+            Self::Processed { id, request } => {
+                write!(f, "connection {id}: unit {} function {}", request.unit, request.function)?;
+                if let Some(span) = request.span {
+                    write!(f, " address {} quantity {}", span.start, span.quantity)?;
+                }
+                match request.outcome {
+                    Outcome::Ok => f.write_str(": ok"),
+                    Outcome::Exception(exception) => write!(f, ": {exception}"),
+                    Outcome::None => f.write_str(": no reply"),
+                }
+            }
+            Self::Discarded { id, reason } => write!(f, "connection {id}: discarded ({reason})"),
+            Self::Error { message } => f.write_str(message),
+            Self::Stopped { graceful: true, .. } => f.write_str("stopped"),
+            Self::Stopped { graceful: false, cut } => write!(f, "stopped, {cut} connections cut"),
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! Heap memory for the machines of the core.
+//!
+//! An idle connection owns no buffer: [`Pool`] lends one while there is a partial frame, a reply or a deferred request,
+//! and takes it back afterwards.
+
+use wharf_core::modbus::data::Storage;
+use wharf_core::modbus::mbap::MAX_FRAME;
+use wharf_core::modbus::server::Transaction;
+use wharf_core::modbus::units::NoHandler;
+
+/// Devices and units in vectors.
+#[derive(Clone, Copy, Debug)]
+pub struct Heap;
+
+impl Storage for Heap {
+    type Of<T: 'static> = Vec<T>;
+    type Text = Box<[u8]>;
+    type Handler = NoHandler;
+}
+
+/// The buffer and the transactions of one connection.
+pub(super) type Block = (Vec<u8>, Vec<Transaction>);
+
+/// Storage for as many connections as have ever been busy at the same time.
+#[derive(Debug)]
+pub(super) struct Pool {
+    free: Vec<Block>,
+    max_outstanding: usize,
+}
+
+impl Pool {
+    pub(super) const fn new(max_outstanding: usize) -> Self {
+        Self { free: Vec::new(), max_outstanding }
+    }
+
+    /// Storage for a partial frame, for a largest reply to every request that may be outstanding, and for one more.
+    pub(super) fn lend(&mut self) -> Block {
+        self.free.pop().unwrap_or_else(|| {
+            let frames = 2 + self.max_outstanding;
+            (vec![0; frames * MAX_FRAME], vec![Transaction::EMPTY; self.max_outstanding])
+        })
+    }
+
+    pub(super) fn take_back(&mut self, block: Block) {
+        self.free.push(block);
+    }
+}
