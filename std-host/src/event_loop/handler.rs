@@ -1,0 +1,202 @@
+//! What a user of the loop writes: a [`Handler`] per kind of socket.
+
+use super::net::{Net, NetId};
+use super::{CloseReason, Error, ListenerId, LoopMut, Socket, SocketId};
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+/// The callbacks of the sockets of one context, which share one `Handler` and have a `Data` value each.
+///
+/// Callbacks never nest. A socket sees `open` first, then all its bytes, then one `close`, then nothing; one that never
+/// opened sees one `connect_error` instead, or nothing after `cancel`.
+#[expect(unused_variables, reason = "the defaults ignore what the names document")]
+pub trait Handler<T: 'static = ()>: 'static {
+    /// What belongs to each socket.
+    type Data: Default + 'static;
+
+    /// A descriptor that was accepted, or that is connecting, before anything else: the place to set options.
+    fn pre_open(&mut self, raw: &mut RawSocket<'_>) -> PreOpen {
+        PreOpen::Keep
+    }
+
+    /// The socket is usable.
+    fn open(&mut self, s: &mut Socket<'_, T, Self::Data>, how: Opened) {}
+
+    /// Bytes have arrived. They lie in the loop's shared receive buffer and are valid during the call.
+    fn data(&mut self, s: &mut Socket<'_, T, Self::Data>, bytes: &[u8]) {}
+
+    /// After a write that took less than it was offered: there is room again, and at most half the queue's limit is in
+    /// use.
+    fn writable(&mut self, s: &mut Socket<'_, T, Self::Data>) {}
+
+    /// The queue has become empty.
+    fn drained(&mut self, s: &mut Socket<'_, T, Self::Data>) {}
+
+    /// The peer has ended its side and all its bytes have been delivered. By default what is queued is sent, and then
+    /// the socket is closed; a handler that keeps its own side open says so by an empty body.
+    fn end(&mut self, s: &mut Socket<'_, T, Self::Data>) {
+        // A socket that is closed already cannot be finished, and need not be.
+        let _ = s.finish();
+    }
+
+    /// The last call for a socket. Its id is stale from now on.
+    fn close(&mut self, lp: &mut LoopMut<'_, T>, closed: Closed<Self::Data>) {}
+
+    /// A connection did not come about. Its id is stale from now on.
+    fn connect_error(&mut self, lp: &mut LoopMut<'_, T>, failed: ConnectFailed<Self::Data>) {}
+
+    /// A connection could not be accepted.
+    fn accept_error(&mut self, lp: &mut LoopMut<'_, T>, id: ListenerId, failed: AcceptFailed) {}
+}
+
+/// What becomes of a descriptor after [`Handler::pre_open`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PreOpen {
+    /// It becomes a socket of the loop.
+    Keep,
+    /// It is closed. One that was connecting ends with `connect_error`.
+    Reject,
+    /// The handler has it, by [`RawSocket::take`], and the loop forgets it without a callback. One that was not taken is
+    /// closed.
+    Take,
+}
+
+/// A descriptor before it is a socket of the loop.
+pub struct RawSocket<'a> {
+    pub(super) net: &'a mut dyn Net,
+    pub(super) id: NetId,
+    pub(super) peer: SocketAddr,
+    pub(super) taken: bool,
+}
+
+impl<'a> RawSocket<'a> {
+    pub(super) fn new(net: &'a mut dyn Net, id: NetId, peer: SocketAddr) -> Self {
+        Self { net, id, peer, taken: false }
+    }
+
+    /// The address of the other side.
+    #[must_use]
+    pub const fn peer_addr(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// The descriptor, for setting options; `None` in a simulated world and after [`RawSocket::take`].
+    #[must_use]
+    pub fn as_fd(&self) -> Option<BorrowedFd<'_>> {
+        if self.taken { None } else { self.net.fd(self.id) }
+    }
+
+    /// Whether small packets leave at once (`TCP_NODELAY`). Without a descriptor it does nothing.
+    ///
+    /// # Errors
+    /// [`Error::Io`] with what the system says.
+    pub fn set_nodelay(&self, on: bool) -> Result<(), Error> {
+        self.set("set nodelay on", |socket| socket.set_tcp_nodelay(on))
+    }
+
+    /// Whether the system looks after a silent peer (`SO_KEEPALIVE`), and after what silence. Without a descriptor it
+    /// does nothing.
+    ///
+    /// # Errors
+    /// [`Error::Io`] with what the system says.
+    pub fn set_keepalive(&self, after: Option<Duration>) -> Result<(), Error> {
+        self.set("set keepalive on", |socket| match after {
+            Some(silence) => socket.set_tcp_keepalive(&socket2::TcpKeepalive::new().with_time(silence)),
+            None => socket.set_keepalive(false),
+        })
+    }
+
+    /// The sizes in bytes of the system's send and receive buffers, where given. Without a descriptor it does nothing.
+    ///
+    /// # Errors
+    /// [`Error::Io`] with what the system says.
+    pub fn set_buffers(&self, send: Option<usize>, receive: Option<usize>) -> Result<(), Error> {
+        self.set("set buffers on", |socket| {
+            send.map_or(Ok(()), |bytes| socket.set_send_buffer_size(bytes))?;
+            receive.map_or(Ok(()), |bytes| socket.set_recv_buffer_size(bytes))
+        })
+    }
+
+    /// Takes the descriptor out, after which only [`PreOpen::Take`] can be the answer. `None` if it is gone already.
+    pub fn take(&mut self) -> Option<OwnedFd> {
+        if std::mem::replace(&mut self.taken, true) { None } else { self.net.take(self.id) }
+    }
+
+    /// Asks the handler what is to become of the descriptor. `None`: it is gone.
+    pub(super) fn ask(mut self, ask: impl FnOnce(&mut Self) -> PreOpen) -> Option<PreOpen> {
+        let answer = ask(&mut self);
+        if self.taken { None } else { Some(answer) }
+    }
+
+    fn set(&self, op: &'static str, f: impl FnOnce(&socket2::SockRef<'_>) -> std::io::Result<()>) -> Result<(), Error> {
+        let Some(fd) = self.as_fd() else { return Ok(()) };
+        f(&socket2::SockRef::from(&fd.as_fd())).map_err(|source| Error::io(op, self.peer, source))
+    }
+}
+
+impl std::fmt::Debug for RawSocket<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RawSocket").field("peer", &self.peer).finish_non_exhaustive()
+    }
+}
+
+/// How a socket came to be open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opened {
+    /// A listener accepted it.
+    Accepted,
+    /// `connect` succeeded.
+    Connected,
+    /// `adopt` took it over.
+    Adopted,
+}
+
+/// The end of a socket, with its data handed back.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Closed<D> {
+    /// Its id, stale now.
+    pub id: SocketId,
+    /// Its data.
+    pub data: D,
+    /// Why it was closed.
+    pub reason: CloseReason,
+    /// Bytes that were queued and are lost.
+    pub unsent: u64,
+    /// Bytes received, those that were thrown away included.
+    pub received: u64,
+    /// Bytes that the system took for sending.
+    pub sent: u64,
+}
+
+/// A connection that did not come about, with its data handed back.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct ConnectFailed<D> {
+    /// Its id, stale now.
+    pub id: SocketId,
+    /// Its data.
+    pub data: D,
+    /// The last error.
+    pub error: Error,
+    /// The number of addresses that were tried.
+    pub tried: u32,
+}
+
+/// Why a connection could not be accepted.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum AcceptFailed {
+    /// This connection failed; the next may not.
+    Transient(Error),
+    /// There are no descriptors or no memory: accepting pauses.
+    Exhausted {
+        /// What the system said.
+        error: Error,
+        /// The length of the pause.
+        pause: Duration,
+    },
+    /// The listener is closed.
+    Fatal(Error),
+}

@@ -1,0 +1,203 @@
+//! How streams come to life and how they end: opening, connecting, closing.
+
+use super::context::Farewell;
+use super::handler::{Opened, PreOpen, RawSocket};
+use super::net::ConnectOptions;
+use super::state::{Core, Object};
+use super::stream::{LastWord, Phase};
+use super::timers::{Action, TimerId};
+use super::{CloseReason, Error, SocketId};
+use std::io;
+use std::net::SocketAddr;
+use wharf_core::slots::SlotId;
+
+impl<T> Core<T> {
+    /// Lets sockets that were made in callbacks come to life.
+    pub(super) fn run_openings(&mut self) {
+        let mut next = 0;
+        while let Some(&id) = self.opening.get(next) {
+            next += 1;
+            let Some(stream) = self.stream_mut(id).filter(|stream| stream.phase == Phase::Starting) else { continue };
+            match stream.target.take() {
+                Some(target) => self.start_connecting(id, target.0, &target.1),
+                None => self.open_stream(id, Opened::Adopted),
+            }
+        }
+        self.opening.clear();
+    }
+
+    fn start_connecting(&mut self, id: SlotId, to: SocketAddr, options: &ConnectOptions) {
+        let net = match self.net.connect(to, options) {
+            Ok(net) => net,
+            Err(error) => return self.connect_failed(id, error),
+        };
+        let Some(stream) = self.stream_mut(id) else { return };
+        (stream.net, stream.phase, stream.writable) = (Some(net), Phase::Connecting, false);
+        stream.watches_write = true;
+        let context = stream.context;
+        let handler = self.context(context);
+        let answer = RawSocket::new(&mut *self.net, net, to).ask(|raw| handler.pre_open(raw));
+        self.after_callback("pre_open");
+        match answer {
+            Some(PreOpen::Keep) => {
+                if let Err(error) = self.net.watch(net, id.to_bits(), true) {
+                    return self.connect_failed(id, error);
+                }
+                let timer = self.add_internal(Action::Stream(id), options.timeout);
+                if let Some(stream) = self.stream_mut(id) {
+                    stream.timer = Some(timer);
+                }
+            }
+            Some(PreOpen::Reject) => self.connect_failed(id, io::ErrorKind::ConnectionAborted.into()),
+            Some(PreOpen::Take) => self.cancel(id),
+            None => {
+                if let Some(stream) = self.stream_mut(id) {
+                    stream.net = None;
+                }
+                self.cancel(id);
+            }
+        }
+    }
+
+    pub(super) fn connect_failed(&mut self, id: SlotId, source: io::Error) {
+        let Some(stream) = self.stream_mut(id) else { return };
+        let object = stream.peer.map_or_else(String::new, |peer| peer.to_string());
+        let error = Error::Io { op: "connect to", object, source };
+        self.leave(id, Some(LastWord::ConnectError(error)));
+    }
+
+    pub(super) fn open_stream(&mut self, id: SlotId, how: Opened) {
+        let Some(stream) = self.stream_mut(id) else { return };
+        (stream.phase, stream.writable) = (Phase::Open, true);
+        let (context, place, timer) = (stream.context, stream.place, stream.timer.take());
+        if let Some(TimerId(timer)) = timer {
+            self.timers.remove(timer);
+        }
+        self.stats.opened += 1;
+        self.context(context).open(self, SocketId(id), place, how);
+        self.after_callback("open");
+    }
+
+    /// Connecting or finishing has taken too long.
+    pub(super) fn stream_timeout(&mut self, id: SlotId) {
+        let Some(stream) = self.stream_mut(id) else { return };
+        stream.timer = None;
+        match stream.phase {
+            Phase::Connecting => self.connect_failed(id, io::ErrorKind::TimedOut.into()),
+            Phase::Finishing => self.begin_close(id, CloseReason::Local { code: 0 }),
+            Phase::Starting | Phase::Open | Phase::Closing => {}
+        }
+    }
+
+    /// Takes a socket out that nobody has heard of yet. Its data stays.
+    pub(super) fn drop_stream(&mut self, id: SlotId) {
+        if let Some(Object::Stream(stream)) = self.objects.remove(id) {
+            self.alive -= usize::from(stream.counts);
+            self.stats.sockets -= 1;
+            if let Some(net) = stream.net {
+                self.net.close(net, false);
+            }
+        }
+    }
+
+    /// Forgets a socket that has not opened, without a callback.
+    pub(super) fn cancel(&mut self, id: SlotId) {
+        self.leave(id, None);
+    }
+
+    /// From now on nothing but `close` happens to the socket.
+    pub(super) fn begin_close(&mut self, id: SlotId, reason: CloseReason) {
+        match self.stream(id).map(|stream| stream.phase) {
+            Some(Phase::Open | Phase::Finishing) => self.leave(id, Some(LastWord::Close(reason))),
+            Some(Phase::Starting | Phase::Connecting) => self.leave(id, None),
+            Some(Phase::Closing) | None => {}
+        }
+    }
+
+    /// The loop ends.
+    pub(super) fn end_object(&mut self, id: SlotId) {
+        match self.stream(id).map(|stream| stream.phase) {
+            Some(Phase::Starting | Phase::Connecting) => self.leave(id, Some(LastWord::ConnectError(Error::Ended))),
+            Some(Phase::Open | Phase::Finishing) => self.begin_close(id, CloseReason::LoopEnded),
+            Some(Phase::Closing) => {}
+            None => self.close_listener(id),
+        }
+    }
+
+    fn leave(&mut self, id: SlotId, last_word: Option<LastWord>) {
+        let Some(stream) = self.stream_mut(id).filter(|stream| stream.phase != Phase::Closing) else { return };
+        stream.phase = Phase::Closing;
+        stream.resets = matches!(last_word, Some(LastWord::Close(CloseReason::Aborted)));
+        stream.last_word = last_word;
+        let (counts, timer) = (stream.counts, stream.timer.take());
+        self.alive -= usize::from(counts);
+        if let Some(TimerId(timer)) = timer {
+            self.timers.remove(timer);
+        }
+        self.closing.push(id);
+    }
+
+    pub(super) fn drop_queue(&mut self, id: SlotId) -> u64 {
+        let Some(Object::Stream(stream)) = self.objects.get_mut(id) else { return 0 };
+        self.pool.clear(&mut stream.queue) as u64
+    }
+
+    /// Step 8: `close` callbacks, then the descriptors and ids of what has been closed.
+    pub(super) fn run_closings(&mut self) {
+        let mut next = 0;
+        while let Some(&id) = self.closing.get(next) {
+            next += 1;
+            let unsent = self.drop_queue(id);
+            let Some(stream) = self.stream_mut(id) else { continue };
+            let unsent = unsent + stream.lost;
+            let (context, place) = (stream.context, stream.place);
+            let (received, sent) = (stream.received, stream.sent);
+            match stream.last_word.take() {
+                Some(LastWord::Close(reason)) => {
+                    self.count_close(&reason, unsent);
+                    let last = Farewell { reason, unsent, received, sent };
+                    self.context(context).close(self, SocketId(id), place, last);
+                    self.after_callback("close");
+                }
+                Some(LastWord::ConnectError(error)) => {
+                    self.stats.connect_failed += 1;
+                    self.context(context).connect_error(self, SocketId(id), place, error, 1);
+                    self.after_callback("connect_error");
+                }
+                None => self.context(context).forget(place),
+            }
+        }
+        for at in 0..self.closing.len() {
+            match self.objects.remove(self.closing[at]) {
+                Some(Object::Stream(stream)) => {
+                    self.stats.sockets -= 1;
+                    if let Some(net) = stream.net {
+                        self.net.close(net, stream.resets);
+                    }
+                    if let Some(listener) = stream.listener {
+                        self.socket_released(listener);
+                    }
+                }
+                Some(Object::Listener(listener)) => {
+                    if let Some(net) = listener.net {
+                        self.net.close(net, false);
+                    }
+                }
+                None => {}
+            }
+        }
+        self.closing.clear();
+    }
+
+    fn count_close(&mut self, reason: &CloseReason, unsent: u64) {
+        self.stats.unsent += unsent;
+        let counter = match reason {
+            CloseReason::Peer => &mut self.stats.closed_peer,
+            CloseReason::PeerReset => &mut self.stats.closed_reset,
+            CloseReason::Local { .. } | CloseReason::Aborted => &mut self.stats.closed_local,
+            CloseReason::Failed(_) => &mut self.stats.closed_failed,
+            CloseReason::LoopEnded => &mut self.stats.closed_ended,
+        };
+        *counter += 1;
+    }
+}

@@ -1,0 +1,171 @@
+//! What a loop needs of the system, and nothing else.
+//!
+//! [`Net`] shows in no handler, socket or [`LoopMut`](super::LoopMut) type, so the same handlers run over the real
+//! system and over a simulated one.
+
+use super::Signal;
+use std::io::{self, IoSlice};
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+use wharf_core::Instant;
+
+/// Ends the poll of a loop; called from any thread.
+pub type Wake = Arc<dyn Fn() + Send + Sync>;
+
+/// Names a socket of a [`Net`], from its making to [`Net::close`]. An index: small, and used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct NetId(pub u32);
+
+/// One event of [`Net::poll`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ready {
+    /// What [`Net::watch`] was given for this socket.
+    pub token: u64,
+    /// Reading may bring something: bytes, the end or an error.
+    pub read: bool,
+    /// Writing may be possible, or say why not.
+    pub write: bool,
+    /// A hang-up or an error is pending, so that a short read does not mean that there is no more.
+    pub hung_up: bool,
+}
+
+/// How to listen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListenOptions {
+    /// Connections that the system completes before they are accepted. 512.
+    pub backlog: u32,
+    /// Lets several listeners share the address (`SO_REUSEPORT`). Off.
+    pub reuse_port: bool,
+    /// An IPv6 listener takes no IPv4 connections. Off.
+    pub v6only: bool,
+    /// Accepted sockets send small packets at once (`TCP_NODELAY`). On.
+    pub nodelay: bool,
+    /// Accepting pauses while so many sockets of this listener exist. No limit.
+    pub max_sockets: Option<u32>,
+}
+
+impl Default for ListenOptions {
+    fn default() -> Self {
+        Self { backlog: 512, reuse_port: false, v6only: false, nodelay: true, max_sockets: None }
+    }
+}
+
+/// How to connect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnectOptions {
+    /// The longest wait for the connection, in whole milliseconds. 30 s.
+    pub timeout: Duration,
+    /// The address to connect from. Any.
+    pub source: Option<SocketAddr>,
+    /// Small packets leave at once (`TCP_NODELAY`). On.
+    pub nodelay: bool,
+}
+
+impl Default for ConnectOptions {
+    fn default() -> Self {
+        Self { timeout: Duration::from_secs(30), source: None, nodelay: true }
+    }
+}
+
+/// The system as a loop sees it. No call but [`Net::poll`] waits: what cannot be done now is
+/// [`io::ErrorKind::WouldBlock`].
+///
+/// Readiness is edge-triggered: an event comes when something has become possible, not while it is. Calls with an id
+/// that is not open are [`io::ErrorKind::NotConnected`].
+pub trait Net {
+    /// The time since the loop's origin. Never goes back.
+    fn now(&mut self) -> Instant;
+
+    /// Waits for events, at most `wait` (for ever if `None`), and appends them to `ready`.
+    ///
+    /// # Errors
+    /// Whatever the system says; an interruption by a signal is none.
+    fn poll(&mut self, wait: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()>;
+
+    /// What ends a poll from any thread.
+    fn waker(&self) -> Wake;
+
+    /// A listener on `addr`.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    fn listen(&mut self, addr: SocketAddr, options: &ListenOptions) -> io::Result<NetId>;
+
+    /// The next connection of a listener.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    fn accept(&mut self, listener: NetId) -> io::Result<(NetId, SocketAddr)>;
+
+    /// Refuses one connection with the help of the reserve descriptor, when there is no other. True if there was one.
+    fn shed(&mut self, listener: NetId) -> bool;
+
+    /// Begins to connect. A write event follows; then [`Net::connected`] tells how it went.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    fn connect(&mut self, to: SocketAddr, options: &ConnectOptions) -> io::Result<NetId>;
+
+    /// Whether a connection is established; false if it is still being tried.
+    ///
+    /// # Errors
+    /// Why it failed.
+    fn connected(&mut self, id: NetId) -> io::Result<bool>;
+
+    /// Takes a connected stream over.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    fn adopt(&mut self, stream: TcpStream) -> io::Result<NetId>;
+
+    /// Reports events of `id` from now on, and once for what is possible already: always for reading, for writing if
+    /// asked. A repeated call changes the interest.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    fn watch(&mut self, id: NetId, token: u64, write: bool) -> io::Result<()>;
+
+    /// Reads into `buf`; 0 is the end of the input.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    fn read(&mut self, id: NetId, buf: &mut [u8]) -> io::Result<usize>;
+
+    /// Writes the beginning of `pieces` in one call.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    fn write(&mut self, id: NetId, pieces: &[IoSlice<'_>]) -> io::Result<usize>;
+
+    /// Ends the output.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    fn end_output(&mut self, id: NetId) -> io::Result<()>;
+
+    /// Gives `id` back; with `reset` the peer sees a reset in place of an end.
+    fn close(&mut self, id: NetId, reset: bool);
+
+    /// The address of this side.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    fn local_addr(&self, id: NetId) -> io::Result<SocketAddr>;
+
+    /// The descriptor behind `id`, if there is one.
+    fn fd(&self, id: NetId) -> Option<BorrowedFd<'_>>;
+
+    /// Takes the descriptor out of a socket that is not watched; `id` is given back.
+    fn take(&mut self, id: NetId) -> Option<OwnedFd>;
+
+    /// Ends polls when `signal` arrives.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    fn watch_signal(&mut self, signal: Signal) -> io::Result<()>;
+
+    /// The next watched signal that has arrived. Signals of one kind may be merged.
+    fn next_signal(&mut self) -> Option<Signal>;
+}

@@ -1,0 +1,386 @@
+//! Streams as their users see them.
+
+use super::context::ContextKey;
+use super::handler::Handler;
+use super::net::ConnectOptions;
+use super::state::Core;
+use super::stream::{Phase, StreamState};
+use super::{CloseReason, Error, LoopMut};
+use std::fmt;
+use std::io::IoSlice;
+use std::net::{SocketAddr, TcpStream};
+use std::ops::{Deref, DerefMut};
+use std::os::fd::BorrowedFd;
+use wharf_core::slots::SlotId;
+
+/// Names a socket; stale after its close, never somebody else's socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SocketId(pub(super) SlotId);
+
+/// A socket's operations, reached by its id: [`LoopMut::stream`]. A [`Socket`] has them too.
+pub struct Stream<'a, T: 'static> {
+    lp: LoopMut<'a, T>,
+    id: SocketId,
+}
+
+/// The socket at hand in a callback, with its data. It has all operations of a [`Stream`].
+pub struct Socket<'a, T: 'static, D> {
+    stream: Stream<'a, T>,
+    data: &'a mut D,
+}
+
+impl<'a, T, D> Socket<'a, T, D> {
+    pub(super) const fn new(core: &'a mut Core<T>, id: SocketId, data: &'a mut D) -> Self {
+        Self { stream: Stream { lp: LoopMut { core }, id }, data }
+    }
+
+    /// The socket's own data.
+    pub const fn data(&mut self) -> &mut D {
+        self.data
+    }
+
+    /// The rest of the loop.
+    pub const fn loop_mut(&mut self) -> &mut LoopMut<'a, T> {
+        &mut self.stream.lp
+    }
+
+    /// The data and the rest of the loop.
+    pub const fn parts(&mut self) -> (&mut D, &mut LoopMut<'a, T>) {
+        (self.data, &mut self.stream.lp)
+    }
+
+    /// The data and the socket's operations: for writing what lies in the data.
+    pub const fn split(&mut self) -> (&mut D, &mut Stream<'a, T>) {
+        (self.data, &mut self.stream)
+    }
+}
+
+impl<'a, T, D> Deref for Socket<'a, T, D> {
+    type Target = Stream<'a, T>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.stream
+    }
+}
+
+impl<T, D> DerefMut for Socket<'_, T, D> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.stream
+    }
+}
+
+impl<T, D: fmt::Debug> fmt::Debug for Socket<'_, T, D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Socket").field("stream", &self.stream).field("data", &self.data).finish()
+    }
+}
+
+impl<T> fmt::Debug for Stream<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stream").field("id", &self.id).field("peer", &self.state().peer).finish_non_exhaustive()
+    }
+}
+
+impl<T> Stream<'_, T> {
+    /// The socket's id.
+    #[must_use]
+    pub const fn id(&self) -> SocketId {
+        self.id
+    }
+
+    /// Sends `bytes` directly if nothing is queued, and queues the rest up to `tx_limit`. Returns what was sent or
+    /// queued; less than all, 0 included, means that `writable` will come.
+    ///
+    /// # Errors
+    /// [`Error::NotOpen`], [`Error::ShutDown`] after `shutdown` or `finish`, [`Error::Closed`] after a close or once
+    /// sending has failed (then `close` will tell why).
+    pub fn write(&mut self, bytes: &[u8]) -> Result<usize, Error> {
+        self.write2(bytes, &[])
+    }
+
+    /// [`Stream::write`] of two pieces in one system call, as one unit.
+    ///
+    /// # Errors
+    /// As for [`Stream::write`].
+    pub fn write2(&mut self, head: &[u8], body: &[u8]) -> Result<usize, Error> {
+        let id = self.id.0;
+        let state = self.sender()?;
+        let direct = state.queue.is_empty() && state.writable;
+        let mut taken = if direct { self.send_pieces(head, body) } else { 0 };
+        let core = &mut *self.lp.core;
+        // A failure leaves nothing to queue for.
+        if core.stream(id).is_some_and(StreamState::can_send) {
+            if taken < head.len() {
+                taken += core.enqueue(id, &head[taken..]);
+            }
+            if taken >= head.len() {
+                taken += core.enqueue(id, &body[taken - head.len()..]);
+            }
+        }
+        Ok(self.accepted(taken, head.len() + body.len()))
+    }
+
+    /// Sends without queueing. Returns what the system took; the rest stays the caller's, and `writable` will come.
+    ///
+    /// # Errors
+    /// [`Error::NotEmpty`] while bytes are queued; else as for [`Stream::write`].
+    pub fn write_now(&mut self, bytes: &[u8]) -> Result<usize, Error> {
+        self.write_now2(bytes, &[])
+    }
+
+    /// [`Stream::write_now`] of two pieces in one system call.
+    ///
+    /// # Errors
+    /// As for [`Stream::write_now`].
+    pub fn write_now2(&mut self, head: &[u8], body: &[u8]) -> Result<usize, Error> {
+        let state = self.sender()?;
+        if !state.queue.is_empty() {
+            return Err(Error::NotEmpty);
+        }
+        let writable = state.writable;
+        let taken = if writable { self.send_pieces(head, body) } else { 0 };
+        Ok(self.accepted(taken, head.len() + body.len()))
+    }
+
+    /// Delivers at most `bytes` more, until told otherwise.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub fn limit_read(&mut self, bytes: u64) -> Result<(), Error> {
+        self.not_closed()?;
+        self.lp.core.set_limit(self.id.0, bytes);
+        Ok(())
+    }
+
+    /// Delivers nothing until [`Stream::resume`]. What has arrived stays with the system.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub fn pause(&mut self) -> Result<(), Error> {
+        self.limit_read(0)
+    }
+
+    /// Delivers without a limit.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub fn resume(&mut self) -> Result<(), Error> {
+        self.limit_read(u64::MAX)
+    }
+
+    /// Ends our side after what is queued. Input goes on, to the last byte.
+    ///
+    /// # Errors
+    /// [`Error::NotOpen`], [`Error::Closed`].
+    pub fn shutdown(&mut self) -> Result<(), Error> {
+        self.state().check_open()?;
+        self.lp.core.shut_down(self.id.0);
+        Ok(())
+    }
+
+    /// No more `data` and no `end`: what arrives is thrown away and counted. Output goes on.
+    ///
+    /// # Errors
+    /// [`Error::NotOpen`], [`Error::Closed`].
+    pub fn shutdown_read(&mut self) -> Result<(), Error> {
+        self.state().check_open()?;
+        let id = self.id.0;
+        if let Some(state) = self.lp.core.stream_mut(id) {
+            state.discards = true;
+        }
+        self.lp.core.set_limit(id, u64::MAX);
+        Ok(())
+    }
+
+    /// Closes now. What is queued is dropped and counted. A socket that has not opened is cancelled.
+    pub fn close(&mut self, code: u32) {
+        self.lp.core.begin_close(self.id.0, CloseReason::Local { code });
+    }
+
+    /// Closes now, with a reset. A socket that has not opened is cancelled.
+    pub fn abort(&mut self) {
+        self.lp.core.begin_close(self.id.0, CloseReason::Aborted);
+    }
+
+    /// Closes once what is queued has been sent and the peer has answered our end by its own. It waits at most 2 s for
+    /// that answer, and as long for the peer to take more of the queue. Nothing is delivered any more.
+    ///
+    /// # Errors
+    /// [`Error::NotOpen`], [`Error::Closed`].
+    pub fn finish(&mut self) -> Result<(), Error> {
+        self.state().check_open()?;
+        self.lp.core.finish(self.id.0);
+        Ok(())
+    }
+
+    /// Ends a connection that has not opened, without a callback.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] if it is open or closed.
+    pub fn cancel(&mut self) -> Result<(), Error> {
+        match self.state().phase {
+            Phase::Starting | Phase::Connecting => self.lp.core.cancel(self.id.0),
+            Phase::Open | Phase::Finishing | Phase::Closing => return Err(Error::Closed),
+        }
+        Ok(())
+    }
+
+    /// Whether the socket is left out when the loop looks for a reason to go on.
+    pub fn unref(&mut self, unref: bool) {
+        self.lp.core.set_unref(self.id.0, unref);
+    }
+
+    /// Bytes that wait to be sent.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.state().queue.len()
+    }
+
+    /// The address of this side.
+    ///
+    /// # Errors
+    /// [`Error::Io`] with what the system says, [`Error::NotOpen`] before there is a descriptor.
+    pub fn local_addr(&self) -> Result<SocketAddr, Error> {
+        let net = self.state().net.ok_or(Error::NotOpen)?;
+        self.lp.core.net.local_addr(net).map_err(|source| Error::io("ask for the address of", "a socket", source))
+    }
+
+    /// The address of the peer, or the one that is being connected to.
+    #[must_use]
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        self.state().peer
+    }
+
+    /// Whether `shutdown` or `finish` was called.
+    #[must_use]
+    pub fn is_shut_down(&self) -> bool {
+        self.state().shut_down
+    }
+
+    /// Whether nothing but `close` will happen.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.state().phase == Phase::Closing
+    }
+
+    /// The descriptor; `None` before there is one, and in a simulated world.
+    #[must_use]
+    pub fn raw(&self) -> Option<BorrowedFd<'_>> {
+        self.lp.core.net.fd(self.state().net?)
+    }
+
+    fn state(&self) -> &StreamState {
+        self.lp.core.stream(self.id.0).expect("a socket that is borrowed here stays in the table")
+    }
+
+    fn not_closed(&self) -> Result<(), Error> {
+        if self.is_closed() { Err(Error::Closed) } else { Ok(()) }
+    }
+
+    fn sender(&self) -> Result<&StreamState, Error> {
+        let state = self.state();
+        state.check_open()?;
+        if state.shut_down {
+            Err(Error::ShutDown)
+        } else if state.can_send() {
+            Ok(state)
+        } else {
+            Err(Error::Closed)
+        }
+    }
+
+    fn send_pieces(&mut self, head: &[u8], body: &[u8]) -> usize {
+        let (core, id) = (&mut *self.lp.core, self.id.0);
+        match (head, body) {
+            (one, []) | ([], one) => core.send(id, &[IoSlice::new(one)]),
+            (head, body) => core.send(id, &[IoSlice::new(head), IoSlice::new(body)]),
+        }
+    }
+
+    /// What every write ends with: a promise of `writable` if not all was taken, and write interest if it is needed.
+    fn accepted(&mut self, taken: usize, offered: usize) -> usize {
+        let (core, id) = (&mut *self.lp.core, self.id.0);
+        if let Some(state) = core.stream_mut(id).filter(|state| state.can_send()) {
+            state.wants_room |= taken < offered;
+            core.arm_write(id);
+        }
+        taken
+    }
+}
+
+impl<T> LoopMut<'_, T> {
+    /// A socket's operations.
+    ///
+    /// # Errors
+    /// [`Error::Stale`].
+    pub fn stream(&mut self, id: SocketId) -> Result<Stream<'_, T>, Error> {
+        self.core.stream(id.0).ok_or(Error::Stale)?;
+        Ok(Stream { lp: LoopMut { core: self.core }, id })
+    }
+
+    /// Calls `f` with a socket and its data, from anywhere on the loop.
+    ///
+    /// # Errors
+    /// [`Error::Stale`] if the id or the key names nothing here, [`Error::Busy`] inside the socket's own callback.
+    pub fn with_socket<H: Handler<T>, R>(
+        &mut self,
+        key: ContextKey<H>,
+        id: SocketId,
+        f: impl FnOnce(&mut Socket<'_, T, H::Data>) -> R,
+    ) -> Result<R, Error> {
+        let place = self.place(key, id)?;
+        let context = self.core.context(key.index);
+        let context = Self::downcast::<H>(&*context).ok_or(Error::Stale)?;
+        let mut data = context.table.borrow(place)?;
+        Ok(f(&mut Socket::new(self.core, id, &mut data)))
+    }
+
+    /// Takes a connected stream over, in the context `key`. `open` follows in the same iteration.
+    ///
+    /// # Errors
+    /// [`Error::Io`] with what the system says, [`Error::Stale`] for the key of another loop, [`Error::Ended`].
+    pub fn adopt<H: Handler<T>>(
+        &mut self,
+        stream: TcpStream,
+        key: ContextKey<H>,
+        data: H::Data,
+    ) -> Result<SocketId, Error> {
+        self.core.refuse_if_ended()?;
+        self.typed(key)?;
+        let failed = |source| Error::io("adopt", "a stream", source);
+        let peer = stream.peer_addr().map_err(failed)?;
+        let net = self.core.net.adopt(stream).map_err(failed)?;
+        let place = self.typed(key)?.table.add(data);
+        let mut state = StreamState::new(Some(net), key.index, place, Phase::Starting);
+        state.peer = Some(peer);
+        let id = self.core.add_stream(state);
+        if let Err(source) = self.core.net.watch(net, id.to_bits(), false) {
+            self.core.drop_stream(id);
+            self.core.context(key.index).forget(place);
+            return Err(failed(source));
+        }
+        self.core.opening.push(id);
+        Ok(SocketId(id))
+    }
+
+    /// Connects to `to`, in the context `key`. `open` or `connect_error` follows.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`] for the timeout, [`Error::Stale`] for the key of another loop, [`Error::Ended`].
+    pub fn connect<H: Handler<T>>(
+        &mut self,
+        to: SocketAddr,
+        key: ContextKey<H>,
+        data: H::Data,
+        options: ConnectOptions,
+    ) -> Result<SocketId, Error> {
+        self.core.refuse_if_ended()?;
+        super::timers::check_spans(options.timeout, None)?;
+        let place = self.typed(key)?.table.add(data);
+        let mut state = StreamState::new(None, key.index, place, Phase::Starting);
+        (state.peer, state.target) = (Some(to), Some(Box::new((to, options))));
+        let id = self.core.add_stream(state);
+        self.core.opening.push(id);
+        Ok(SocketId(id))
+    }
+}

@@ -1,0 +1,294 @@
+//! What the loop consists of, and what every part of it uses.
+
+use super::context::AnyContext;
+use super::deferred::{Call, Shared};
+use super::listener::ListenerState;
+use super::net::{Net, Ready};
+use super::pool::Pool;
+use super::stream::StreamState;
+use super::timers::Timers;
+use super::{Error, Hook, LoopMut, LoopOptions, Signal, Stats};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use wharf_core::Instant;
+use wharf_core::slots::{Entry, Full, SlotId, SlotTable};
+
+pub(super) type BeforePoll<T> = Box<dyn FnMut(&mut LoopMut<'_, T>) -> Hook>;
+pub(super) type AfterPoll<T> = Box<dyn FnMut(&mut LoopMut<'_, T>)>;
+pub(super) type OnSignal<T> = Box<dyn FnMut(&mut LoopMut<'_, T>, Signal)>;
+
+/// All of a loop but the right to run it.
+pub(super) struct Core<T: 'static> {
+    pub(super) net: Box<dyn Net>,
+    pub(super) options: LoopOptions,
+    pub(super) data: T,
+    pub(super) now: Instant,
+    /// The last reading of the clock, for the length of callbacks.
+    mark: Instant,
+    pub(super) iteration: u64,
+    pub(super) objects: SlotTable<Object, Vec<Entry<Object>>>,
+    pub(super) contexts: Vec<Rc<dyn AnyContext<T>>>,
+    pub(super) shared: Arc<Shared<T>>,
+    /// The queue of deferred calls that senders do not append to; empty but while a batch runs.
+    batch: Vec<Call<T>>,
+    pub(super) events: Vec<Ready>,
+    /// Objects with a latch to be served, each at most once.
+    pub(super) ready: Vec<SlotId>,
+    /// Sockets whose `open` or connecting is to come.
+    pub(super) opening: Vec<SlotId>,
+    /// Sockets whose `close` is to come, and listeners to be released.
+    pub(super) closing: Vec<SlotId>,
+    /// The shared receive buffer; empty while a callback has it.
+    pub(super) receive: Vec<u8>,
+    pub(super) pool: Pool,
+    pub(super) timers: Timers<T>,
+    pub(super) before_poll: Vec<BeforePoll<T>>,
+    pub(super) after_poll: Vec<AfterPoll<T>>,
+    pub(super) on_signal: Vec<(Vec<Signal>, OnSignal<T>)>,
+    pub(super) stats: Stats,
+    /// Sockets and listeners that keep the loop alive.
+    pub(super) alive: usize,
+    pub(super) ended: bool,
+}
+
+/// What an id of the loop names.
+pub(super) enum Object {
+    Stream(StreamState),
+    Listener(ListenerState),
+}
+
+impl<T: 'static> Core<T> {
+    pub(super) fn new(data: T, options: LoopOptions, mut net: Box<dyn Net>) -> Self {
+        let now = net.now();
+        let shared = Arc::new(Shared::new(net.waker(), options.deferred_limit));
+        let receive = vec![0; options.receive_buffer.max(1)];
+        Self {
+            net,
+            options,
+            data,
+            now,
+            mark: now,
+            iteration: 0,
+            objects: SlotTable::new(Vec::new()),
+            contexts: Vec::new(),
+            shared,
+            batch: Vec::new(),
+            events: Vec::new(),
+            ready: Vec::new(),
+            opening: Vec::new(),
+            closing: Vec::new(),
+            receive,
+            pool: Pool::new(),
+            timers: Timers::new(),
+            before_poll: Vec::new(),
+            after_poll: Vec::new(),
+            on_signal: Vec::new(),
+            stats: Stats::default(),
+            alive: 0,
+            ended: false,
+        }
+    }
+
+    pub(super) fn add_object(&mut self, object: Object) -> SlotId {
+        self.objects.insert(object).unwrap_or_else(|Full(object)| {
+            let capacity = (self.objects.capacity() as usize * 2).max(16);
+            self.objects.grow(|entries| entries.resize_with(capacity, Entry::default));
+            self.objects.insert(object).expect("the table has just grown")
+        })
+    }
+
+    pub(super) fn context(&self, index: u32) -> Rc<dyn AnyContext<T>> {
+        Rc::clone(&self.contexts[index as usize])
+    }
+
+    /// Whether something other than a handle gives the loop a reason to go on.
+    pub(super) fn is_alive(&self) -> bool {
+        self.alive + self.timers.alive > 0 || self.shared.is_kept_alive() || self.is_busy()
+    }
+
+    /// Whether there is work that no event will announce.
+    pub(super) fn is_busy(&self) -> bool {
+        self.shared.is_waiting()
+            || !self.ready.is_empty()
+            || !self.opening.is_empty()
+            || !self.closing.is_empty()
+            || self.timers.next().is_some_and(|due| due <= self.now)
+    }
+
+    pub(super) fn take_time(&mut self) {
+        self.now = self.net.now();
+        self.mark = self.now;
+    }
+
+    /// Looks at how long a callback took. `now` follows the clock if it was more than a millisecond.
+    pub(super) fn after_callback(&mut self, kind: &'static str) {
+        let (from, to) = (self.mark, self.net.now());
+        self.mark = to;
+        if to.as_micros() - self.now.as_micros() > 1000 {
+            self.now = to;
+        }
+        let took = to.saturating_duration_since(from);
+        if took > self.options.slow_callback {
+            self.stats.slow_callbacks += 1;
+            tracing::warn!(kind, ?took, "slow callback");
+        }
+    }
+
+    /// Steps 2 and 7: the deferred calls present at the swap.
+    pub(super) fn run_deferred(&mut self) {
+        let mut batch = std::mem::take(&mut self.batch);
+        self.shared.swap(&mut batch);
+        for call in batch.drain(..) {
+            self.stats.deferred_run += 1;
+            call.run(&mut LoopMut { core: self });
+            self.after_callback("deferred call");
+        }
+        self.batch = batch;
+    }
+
+    pub(super) fn run_before_poll(&mut self) -> Hook {
+        let mut answer = Hook::Idle;
+        // A hook that is added by a hook has its turn in the next iteration.
+        let mut hooks = std::mem::take(&mut self.before_poll);
+        for hook in &mut hooks {
+            if hook(&mut LoopMut { core: self }) == Hook::Busy {
+                answer = Hook::Busy;
+            }
+            self.after_callback("before_poll");
+        }
+        hooks.append(&mut self.before_poll);
+        self.before_poll = hooks;
+        answer
+    }
+
+    pub(super) fn run_after_poll(&mut self) {
+        let mut hooks = std::mem::take(&mut self.after_poll);
+        for hook in &mut hooks {
+            hook(&mut LoopMut { core: self });
+            self.after_callback("after_poll");
+        }
+        hooks.append(&mut self.after_poll);
+        self.after_poll = hooks;
+    }
+
+    pub(super) fn run_signals(&mut self) {
+        if self.on_signal.is_empty() {
+            return;
+        }
+        while let Some(arrived) = self.net.next_signal() {
+            let mut watchers = std::mem::take(&mut self.on_signal);
+            for (signals, f) in &mut watchers {
+                if signals.contains(&arrived) {
+                    f(&mut LoopMut { core: self }, arrived);
+                    self.after_callback("signal");
+                }
+            }
+            watchers.append(&mut self.on_signal);
+            self.on_signal = watchers;
+        }
+    }
+
+    pub(super) fn stats(&self) -> Stats {
+        Stats {
+            deferred_rejected: self.shared.rejected.load(Ordering::Relaxed),
+            wake_ups: self.shared.wake_ups.load(Ordering::Relaxed),
+            coalesced: self.shared.coalesced.load(Ordering::Relaxed),
+            queued: self.pool.queued(),
+            ..self.stats
+        }
+    }
+
+    /// Marks an object to be served in the next round.
+    pub(super) fn mark_ready(&mut self, id: SlotId) {
+        let queued = match self.objects.get_mut(id) {
+            Some(Object::Stream(stream)) => &mut stream.in_ready,
+            Some(Object::Listener(listener)) => &mut listener.in_ready,
+            None => return,
+        };
+        if !std::mem::replace(queued, true) {
+            self.ready.push(id);
+        }
+    }
+
+    /// Step 5: sets the latches that the events name, then serves what is latched, beginning at another socket every
+    /// time.
+    pub(super) fn dispatch(&mut self) {
+        let mut events = std::mem::take(&mut self.events);
+        for event in events.drain(..) {
+            self.stats.events += 1;
+            let id = SlotId::from_bits(event.token);
+            match self.objects.get_mut(id) {
+                Some(Object::Stream(stream)) => stream.latch(&event),
+                Some(Object::Listener(listener)) => listener.latched |= event.read,
+                None => continue,
+            }
+            self.mark_ready(id);
+        }
+        self.events = events;
+        self.run_signals();
+        self.run_openings();
+
+        let mut round = std::mem::take(&mut self.ready);
+        let first = usize::try_from(self.iteration).unwrap_or(0) % round.len().max(1);
+        // What is marked from now on is served in the next round: `in_ready` falls only when the object has its turn.
+        for at in 0..round.len() {
+            let id = round[(first + at) % round.len()];
+            match self.objects.get_mut(id) {
+                Some(Object::Stream(stream)) => {
+                    stream.in_ready = false;
+                    self.serve_stream(id);
+                }
+                Some(Object::Listener(listener)) => {
+                    listener.in_ready = false;
+                    self.serve_listener(id);
+                }
+                None => {}
+            }
+        }
+        round.clear();
+        round.append(&mut self.ready);
+        std::mem::swap(&mut self.ready, &mut round);
+        self.run_openings();
+    }
+
+    /// Closes everything with its callbacks and refuses what comes later.
+    pub(super) fn end(&mut self) {
+        self.ended = true;
+        self.stats.deferred_dropped += self.shared.end().len() as u64;
+        let ids: Vec<SlotId> = self.objects.iter().map(|(id, _)| id).collect();
+        for id in ids {
+            self.end_object(id);
+        }
+        self.run_closings();
+        self.finish_end();
+    }
+
+    /// Gives everything back without a callback: a callback has panicked.
+    pub(super) fn abandon(&mut self) {
+        self.ended = true;
+        self.stats.deferred_dropped += (self.shared.end().len() + self.batch.len()) as u64;
+        for (_, object) in self.objects.iter() {
+            let (Object::Stream(StreamState { net, .. }) | Object::Listener(ListenerState { net, .. })) = object;
+            if let Some(net) = net {
+                self.net.close(*net, false);
+            }
+        }
+        self.objects = SlotTable::new(Vec::new());
+        self.pool = Pool::new();
+        self.finish_end();
+    }
+
+    fn finish_end(&mut self) {
+        drop(self.timers.clear());
+        self.batch.clear();
+        self.ready.clear();
+        self.opening.clear();
+        self.closing.clear();
+        self.alive = 0;
+    }
+
+    pub(super) fn refuse_if_ended(&self) -> Result<(), Error> {
+        if self.ended { Err(Error::Ended) } else { Ok(()) }
+    }
+}
