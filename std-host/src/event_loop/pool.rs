@@ -184,7 +184,9 @@ mod tests {
     #[test]
     fn bytes_leave_in_the_order_in_which_they_came() {
         let bytes: Vec<u8> = (0_u32..100_000).flat_map(u32::to_le_bytes).collect();
-        for (piece, step) in [(1000, 777), (BLOCK, BLOCK), (BLOCK + 1, 5000), (bytes.len(), usize::MAX), (40_000, 9_973)] {
+        for (piece, step) in
+            [(1000, 777), (BLOCK, BLOCK), (BLOCK + 1, 5000), (bytes.len(), usize::MAX), (40_000, 9_973)]
+        {
             let (mut pool, mut queue) = (Pool::new(), Queue::new());
             for part in bytes.chunks(piece) {
                 pool.append(&mut queue, part);

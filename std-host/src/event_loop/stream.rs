@@ -439,6 +439,9 @@ impl<T> Core<T> {
 
     pub(super) fn finish(&mut self, id: SlotId) {
         let Some(stream) = self.stream_mut(id).filter(|stream| stream.phase == Phase::Open) else { return };
+        if stream.input_ended && stream.output_ended {
+            return self.begin_close(id, CloseReason::Peer);
+        }
         (stream.phase, stream.discards) = (Phase::Finishing, true);
         let readable = stream.readable;
         if readable {
