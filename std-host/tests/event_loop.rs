@@ -446,7 +446,8 @@ fn a_request_costs_one_read_and_one_write() {
     bench.run_to_closed(1);
     client.join().unwrap();
     let stats = bench.lp.loop_mut().stats();
-    assert_eq!((stats.reads, stats.writes, stats.bytes_in, stats.bytes_out), (200, 200, 2400, 2400));
+    // The last read finds the end.
+    assert_eq!((stats.reads, stats.writes, stats.bytes_in, stats.bytes_out), (201, 200, 2400, 2400));
     assert_eq!(stats.false_events, 0, "{stats:?}");
 }
 
@@ -637,7 +638,9 @@ fn a_repeating_timer_keeps_its_phase_and_merges_what_it_missed() {
                 }
             }
             lp.data().0.push(tick.scheduled);
-            lp.data().1 += 1 + tick.missed;
+            // What was missed before the first tick lies before the span that is measured.
+            let first = lp.data().0.len() == 1;
+            lp.data().1 += if first { 1 } else { 1 + tick.missed };
             if lp.data().0.len() == 4 {
                 lp.close(tick.id).unwrap();
             }
