@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 
 /// Reaches a loop from any thread: `Send + Sync + Clone` whatever `T` is. It may outlive the loop.
-pub struct Handle<T: 'static> {
+pub struct Handle<T: 'static = ()> {
     shared: Arc<Shared<T>>,
     keeps: AtomicBool,
 }

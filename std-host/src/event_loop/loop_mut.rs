@@ -11,7 +11,7 @@ use std::sync::Arc;
 use wharf_core::Instant;
 
 /// Every operation of the loop, inside callbacks and deferred calls.
-pub struct LoopMut<'a, T: 'static> {
+pub struct LoopMut<'a, T: 'static = ()> {
     pub(super) core: &'a mut Core<T>,
 }
 

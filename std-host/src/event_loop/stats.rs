@@ -38,7 +38,7 @@ pub struct Stats {
     pub connect_failed: u64,
     /// Bytes read.
     pub bytes_in: u64,
-    /// Read calls that returned bytes.
+    /// Calls of the system's read, those that found nothing or the end included.
     pub reads: u64,
     /// Bytes that were read and thrown away, by `shutdown_read` or `finish`.
     pub discarded: u64,

@@ -219,6 +219,7 @@ impl<T> Core<T> {
                 return self.mark_ready(id);
             }
             let asked = self.receive.len().min(budget).min(limit);
+            self.stats.reads += 1;
             match self.net.read(net, &mut self.receive[..asked]) {
                 Ok(0) => return self.input_ended(id),
                 Ok(count) => {
@@ -241,7 +242,7 @@ impl<T> Core<T> {
 
     fn deliver(&mut self, id: SlotId, count: usize, asked: usize) {
         let bytes = count as u64;
-        (self.stats.bytes_in, self.stats.reads) = (self.stats.bytes_in + bytes, self.stats.reads + 1);
+        self.stats.bytes_in += bytes;
         let Some(stream) = self.stream_mut(id) else { return };
         stream.received += bytes;
         if count < asked && !stream.hung_up {
@@ -439,6 +440,9 @@ impl<T> Core<T> {
 
     pub(super) fn finish(&mut self, id: SlotId) {
         let Some(stream) = self.stream_mut(id).filter(|stream| stream.phase == Phase::Open) else { return };
+        if stream.input_ended && stream.output_ended {
+            return self.begin_close(id, CloseReason::Peer);
+        }
         (stream.phase, stream.discards) = (Phase::Finishing, true);
         let readable = stream.readable;
         if readable {
