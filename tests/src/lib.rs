@@ -9,5 +9,7 @@
 
 pub mod fixture;
 pub mod laws;
+pub mod naive;
 pub mod rng;
+pub mod vectors;
 pub mod world;
