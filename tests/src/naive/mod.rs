@@ -36,6 +36,14 @@ struct Waiting {
     reply: Option<Vec<u8>>,
 }
 
+/// Who a request is for.
+enum Target {
+    Unit(u8),
+    All { answers: Option<u8> },
+    Refused(u8),
+    Nobody,
+}
+
 impl Naive {
     /// A fresh server.
     #[must_use]
@@ -97,6 +105,9 @@ impl Naive {
         }
         let outstanding = self.waiting.iter().filter(|waiting| waiting.reply.is_none()).count();
         if outstanding >= MAX_OUTSTANDING {
+            if let Target::Unit(target) = self.target(asked) {
+                self.units.get_mut(&target).expect("a target exists").refuse_busy();
+            }
             out.extend(frame(transaction, asked, &[pdu[0] | 0x80, 6]));
             return;
         }
@@ -116,47 +127,53 @@ impl Naive {
         self.waiting.push(Waiting { deferral, unit, asked, transaction, reply });
     }
 
+    /// Who is meant (section 5).
+    fn target(&self, asked: u8) -> Target {
+        let default = *self.units.keys().next().expect("a plant has a unit");
+        match asked {
+            0 => match self.plant.unit_0 {
+                UnitZero::Device if self.units.contains_key(&0) => return Target::Unit(0),
+                UnitZero::Device => return Target::Unit(default),
+                UnitZero::Ignore => return Target::Nobody,
+                UnitZero::Broadcast => return Target::All { answers: None },
+                UnitZero::BroadcastReply => return Target::All { answers: Some(default) },
+            },
+            255 if self.plant.unit_255 == UnitLast::Ignore => return Target::Nobody,
+            id if self.units.contains_key(&id) => return Target::Unit(id),
+            255 if self.plant.unit_255 == UnitLast::Device => return Target::Unit(default),
+            _ => {}
+        }
+        match self.plant.unknown_unit {
+            Unknown::Default => Target::Unit(default),
+            Unknown::Silent => Target::Nobody,
+            Unknown::NoPath => Target::Refused(0x0A),
+            Unknown::NoTarget => Target::Refused(0x0B),
+        }
+    }
+
     /// Who answers, and how. Gives the unit whose device it was.
     fn dispatch(&mut self, asked: u8, pdu: &[u8]) -> (Outcome, u8) {
+        let target = match self.target(asked) {
+            Target::Unit(target) => target,
+            Target::Refused(code) => return (Outcome::Exception(code), asked),
+            Target::Nobody => return (Outcome::Silent, asked),
+            Target::All { answers } => {
+                self.broadcast(pdu, answers);
+                match answers {
+                    Some(default) => default,
+                    None => return (Outcome::Silent, asked),
+                }
+            }
+        };
         let serial = !self.plant.no_serial_functions;
-        let default = *self.units.keys().next().expect("a plant has a unit");
-        let target = match asked {
-            0 => match self.plant.unit_0 {
-                UnitZero::Device => Some(if self.units.contains_key(&0) { 0 } else { default }),
-                UnitZero::Ignore => return (Outcome::Silent, 0),
-                UnitZero::Broadcast => {
-                    if unit::takes_broadcast(pdu[0]) {
-                        self.broadcast(pdu, None);
-                    }
-                    return (Outcome::Silent, 0);
-                }
-                UnitZero::BroadcastReply => {
-                    if unit::takes_broadcast(pdu[0]) {
-                        self.broadcast(pdu, Some(default));
-                    }
-                    Some(default)
-                }
-            },
-            255 if self.plant.unit_255 == UnitLast::Ignore => return (Outcome::Silent, 255),
-            255 if self.plant.unit_255 == UnitLast::Device && !self.units.contains_key(&255) => Some(default),
-            id if self.units.contains_key(&id) => Some(id),
-            _ => None,
-        };
-        let target = match (target, self.plant.unknown_unit) {
-            (Some(target), _) => target,
-            (None, Unknown::Default) => default,
-            (None, Unknown::Silent) => return (Outcome::Silent, asked),
-            (None, Unknown::NoPath) => return (Outcome::Exception(0x0A), asked),
-            (None, Unknown::NoTarget) => return (Outcome::Exception(0x0B), asked),
-        };
-        let unit = self.units.get_mut(&target).expect("the target was looked up");
+        let unit = self.units.get_mut(&target).expect("a target exists");
         (unit.request(pdu, serial, false), target)
     }
 
     fn broadcast(&mut self, pdu: &[u8], but: Option<u8>) {
         let serial = !self.plant.no_serial_functions;
         for (id, unit) in &mut self.units {
-            if Some(*id) != but {
+            if Some(*id) != but && unit.takes_broadcast(pdu[0]) {
                 let _ = unit.request(pdu, serial, true);
             }
         }

@@ -17,11 +17,6 @@ type Answer = Result<Outcome, u8>;
 
 const SERIAL: [u8; 5] = [7, 8, 11, 12, 17];
 
-/// Whether a function makes sense without a reply (SL 2.1).
-pub(super) const fn takes_broadcast(function: u8) -> bool {
-    matches!(function, 5 | 6 | 15 | 16 | 21 | 22 | WILLING)
-}
-
 #[derive(Debug)]
 pub(super) struct Unit {
     device: Device,
@@ -56,6 +51,11 @@ impl Unit {
         }
     }
 
+    /// Whether a function makes sense without a reply (SL 2.1): the writes, and a handler that says so.
+    pub(super) const fn takes_broadcast(&self, function: u8) -> bool {
+        matches!(function, 5 | 6 | 15 | 16 | 21 | 22) || (function == WILLING && self.device.functions.is_none())
+    }
+
     pub(super) fn count(&mut self, counter: u8) {
         let value = self.counters.entry(counter).or_default();
         *value = value.wrapping_add(1);
@@ -83,6 +83,13 @@ impl Unit {
         let exception = if let Outcome::Exception(code) = outcome { Some(code) } else { None };
         self.finish(exception, pdu[0] == 11);
         outcome
+    }
+
+    /// The connection has answered `06` for want of a transaction.
+    pub(super) fn refuse_busy(&mut self) {
+        self.count(14);
+        self.note(0x80 | u8::from(self.listen_only) << 5);
+        self.finish(Some(6), false);
     }
 
     pub(super) fn finish_later(&mut self, exception: Option<u8>) {

@@ -1,0 +1,6 @@
+//! Scenarios: `wharf-core` against the laws, the vector table, the naive server and the simulated world.
+
+mod compare;
+mod connections;
+mod seeds;
+mod vectors;
