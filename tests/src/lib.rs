@@ -3,11 +3,18 @@
 //! * [`laws`]: the six laws of the machine contract as one suite over any machine.
 //! * [`world`]: peers, links and a clock in virtual time, for scenarios with many connections.
 //! * [`fixture`], [`vectors`], [`naive`]: a plant of Modbus devices, the table of what it must answer, and a second
-//!   implementation that shares nothing with the first.
+//!   implementation that shares nothing with the first. [`requests`] draws more of them at random.
+//! * [`modbus`]: the server of `wharf-core` over that plant, plugged into all of the above.
+//! * [`fuzz`]: what the targets in `fuzz/` do with their bytes.
 //!
 //! Every random choice follows from a seed that a failure prints; `WHARF_SEED` runs that one again ([`rng`]).
 
 pub mod fixture;
+pub mod fuzz;
 pub mod laws;
+pub mod modbus;
+pub mod naive;
+pub mod requests;
 pub mod rng;
+pub mod vectors;
 pub mod world;

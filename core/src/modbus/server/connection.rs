@@ -376,6 +376,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, T: AsRef<[Transaction]> + AsMut<[Transaction]
         }
         match self.phase {
             Phase::Draining { reason } if self.replies.is_empty() && self.transactions.deferred() == 0 => {
+                self.partial = 0;
                 self.phase = Phase::Closing { reason, since: now, said: false };
                 self.settle_closing();
             }
@@ -483,6 +484,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, T: AsRef<[Transaction]> + AsMut<[Transaction]
                 self.peer_closed = true;
                 if self.partial > 0 {
                     self.discard(Discard::Truncated, None);
+                    self.partial = 0;
                 }
                 self.end_with(Reason::PeerClosed);
             }
