@@ -447,7 +447,9 @@ impl Core {
 
 impl vectors::Server for Core {
     fn bytes(&mut self, bytes: &[u8]) -> Vec<u8> {
-        self.unread.extend(bytes);
+        if self.fin.is_none() {
+            self.unread.extend(bytes);
+        }
         self.pump()
     }
 

@@ -187,6 +187,34 @@ fn sixteen_requests_are_outstanding_and_answered_in_any_order_they_leave_in_thei
 }
 
 #[test]
+fn room_is_kept_for_the_largest_reply_to_every_deferred_request() {
+    for buffer in (520..3000).step_by(97) {
+        let (server, served) = standard(PATIENT, buffer);
+        let mut world = World::new(12);
+        let requests = (0..40).map(|i| if i % 3 == 2 { read(i) } else { frame(i, 1, &[LATER]) });
+        let id = world.connect(served, Link::direct(), Script::new().send(requests.collect::<Vec<_>>().concat()));
+        let largest = [&[LATER], [0x5A; 252].as_slice()].concat();
+        let mut answered = 0;
+        loop {
+            world.run_until_quiet();
+            // The newest first, so that each reply has to be held.
+            let open = server.deferrals.borrow().len();
+            if open == answered {
+                break;
+            }
+            for nth in (answered..open).rev() {
+                world.touch(id, |end, now| end.answer(now, nth, Ok(&largest))).unwrap();
+            }
+            answered = open;
+        }
+        let expected: Vec<u8> =
+            (0..40).flat_map(|i| if i % 3 == 2 { value(i) } else { frame(i, 1, &largest) }).collect();
+        let received = world.connection(id).peer.received();
+        assert!(received == expected, "buffer {buffer}: {} of {} bytes", received.len(), expected.len());
+    }
+}
+
+#[test]
 fn with_overflow_wait_the_seventeenth_request_waits_for_a_place() {
     let config = Config { overflow: Overflow::Wait, ..Config::DEFAULT };
     let (server, served) = standard(config, 8192);
