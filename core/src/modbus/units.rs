@@ -215,7 +215,7 @@ impl<S: Storage<Handler: Handler<S>>> Unit<S> {
     /// Takes one request and counts how it ended.
     fn serve(&mut self, bus: &Bus, call: &Call<'_>, pdu: &[u8], reply: &mut ReplyPdu) -> Answer {
         self.diagnostics.received(call.broadcast);
-        if self.diagnostics.is_listen_only() && !pdu.starts_with(&RESTART_COMMUNICATIONS) {
+        if self.diagnostics.is_listen_only() && !RESTARTS.contains(&pdu) {
             self.diagnostics.completed(call.function, Completion::Ignored);
             return Answer::Discard(Discard::ListenOnly);
         }
@@ -253,8 +253,8 @@ impl<S: Storage<Handler: Handler<S>>> Unit<S> {
     }
 }
 
-/// Function 8, sub-function 1: the one request that a unit in listen-only mode acts on.
-const RESTART_COMMUNICATIONS: [u8; 3] = [function::DIAGNOSTICS, 0, 1];
+/// Function 8, sub-function 1, with the data it takes: the one request that a unit in listen-only mode acts on.
+const RESTARTS: [&[u8]; 2] = [&[function::DIAGNOSTICS, 0, 1, 0, 0], &[function::DIAGNOSTICS, 0, 1, 0xFF, 0]];
 /// Function 8, sub-function 4.
 const FORCE_LISTEN_ONLY: [u8; 3] = [function::DIAGNOSTICS, 0, 4];
 /// The built-in functions that make sense for all units at once (SL 2.1): the writes.
@@ -398,8 +398,8 @@ impl<S: Storage<Handler: Handler<S>>> Units<S> {
     pub fn finished(&mut self, unit: u8, code: u8, completion: Completion) {
         let unit = match self.route(unit) {
             Route::Unit(at) => self.units.as_mut().get_mut(at),
-            Route::Default => self.default_device(),
-            Route::All { .. } | Route::Refused(_) | Route::Discarded(_) => None,
+            Route::Default | Route::All { reply: true } => self.default_device(),
+            Route::All { reply: false } | Route::Refused(_) | Route::Discarded(_) => None,
         };
         if let Some(unit) = unit {
             unit.diagnostics.resumed();

@@ -374,6 +374,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, T: AsRef<[Transaction]> + AsMut<[Transaction]
         }
         match self.phase {
             Phase::Draining { reason } if self.replies.is_empty() && self.transactions.deferred() == 0 => {
+                self.partial = 0;
                 self.phase = Phase::Closing { reason, since: now, said: false };
                 self.settle_closing();
             }
@@ -481,6 +482,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, T: AsRef<[Transaction]> + AsMut<[Transaction]
                 self.peer_closed = true;
                 if self.partial > 0 {
                     self.discard(Discard::Truncated, None);
+                    self.partial = 0;
                 }
                 self.end_with(Reason::PeerClosed);
             }
