@@ -218,6 +218,12 @@ fn listen_only() -> Vec<Vector> {
             .silent(diag(1, 0xFF00))
             .ask(diag(0, 0x1234), diag(0, 0x1234))
             .echo(diag(1, 0)),
+        vector("a wrong restart does not end listen-only mode", "3.3, 3.1 (4)")
+            .silent(diag(4, 0))
+            .silent(diag(1, 1))
+            .silent(span(3, 0, 1))
+            .silent(diag(1, 0))
+            .ask(span(3, 0, 1), [3, 2, 0x11, 0]),
         vector("listen-only mode is that of one unit", "3.3")
             .silent(diag(4, 0))
             .at(2, span(3, 0, 1), [3, 2, 0, 0])

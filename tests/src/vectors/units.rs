@@ -1,11 +1,12 @@
 //! Who answers: section 5.
 
-use super::{Vector, cat, span, vector, w};
-use crate::fixture::{ECHO, UnitLast, UnitZero, Unknown, WILLING, small_device};
+use super::{Does, Vector, cat, frame, span, vector, w};
+use crate::fixture::{ECHO, LATER, UnitLast, UnitZero, Unknown, WILLING, small_device};
 
 pub(super) fn vectors() -> Vec<Vector> {
     let mut all = policies();
     all.extend(broadcasts());
+    all.push(deferred_broadcast());
     all.extend(order());
     all
 }
@@ -144,6 +145,15 @@ fn broadcasts() -> Vec<Vector> {
         .refuse_at(0, span(6, 5000, 1), 2)
         .refuse_at(0, [100], 1),
     ]
+}
+
+/// A request that the default device answers later, under the number that means all units.
+fn deferred_broadcast() -> Vector {
+    vector("a deferred request to unit 0 ends for the device that answers it", "5, 3.3")
+        .plant(|plant| plant.unit_0 = UnitZero::BroadcastReply)
+        .bytes(frame(1, 0, &[LATER]), [])
+        .step(Does::Answer { nth: 0, pdu: vec![LATER] }, frame(1, 0, &[LATER]), false)
+        .ask([11], [11, 0, 0, 0, 1])
 }
 
 fn order() -> Vec<Vector> {

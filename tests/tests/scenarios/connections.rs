@@ -363,3 +363,19 @@ fn every_request_is_reported_once() {
     let ok = world.connection(id).end.processed.iter().filter(|p| p.outcome == Outcome::Ok).count();
     assert_eq!(ok, 2);
 }
+
+#[test]
+fn a_frame_cut_off_by_the_peers_end_is_discarded_once_and_nothing_comes_after_the_close() {
+    let config = Config { request_timeout: Duration::ZERO, ..Config::DEFAULT };
+    let (_, served) = standard(config, 2000);
+    let mut world = World::new(11);
+    let script = Script::new().send([frame(1, 1, &[LATER]), read(2)[..5].to_vec()].concat()).shut();
+    let id = world.connect(served, Link::direct(), script);
+    world.run_for(ms(20_000));
+    assert_eq!(world.connection(id).end.discarded, [Discard::Truncated]);
+    assert_eq!(world.connection(id).closed_at(), None, "a request is still to be answered");
+    world.touch(id, |end, now| end.answer(now, 0, Ok(&[LATER]))).unwrap();
+    world.run_until_over();
+    assert_eq!(world.connection(id).peer.received(), frame(1, 1, &[LATER]));
+    assert_eq!(world.connection(id).end.closed, Some((Reason::PeerClosed, false)));
+}

@@ -2,5 +2,6 @@
 
 mod compare;
 mod connections;
+mod laws;
 mod seeds;
 mod vectors;
