@@ -19,6 +19,7 @@ const MAX_OUTSTANDING: usize = 16;
 pub struct Naive {
     plant: Plant,
     units: BTreeMap<u8, Unit>,
+    max_outstanding: usize,
     input: Vec<u8>,
     /// Replies that wait for an earlier one, with the place of one still to come as `None`.
     waiting: Vec<Waiting>,
@@ -51,12 +52,19 @@ impl Naive {
         Self {
             units: plant.units.iter().map(|(id, device)| (*id, Unit::new(device))).collect(),
             plant: plant.clone(),
+            max_outstanding: MAX_OUTSTANDING,
             input: Vec::new(),
             waiting: Vec::new(),
             deferred: 0,
             input_ended: false,
             ended: false,
         }
+    }
+
+    /// The same with another limit of requests whose reply is not yet queued.
+    #[must_use]
+    pub fn with_limit(self, max_outstanding: usize) -> Self {
+        Self { max_outstanding, ..self }
     }
 
     /// Deferred requests so far, answered or not.
@@ -104,7 +112,7 @@ impl Naive {
             unit.count(11);
         }
         let outstanding = self.waiting.iter().filter(|waiting| waiting.reply.is_none()).count();
-        if outstanding >= MAX_OUTSTANDING {
+        if outstanding >= self.max_outstanding {
             if let Target::Unit(target) = self.target(asked) {
                 self.units.get_mut(&target).expect("a target exists").refuse_busy();
             }
