@@ -633,9 +633,9 @@ fn several_problems_in_one_table_are_all_named() {
 #[test]
 fn a_server_id_has_at_most_251_bytes() {
     let with_extra = |len: usize| format!("server_id = {{ extra = \"{}\" }}", "x".repeat(len));
-    accepted(&format!("[[modbus.server]]\nname = \"a\"\n[[modbus.server.unit]]\nid = 1\n{}", with_extra(249)));
+    accepted(&format!("[[modbus.server]]\nname = \"a\"\n[[modbus.server.unit]]\nid = 1\n{}", with_extra(245)));
     let words = "6:13: modbus.server[0].unit[0].server_id: id, run indicator and extra are 252 bytes; accepted: at most 251 bytes";
-    one_unit_problem(&with_extra(250), Kind::TooMany, words);
+    one_unit_problem(&with_extra(246), Kind::TooMany, words);
 }
 
 #[test]

@@ -164,6 +164,6 @@ pub struct ServerId {
 
 impl Default for ServerId {
     fn default() -> Self {
-        Self { id: vec![b'W'], run: true, extra: b"Wharf".to_vec() }
+        Self { id: b"Wharf".to_vec(), run: true, extra: Vec::new() }
     }
 }
