@@ -58,14 +58,7 @@ impl Instant {
 
 /// The whole microseconds of a span, `u64::MAX` where there are more than that.
 const fn whole_micros(span: Duration) -> u64 {
-    let micros = span.as_micros();
-    if micros > u64::MAX as u128 {
-        u64::MAX
-    } else {
-        #[expect(clippy::cast_possible_truncation, reason = "the branch above has checked the range")]
-        let micros = micros as u64;
-        micros
-    }
+    span.as_secs().saturating_mul(1_000_000).saturating_add(span.subsec_micros() as u64)
 }
 
 /// The earlier of two optional deadlines, where `None` means never.

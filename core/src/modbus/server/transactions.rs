@@ -208,7 +208,8 @@ impl<T: AsRef<[Transaction]> + AsMut<[Transaction]>> Transactions<T> {
     }
 
     fn open_mut(&mut self) -> impl Iterator<Item = &mut Transaction> {
-        self.places.as_mut().iter_mut().filter(|place| place.state == State::Deferred)
+        let places = if self.deferred == 0 { &mut [] } else { self.places.as_mut() };
+        places.iter_mut().filter(|place| place.state == State::Deferred)
     }
 }
 
