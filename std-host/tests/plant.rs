@@ -665,3 +665,13 @@ fn damaged_plants_are_refused_or_read_but_never_panic() {
         }
     }
 }
+
+#[test]
+fn the_plants_of_the_docs_are_accepted() {
+    let page = include_str!("../../docs/modbus.md");
+    let plants: Vec<&str> = page.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(!plants.is_empty());
+    for plant in plants {
+        accepted(plant);
+    }
+}
