@@ -10,7 +10,7 @@
 //! | 4, 5 | any bytes come: how many, the bytes |
 //! | 6 | up to 24 requests come that a handler answers later: how many |
 //! | 7, 8 | a deferred request is answered, or fails: which, bytes of the reply or the exception |
-//! | 9 | the socket takes that many bytes at most, now and until the next such operation; 255 stands for all |
+//! | 9 | the socket takes that many bytes per operation from now on; 255 stands for all |
 //! | A | time passes: how much, in microseconds, milliseconds or seconds |
 //! | B | the deadline comes |
 //! | C | a timeout comes before its deadline |
@@ -125,8 +125,9 @@ struct Rig {
     sent: usize,
     front: usize,
     open: Vec<Deferred>,
-    /// What the socket takes for each transmit, and whether one waits for it.
+    /// What the socket takes for each operation, what of that is left, and whether a transmit waits for it.
     appetite: usize,
+    room: usize,
     waiting: bool,
     last_sent: Instant,
     last_active: Instant,
@@ -163,6 +164,7 @@ impl Rig {
             front: 0,
             open: Vec::new(),
             appetite: usize::MAX,
+            room: usize::MAX,
             waiting: false,
             last_sent: Instant::ORIGIN,
             last_active: Instant::ORIGIN,
@@ -299,6 +301,7 @@ impl Rig {
 
     /// What a driver does after each event: time out if it is time, offer what is unread, carry outputs out.
     fn settle(&mut self) {
+        self.room = self.appetite;
         self.transmit();
         self.drain();
         if self.closed.is_none() && self.deadline.is_some_and(|deadline| deadline <= self.now) {
@@ -427,12 +430,13 @@ impl Rig {
 
     /// Lets the socket take what it will of what waits.
     fn transmit(&mut self) {
-        if !self.waiting || self.appetite == 0 || self.closed.is_some() {
+        if !self.waiting || self.room == 0 || self.closed.is_some() {
             return;
         }
         let shown = self.served.connection.transmit().concat();
         assert!(!shown.is_empty(), "asked to transmit nothing");
-        let len = shown.len().min(self.appetite);
+        let len = shown.len().min(self.room);
+        self.room -= len;
         let expected = self.expected.get(self.sent..self.sent + len);
         assert_eq!(Some(&shown[..len]), expected, "after {} bytes, sent and expected", self.sent);
         self.sent += len;

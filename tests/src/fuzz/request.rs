@@ -27,9 +27,8 @@ pub fn request(data: &[u8]) {
         }
     };
     assert_eq!(Some(&request.function()), pdu.first());
-    // What takes a PDU may be longer than one; nothing that is accepted is.
-    let mut encoded = [0xAA; 300];
-    let written = request.encode(&mut encoded).expect("300 bytes take every request");
+    let mut encoded = [0xAA; MAX_PDU];
+    let written = request.encode(&mut encoded).expect("253 bytes take every request that is accepted");
     assert_eq!(encoded[..written], *pdu);
     assert_eq!(request.encode(&mut encoded[..written - 1]), None, "one byte less is too short");
     if let Some(span) = span {

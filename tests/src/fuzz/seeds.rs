@@ -83,6 +83,7 @@ fn requests() -> Vec<Seed> {
         ("fc6", seed(&[6, 0, 1, 0x12, 0x34], &[6, 0, 1, 0x12, 0x35])),
         ("fc7", seed(&[7], &[7, 1])),
         ("fc8_0_of_four_bytes", seed(&[8, 0, 0, 1, 2, 3, 4], &[8, 0, 0, 1, 2, 3, 5])),
+        ("fc8_0_of_252_bytes", seed(&[&[8, 0, 0][..], &[1; 252]].concat(), &[])),
         ("fc8_0_of_odd_data", seed(&[8, 0, 0, 1, 2, 3], &[])),
         ("fc8_1_with_ff00", seed(&[8, 0, 1, 0xFF, 0], &[8, 0, 1, 0xFF, 0])),
         ("fc8_4", seed(&[8, 0, 4, 0, 0], &[])),
@@ -94,6 +95,7 @@ fn requests() -> Vec<Seed> {
         ("fc15_of_3_coils_with_spare_bits", seed(&[15, 0, 1, 0, 3, 1, 0xFF], &[15, 0, 1, 0, 3])),
         ("fc15_of_one_coil_in_two_bytes", seed(&[15, 0, 1, 0, 1, 2, 1, 0], &[])),
         ("fc16_of_123_registers", seed(&sixteen(123), &[16, 0, 0, 0, 123])),
+        ("fc16_of_124_registers", seed(&sixteen(124), &[])),
         ("fc16_of_a_read_only_register", seed(&[16, 0, 8, 0, 1, 2, 1, 2], &[])),
         ("fc16_whose_byte_count_is_wrong", seed(&[16, 0, 0, 0, 2, 3, 1, 2, 3], &[])),
         ("fc17", seed(&[17], &[17, 2, 0xB4, 0xFF])),
@@ -161,6 +163,12 @@ fn scripts() -> Vec<Seed> {
         ),
         ("a_socket_that_takes_parts_of_frames", {
             script(ROOMY, &[&[9, 5], &read, &late, &read, &no_appetite, &answer(0), &[9, 3], &read, &all])
+        }),
+        ("a_queue_that_moves_to_the_front_under_its_holes", {
+            let large = ask(1, &[3, 0, 14, 0, 125]);
+            let fill: [&[u8]; 7] = [&no_appetite, &large, &large, &large, &[9, 250], &[6, 2], &large];
+            let steps = [&fill[..], &[&[12], &[12], &[7, 1, 253], &[7, 0, 253]]].concat();
+            script([0, 3 << 2, 0xFF, 0], &steps)
         }),
         (
             "replies_one_by_one_and_in_parts",

@@ -436,6 +436,8 @@ pub fn named_span(pdu: &[u8]) -> Option<Span> {
     }
 }
 
+/// What a PDU has room for behind function and sub-function (AP 6.8.1).
+const MAX_QUERY_DATA: usize = MAX_PDU - 3;
 /// Reference type, file, record and length of one group (AP 6.14).
 const GROUP_LEN: usize = 7;
 
@@ -504,7 +506,9 @@ fn diagnostic(data: &[u8]) -> Result<Diagnostic<'_>, Exception> {
         _ => Err(Exception::ILLEGAL_DATA_VALUE),
     };
     let counter = match u16::from_be_bytes(sub) {
-        0 if data.len().is_multiple_of(2) => return Ok(Diagnostic::ReturnQueryData(data)),
+        0 if data.len().is_multiple_of(2) && data.len() <= MAX_QUERY_DATA => {
+            return Ok(Diagnostic::ReturnQueryData(data));
+        }
         0 => return Err(Exception::ILLEGAL_DATA_VALUE),
         1 => {
             return match *data {
@@ -576,6 +580,14 @@ mod tests {
         assert_eq!(Request::decode(&[7, 0]), E03);
         assert_eq!(Request::decode(&[24, 0]), E03);
         assert_eq!(Request::decode(&[22, 0, 0, 0, 0, 0]), E03);
+    }
+
+    #[test]
+    fn query_data_reaches_to_the_end_of_the_longest_pdu_and_no_further() {
+        let mut pdu = [0; MAX_PDU + 2];
+        pdu[0] = function::DIAGNOSTICS;
+        assert!(Request::decode(&pdu[..MAX_PDU]).is_ok());
+        assert_eq!(Request::decode(&pdu), E03);
     }
 
     #[test]
