@@ -1,7 +1,6 @@
-//! Scenarios: `wharf-core` against the laws, the vector table, the naive server and the simulated world.
+//! Scenarios: `wharf-core` against the vector table, the naive server and the simulated world.
 
 mod compare;
 mod connections;
-mod laws;
 mod seeds;
 mod vectors;
