@@ -74,11 +74,11 @@ fn options(settings: &EventLoop) -> LoopOptions {
 /// Writes an event down: what an operator wants to see at `info`, every request at `debug`.
 fn log(server: &str, event: &Event) {
     if matches!(event, Event::Error { .. }) {
-        tracing::warn!(server, "{event}");
+        tracing::warn!("{server}: {event}");
     } else if matches!(event, Event::Processed { .. } | Event::Discarded { .. }) {
-        tracing::debug!(server, "{event}");
+        tracing::debug!("{server}: {event}");
     } else {
-        tracing::info!(server, "{event}");
+        tracing::info!("{server}: {event}");
     }
 }
 
