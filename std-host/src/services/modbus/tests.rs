@@ -43,3 +43,17 @@ fn a_reset_is_seen_behind_requests_that_have_no_room() {
     drop(client);
     run_until(&mut lp, &events, |event| matches!(event, Event::Disconnected { reason: Reason::PeerReset, .. }));
 }
+
+#[test]
+fn a_connection_is_cut_once_however_often_a_shutdown_is_repeated() {
+    let mut lp = Loop::new().unwrap();
+    let (mut server, address, events) = serve(&mut lp, described());
+    let _client = TcpStream::connect(address).unwrap();
+    run_until(&mut lp, &events, |event| matches!(event, Event::Connected { .. }));
+    for _ in 0..3 {
+        server.shutdown(&mut lp.loop_mut());
+    }
+    run_until(&mut lp, &events, |event| matches!(event, Event::Stopped { .. }));
+    let last = events.borrow().last().cloned();
+    assert!(matches!(last, Some(Event::Stopped { graceful: false, cut: 1 })), "{last:?}");
+}
