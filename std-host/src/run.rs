@@ -44,17 +44,17 @@ pub fn run(plant: &Plant, ready: &mut dyn Write) -> Result<Status, (Status, Stri
         let server = Server::bind(&mut lp.loop_mut(), described, move |event| log(&name, event));
         servers.borrow_mut().push(server.map_err(|error| cannot_listen(&error))?);
     }
-    for server in servers.borrow().iter() {
-        for address in server.local_addrs() {
-            // Nobody need read this for the servers to work.
-            let _ = writeln!(ready, "listening {address}");
-        }
-    }
-    let _ = ready.flush();
+    let addresses: Vec<_> = servers.borrow().iter().flat_map(Server::local_addrs).collect();
     let ending = [Signal::Interrupt, Signal::Terminate, Signal::Hangup];
     lp.loop_mut()
         .on_signal(&ending, move |lp, _| servers.borrow_mut().iter_mut().for_each(|server| server.shutdown(lp)))
         .map_err(unreachable)?;
+    // Only now: whoever reads these lines may send a signal at once.
+    for address in addresses {
+        // Nobody need read this for the servers to work.
+        let _ = writeln!(ready, "listening {address}");
+    }
+    let _ = ready.flush();
     lp.run().map_err(unreachable)?;
     Ok(Status::Done)
 }
@@ -118,5 +118,38 @@ fn raise_descriptor_limit(servers: &[modbus::Server]) {
             "{needed} descriptors are needed for {connections} connections, and the limit is {raised}: raise it \
              (`ulimit -n {needed}`, or LimitNOFILE= in a systemd unit) or lower max_connections"
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::process::{Signal, getpid, kill_process};
+
+    /// Ends the process as soon as it has read a line.
+    struct Impatient(Vec<u8>);
+
+    impl Write for Impatient {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            if self.0.is_empty() {
+                kill_process(getpid(), Signal::TERM)?;
+            }
+            self.0.extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_signal_as_soon_as_a_listener_is_announced_ends_in_order() {
+        let text = "[[modbus.server]]\nname = \"m\"\nlisten = [\"127.0.0.1:0\"]\n";
+        let plant = crate::config::parse(text, "plant.toml").unwrap();
+        let mut reader = Impatient(Vec::new());
+        assert_eq!(run(&plant, &mut reader), Ok(Status::Done));
+        let lines = String::from_utf8(reader.0).unwrap();
+        assert!(lines.starts_with("listening 127.0.0.1:"), "{lines}");
     }
 }

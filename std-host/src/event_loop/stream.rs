@@ -460,6 +460,12 @@ impl<T> Core<T> {
     pub(super) fn set_limit(&mut self, id: SlotId, limit: u64) {
         let Some(stream) = self.stream_mut(id) else { return };
         stream.limit = limit;
+        if limit == 0
+            && let Some(error) = stream.send_error.take()
+        {
+            // Sending has failed, and nothing will be read that could tell.
+            return self.fail(id, error, "write to");
+        }
         if limit > 0 && stream.readable {
             self.mark_ready(id);
         }

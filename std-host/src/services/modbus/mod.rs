@@ -7,6 +7,8 @@ mod connection;
 mod device;
 mod event;
 mod storage;
+#[cfg(test)]
+mod tests;
 
 pub use event::{ConnectionId, Event, Rejection, Statistics};
 pub use storage::Heap;
@@ -164,7 +166,6 @@ impl Server {
 
 /// Ends every connection at once.
 fn cut<T>(lp: &mut LoopMut<'_, T>, shared: &Shared) {
-    shared.cut.set(shared.cut.get() + u64::from(shared.active.get()));
     each(lp, shared, || Input::Abort { reason: Reason::ShutdownForced });
 }
 
@@ -289,6 +290,9 @@ impl<T: 'static> Handler<T> for Connections {
             }
         };
         let reason = peer.gone(shared, lp.now(), input);
+        if reason == Reason::ShutdownForced {
+            shared.cut.set(shared.cut.get() + 1);
+        }
         shared.active.set(shared.active.get() - 1);
         if let Some(address) = peer.address {
             let statistics = peer.statistics;
