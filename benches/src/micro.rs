@@ -6,14 +6,14 @@
 use crate::wire::{Operation, Ticket};
 use std::hint::black_box;
 use wharf_core::machine::{Machine as _, Step};
-use wharf_core::modbus::data::{BitTable, Block, Device, Files, Identity, Queues, RegisterTable, Storage};
+use wharf_core::modbus::data::{BitTable, Block, Device, Files, Identity, NoHandler, Queues, RegisterTable, Storage};
 use wharf_core::modbus::diagnostics::{Bus, Diagnostics};
 use wharf_core::modbus::execute::{Executed, execute};
 use wharf_core::modbus::mbap::{self, Decoded, Frame, HEADER_LEN, MAX_FRAME, MAX_PDU};
 use wharf_core::modbus::pdu::Request;
 use wharf_core::modbus::server::{Config, Connection, Input, Output, Transaction};
 use wharf_core::modbus::service::ReplyPdu;
-use wharf_core::modbus::units::{NoHandler, Policies, Unit, Units};
+use wharf_core::modbus::units::{Policies, Unit, Units};
 use wharf_core::time::Instant;
 
 /// How many requests come in one read where many do.

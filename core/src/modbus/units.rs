@@ -5,7 +5,7 @@
 //! own. What a unit does with a request, in order: count and log it, stay silent in listen-only mode, look the function
 //! up (01), decode it (01, 03), execute it.
 
-use super::data::{Device, Storage};
+use super::data::{Device, NoHandler, Storage};
 use super::diagnostics::{Bus, Completion, Diagnostics};
 use super::execute::{Executed, execute};
 use super::pdu::{Exception, MEI_DEVICE_IDENTIFICATION, Request, function};
@@ -149,10 +149,6 @@ pub trait Handler<S: Storage> {
         false
     }
 }
-
-/// The handler of a unit that has none. It cannot be made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NoHandler {}
 
 impl<S: Storage> Handler<S> for NoHandler {
     fn call(&mut self, _: &Call<'_>, _: &mut Device<S>, _: &mut [u8]) -> Answer {

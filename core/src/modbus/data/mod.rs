@@ -148,14 +148,18 @@ pub trait Storage: Sized + 'static {
     type Of<T: 'static>: AsRef<[T]> + AsMut<[T]>;
     /// Bytes that do not change, such as a vendor's name.
     type Text: AsRef<[u8]> + 'static;
-    /// What answers function codes of the user's own, a [`Handler`](super::units::Handler);
-    /// [`NoHandler`](super::units::NoHandler) if there are none.
+    /// What answers function codes of the user's own, a [`Handler`](super::units::Handler); [`NoHandler`] if there are
+    /// none.
     type Handler: 'static;
 }
 
+/// The handler of a unit that has none. It cannot be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoHandler {}
+
 /// The storage of a microcontroller: slices of static memory.
 #[derive(Clone, Copy, Debug)]
-pub struct Static<H = super::units::NoHandler>(PhantomData<H>);
+pub struct Static<H = NoHandler>(PhantomData<H>);
 
 impl<H: 'static> Storage for Static<H> {
     type Of<T: 'static> = &'static mut [T];

@@ -3,10 +3,9 @@
 //! An idle connection owns no buffer: [`Pool`] lends one while there is a partial frame, a reply or a deferred request,
 //! and takes it back afterwards.
 
-use wharf_core::modbus::data::Storage;
+use wharf_core::modbus::data::{NoHandler, Storage};
 use wharf_core::modbus::mbap::MAX_FRAME;
 use wharf_core::modbus::server::Transaction;
-use wharf_core::modbus::units::NoHandler;
 
 /// Devices and units in vectors.
 #[derive(Clone, Copy, Debug)]
