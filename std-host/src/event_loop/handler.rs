@@ -211,6 +211,8 @@ pub enum AcceptFailed {
         error: Error,
         /// The length of the pause.
         pause: Duration,
+        /// The client that was turned away with the help of the reserve, so that it does not wait for nothing.
+        refused: Option<SocketAddr>,
     },
     /// The listener is closed.
     Fatal(Error),

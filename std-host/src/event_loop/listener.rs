@@ -250,9 +250,8 @@ impl<T> Core<T> {
     fn exhausted(&mut self, id: SlotId, net: NetId, error: io::Error) {
         self.stats.exhausted += 1;
         self.stats.accepts += 1;
-        if self.net.shed(net) {
-            self.stats.refused += 1;
-        }
+        let refused = self.net.shed(net);
+        self.stats.refused += u64::from(refused.is_some());
         let Some(listener) = self.listener_mut(id) else { return };
         let pause = listener.pause;
         listener.pause = (pause * 2).min(LAST_PAUSE);
@@ -263,7 +262,7 @@ impl<T> Core<T> {
         if let Some(listener) = self.listener_mut(id) {
             listener.retry = Some(retry);
         }
-        self.accept_failed(id, error, |error| AcceptFailed::Exhausted { error, pause });
+        self.accept_failed(id, error, |error| AcceptFailed::Exhausted { error, pause, refused });
     }
 
     fn accept_failed(&mut self, id: SlotId, source: io::Error, how: impl FnOnce(Error) -> AcceptFailed) {

@@ -99,8 +99,8 @@ pub trait Net {
     /// Whatever the system says.
     fn accept(&mut self, listener: NetId) -> io::Result<(NetId, SocketAddr)>;
 
-    /// Refuses one connection with the help of the reserve descriptor, when there is no other. True if there was one.
-    fn shed(&mut self, listener: NetId) -> bool;
+    /// Refuses one connection with the help of the reserve descriptor, when there is no other. Whose, if there was one.
+    fn shed(&mut self, listener: NetId) -> Option<SocketAddr>;
 
     /// Begins to connect. A write event follows; then [`Net::connected`] tells how it went.
     ///

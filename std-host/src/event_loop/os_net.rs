@@ -176,11 +176,12 @@ impl Net for OsNet {
         Ok((self.insert(Kind::Stream(stream)), peer))
     }
 
-    fn shed(&mut self, listener: NetId) -> bool {
+    fn shed(&mut self, listener: NetId) -> Option<SocketAddr> {
         self.reserve = None;
-        let shed = self.listener(listener).and_then(mio::net::TcpListener::accept).is_ok();
+        let shed = self.listener(listener).and_then(mio::net::TcpListener::accept);
+        let peer = shed.ok().map(|(_, peer)| peer);
         self.reserve = open_reserve();
-        shed
+        peer
     }
 
     fn connect(&mut self, to: SocketAddr, options: &ConnectOptions) -> io::Result<NetId> {

@@ -304,7 +304,10 @@ impl<T: 'static> Handler<T> for Connections {
     fn accept_error(&mut self, _: &mut LoopMut<'_, T>, _: ListenerId, failed: AcceptFailed) {
         let message = match failed {
             AcceptFailed::Transient(error) | AcceptFailed::Fatal(error) => error.to_string(),
-            AcceptFailed::Exhausted { error, pause } => {
+            AcceptFailed::Exhausted { error, pause, refused } => {
+                if let Some(peer) = refused {
+                    self.shared.emit(&Event::Rejected { peer, reason: Rejection::Descriptors });
+                }
                 format!("{error}; accepting goes on in {pause:?} (raise the limit on open files: ulimit -n)")
             }
         };

@@ -57,3 +57,21 @@ fn a_connection_is_cut_once_however_often_a_shutdown_is_repeated() {
     let last = events.borrow().last().cloned();
     assert!(matches!(last, Some(Event::Stopped { graceful: false, cut: 1 })), "{last:?}");
 }
+
+#[test]
+fn a_client_turned_away_without_descriptors_is_reported_as_rejected() {
+    let mut lp = Loop::new().unwrap();
+    let (server, _, events) = serve(&mut lp, described());
+    let client: SocketAddr = "127.0.0.1:4000".parse().unwrap();
+    let mut connections = Connections { shared: Rc::clone(&server.shared), admission: Admission::new(&described()) };
+    for refused in [Some(client), None] {
+        let failed = AcceptFailed::Exhausted { error: Error::Ended, pause: Duration::from_millis(100), refused };
+        connections.accept_error(&mut lp.loop_mut(), server.listeners[0].0, failed);
+    }
+    let rejected = |event: &Event| match event {
+        Event::Rejected { peer, reason: Rejection::Descriptors } => Some(*peer),
+        _ => None,
+    };
+    assert_eq!(events.borrow().iter().filter_map(rejected).collect::<Vec<_>>(), [client]);
+    assert_eq!(events.borrow().iter().filter(|event| matches!(event, Event::Error { .. })).count(), 2);
+}
