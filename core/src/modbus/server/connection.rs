@@ -488,7 +488,14 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, T: AsRef<[Transaction]> + AsMut<[Transaction]
                 }
                 self.end_with(Reason::PeerClosed);
             }
-            Input::PeerReset => self.close(now, Reason::PeerReset, false),
+            Input::PeerReset => {
+                let reason = match self.phase {
+                    // Nothing is owed any more; the reset is how this peer answers our FIN.
+                    Phase::Closing { reason, .. } => reason,
+                    Phase::Open | Phase::Draining { .. } | Phase::Closed { .. } => Reason::PeerReset,
+                };
+                self.close(now, reason, false);
+            }
             Input::Drain => self.end_with(Reason::Shutdown),
             Input::Abort { reason } => self.close(now, reason, reason != Reason::Evicted),
         }

@@ -308,6 +308,21 @@ fn a_frame_never_finished_and_a_silent_peer_are_closed() {
 }
 
 #[test]
+fn a_reset_that_answers_our_fin_does_not_change_why_the_connection_ends() {
+    let mut rig = Rig::new(Config::DEFAULT, 1024, 4);
+    rig.input(Input::Drain);
+    assert_eq!(rig.outputs.last(), Some(&Output::CloseWrite));
+    rig.input(Input::PeerReset);
+    assert_eq!(rig.outputs.last(), Some(&Output::Close { reason: Reason::Shutdown, reset: false }));
+
+    let mut owing = Rig::new(Config::DEFAULT, 1024, 4);
+    owing.receive(&request(1, 65));
+    owing.input(Input::Drain);
+    owing.input(Input::PeerReset);
+    assert_eq!(owing.outputs.last(), Some(&Output::Close { reason: Reason::PeerReset, reset: false }));
+}
+
+#[test]
 fn a_vacant_connection_gives_its_storage_back_and_takes_nothing_without() {
     let mut rig = Rig::new(Config::DEFAULT, 1024, 4);
     rig.receive(&request(1, 3)[..4]);
