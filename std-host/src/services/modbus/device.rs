@@ -15,8 +15,8 @@ use wharf_core::modbus::units::{FunctionSet, Policies, Unit, Unit255, UnitZero, 
 /// When the description contradicts itself, which a plant that was read from a file never does.
 pub(super) fn units(server: &plant::Server) -> Result<Units<Heap>, BuildError> {
     let mut units: Vec<Unit<Heap>> = Vec::with_capacity(server.units.len());
-    for (at, described) in server.units.iter().enumerate() {
-        let seed = server.seed.wrapping_add(at as u64);
+    for described in &server.units {
+        let seed = server.seed.wrapping_add(described.id.into());
         let mut unit = unit(described.id, &described.device, seed)?;
         unit.enabled = described.enabled;
         units.push(unit);
@@ -25,7 +25,7 @@ pub(super) fn units(server: &plant::Server) -> Result<Units<Heap>, BuildError> {
     let (own, default_unit) = match &server.default_device {
         plant::DefaultDevice::LowestUnit => (None, None),
         plant::DefaultDevice::Unit(id) => (None, Some(*id)),
-        plant::DefaultDevice::Own(device) => (Some(unit(0, device, server.seed)?), None),
+        plant::DefaultDevice::Own(device) => (Some(unit(0, device, server.seed.wrapping_add(SEED_OF_DEFAULT))?), None),
     };
     let policies = Policies {
         unit_0: match server.unit_0 {
@@ -49,6 +49,9 @@ pub(super) fn units(server: &plant::Server) -> Result<Units<Heap>, BuildError> {
     };
     Units::new(units, own, policies).map_err(|_| BuildError::Overlap { start: 0 })
 }
+
+/// What tells the default device's own random values from those of units 0..=255.
+const SEED_OF_DEFAULT: u64 = 256;
 
 /// How connections of a server behave.
 pub(super) fn connection(server: &plant::Server) -> server::Config {
@@ -139,7 +142,8 @@ fn fill(block: &plant::Block, seed: u64) -> Vec<u16> {
             bytes.iter().flat_map(|byte| (0..8).map(move |bit| u16::from(byte >> bit & 1))).collect()
         }
         plant::Fill::Random(random) => {
-            let mut state = random.seed.unwrap_or_else(|| seed ^ (u64::from(block.start) << 32));
+            let place = (block.table as u64) << 48 | u64::from(block.start) << 32;
+            let mut state = random.seed.unwrap_or(seed ^ place);
             let span = u64::from(random.max.saturating_sub(random.min)) + 1;
             let draw = |_| random.min + u16::try_from(split_mix(&mut state) % span).unwrap_or(0);
             (0..len).map(draw).collect()
@@ -228,6 +232,27 @@ mod tests {
         assert!((3..=9).all(|value| random(None).contains(&value)));
         let whole = plant::Random { min: 0, max: u16::MAX, seed: None };
         assert_eq!(fill(&block(plant::Fill::Random(whole), 65536), 0).len(), 65536);
+    }
+
+    #[test]
+    fn no_two_tables_or_units_get_the_same_random_values_unless_the_seed_says_so() {
+        let fill = plant::Fill::Random(plant::Random { min: 0, max: u16::MAX, seed: None });
+        let block = |table| plant::Block { table, start: 0, len: 8, fill: fill.clone() };
+        let blocks = vec![block(plant::Table::Input), block(plant::Table::Holding)];
+        let device = plant::Device { blocks, ..plant::Device::empty() };
+        let unit = |id| plant::Unit { id, name: None, enabled: true, device: device.clone() };
+        let values = |ids: [u8; 2]| {
+            let default_device = plant::DefaultDevice::Own(Box::new(device.clone()));
+            let server =
+                plant::Server { units: ids.map(unit).to_vec(), default_device, seed: 5, ..plant::Server::new("m") };
+            let units = units(&server).unwrap();
+            let device = |id| &units.unit(id).unwrap().device;
+            let registers = |table: &RegisterTable<Heap>| (0..8).map(|at| table.register(at)).collect::<Vec<_>>();
+            [1, 2].map(|id| [registers(&device(id).input), registers(&device(id).holding)])
+        };
+        let [[a, b], [c, d]] = values([1, 2]);
+        assert!(a != b && a != c && a != d && b != c && b != d && c != d);
+        assert_eq!(values([1, 2]), values([2, 1]), "the order in the file says nothing");
     }
 
     #[test]
