@@ -86,7 +86,7 @@ impl FunctionSet {
     /// The public functions without those that AP titles "serial line only": 7, 8, 11, 12 and 17.
     #[must_use]
     pub fn without_serial() -> Self {
-        [7, 8, 11, 12, 17].iter().fold(Self::public(), |set, code| set.without(*code))
+        function::SERIAL.iter().fold(Self::public(), |set, code| set.without(*code))
     }
 
     /// The set with `code` in it. 0 and 128..=255 are no function codes and leave the set as it is.

@@ -17,7 +17,7 @@ pub use data::{Access, AccessRange, Block, File, Fill, Identity, OBJECT_NAMES, Q
 /// The function codes that Wharf serves without a handler (AP 6.1 to 6.21).
 pub const FUNCTIONS: [u8; 19] = function::PUBLIC;
 /// Those among them that AP titles as being for serial lines only.
-pub const SERIAL_FUNCTIONS: [u8; 5] = [7, 8, 11, 12, 17];
+pub const SERIAL_FUNCTIONS: [u8; 5] = function::SERIAL;
 /// How many entries each table of an unconfigured device has.
 pub const UNCONFIGURED: u32 = 10_000;
 
@@ -60,7 +60,7 @@ pub struct Server {
     pub idle_timeout: Option<Duration>,
     /// How long a peer may take no output; `None` is for ever.
     pub write_timeout: Option<Duration>,
-    /// How long a closing connection waits for the peer's FIN; `None` is for ever.
+    /// How long a closing connection waits for the peer's FIN; `None` is not at all.
     pub linger: Option<Duration>,
     /// Who answers for unit id 0.
     pub unit_0: UnitZero,

@@ -55,6 +55,8 @@ pub mod function {
 
     /// Every public function code, in order.
     pub const PUBLIC: [u8; 19] = [1, 2, 3, 4, 5, 6, 7, 8, 11, 12, 15, 16, 17, 20, 21, 22, 23, 24, 43];
+    /// Those that AP titles "serial line only" (AP 6.7 to 6.10, 6.13).
+    pub const SERIAL: [u8; 5] = [7, 8, 11, 12, 17];
 }
 
 /// MEI type of Read Device Identification, the only one served (AP 6.21).
