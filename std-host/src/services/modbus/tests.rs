@@ -68,9 +68,8 @@ fn a_client_turned_away_without_descriptors_is_reported_as_rejected() {
         let failed = AcceptFailed::Exhausted { error: Error::Ended, pause: Duration::from_millis(100), refused };
         connections.accept_error(&mut lp.loop_mut(), server.listeners[0].0, failed);
     }
-    let rejected = |event: &Event| match event {
-        Event::Rejected { peer, reason: Rejection::Descriptors } => Some(*peer),
-        _ => None,
+    let rejected = |event: &Event| {
+        if let Event::Rejected { peer, reason: Rejection::Descriptors } = event { Some(*peer) } else { None }
     };
     assert_eq!(events.borrow().iter().filter_map(rejected).collect::<Vec<_>>(), [client]);
     assert_eq!(events.borrow().iter().filter(|event| matches!(event, Event::Error { .. })).count(), 2);
