@@ -285,7 +285,11 @@ impl<T: 'static> Handler<T> for Connections {
         let input = match closed.reason {
             CloseReason::PeerReset => Input::PeerReset,
             CloseReason::LoopEnded => Input::Abort { reason: Reason::ShutdownForced },
-            CloseReason::Peer | CloseReason::Local { .. } | CloseReason::Aborted | CloseReason::Failed(_) => {
+            CloseReason::Failed(error) => {
+                shared.emit(&Event::Error { message: error.to_string() });
+                Input::Abort { reason: Reason::IoError }
+            }
+            CloseReason::Peer | CloseReason::Local { .. } | CloseReason::Aborted => {
                 Input::Abort { reason: Reason::IoError }
             }
         };

@@ -74,3 +74,33 @@ fn a_client_turned_away_without_descriptors_is_reported_as_rejected() {
     assert_eq!(events.borrow().iter().filter_map(rejected).collect::<Vec<_>>(), [client]);
     assert_eq!(events.borrow().iter().filter(|event| matches!(event, Event::Error { .. })).count(), 2);
 }
+
+#[test]
+fn a_failure_of_the_system_is_told_before_the_connection_that_it_ends() {
+    let mut lp = Loop::new().unwrap();
+    let (server, address, events) = serve(&mut lp, described());
+    let _client = TcpStream::connect(address).unwrap();
+    run_until(&mut lp, &events, |event| matches!(event, Event::Connected { .. }));
+    let shared = Rc::clone(&server.shared);
+    let mut lp = lp.loop_mut();
+    let id = lp.sockets(shared.key()).next().unwrap();
+    let source = std::io::ErrorKind::TimedOut.into();
+    let failure = Error::Io { op: "read from", object: "192.0.2.7:4000".to_owned(), source };
+    let closed = Closed {
+        id,
+        data: Peer::new(7, Some("192.0.2.7:4000".parse().unwrap()), shared.config, lp.now()),
+        reason: CloseReason::Failed(failure),
+        unsent: 0,
+        received: 0,
+        sent: 0,
+    };
+    shared.active.set(2);
+    let mut connections = Connections { shared, admission: Admission::new(&described()) };
+    connections.close(&mut lp, closed);
+    let events = events.borrow();
+    let [.., Event::Error { message }, Event::Disconnected { id: 7, reason: Reason::IoError, .. }] = events.as_slice()
+    else {
+        panic!("{events:?}")
+    };
+    assert!(message.starts_with("read from 192.0.2.7:4000: "), "{message}");
+}
