@@ -572,7 +572,8 @@ fn exception_pdu(pdu: &mut [u8; MAX_PDU], function: u8, exception: Exception) ->
     (Outcome::Exception(exception), 2)
 }
 
-/// When a timeout that runs from `since` expires; never if it is off.
+/// When a timeout that runs from `since` expires; never if it is off. One below the resolution of time takes a microsecond,
+/// because a deadline that is not later than its beginning would come again and again.
 fn after(since: Instant, timeout: Duration) -> Option<Instant> {
-    (!timeout.is_zero()).then(|| since.saturating_add(timeout))
+    (!timeout.is_zero()).then(|| since.saturating_add(timeout.max(Duration::from_micros(1))))
 }

@@ -323,6 +323,14 @@ fn a_reset_that_answers_our_fin_does_not_change_why_the_connection_ends() {
 }
 
 #[test]
+fn a_span_below_the_resolution_of_time_still_ends_later_than_it_begins() {
+    let mut rig = Rig::new(Config { linger: Duration::from_nanos(1), ..Config::DEFAULT }, 1024, 0);
+    let deadline = rig.wait();
+    assert_eq!(rig.outputs, [Output::CloseWrite]);
+    assert_eq!(deadline, Some(Instant::from_micros(300_000_001)));
+}
+
+#[test]
 fn a_vacant_connection_gives_its_storage_back_and_takes_nothing_without() {
     let mut rig = Rig::new(Config::DEFAULT, 1024, 4);
     rig.receive(&request(1, 3)[..4]);
