@@ -11,7 +11,7 @@ mod transport;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, CommandFactory, Parser, Subcommand};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -195,7 +195,9 @@ impl From<io::Error> for Failure {
 pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
     let usual = if matches!(cli.command, Command::Run { .. }) { LevelFilter::INFO } else { LevelFilter::WARN };
-    tracing_subscriber::fmt().with_writer(io::stderr).with_max_level(cli.log.unwrap_or(usual)).init();
+    let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let level = cli.log.unwrap_or(usual);
+    tracing_subscriber::fmt().with_writer(io::stderr).with_ansi(colours).with_max_level(level).init();
     let mut out = io::stdout().lock();
     let outcome = run(cli.command, &mut out).and_then(|status| {
         out.flush()?;
