@@ -7,6 +7,8 @@ mod connection;
 mod device;
 mod event;
 mod storage;
+#[cfg(test)]
+mod tests;
 
 pub use event::{ConnectionId, Event, Rejection, Statistics};
 pub use storage::Heap;
