@@ -68,7 +68,10 @@ fn without_descriptors_newcomers_are_turned_away_until_there_are_some_again() {
     let mut served: Vec<Client> = Vec::new();
     loop {
         let mut client = wharf.connect();
-        if client.try_ask(1, &[3, 0, 0, 0, 1]).is_err() {
+        if let Err(error) = client.try_ask(1, &[3, 0, 0, 0, 1]) {
+            // Ended, and not left waiting.
+            let ended = [ErrorKind::UnexpectedEof, ErrorKind::ConnectionReset, ErrorKind::BrokenPipe];
+            assert!(ended.contains(&error.kind()), "{error}");
             break;
         }
         served.push(client);
