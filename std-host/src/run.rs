@@ -38,21 +38,23 @@ pub fn run(plant: &Plant, ready: &mut dyn Write) -> Result<Status, (Status, Stri
     }
     raise_descriptor_limit(&plant.modbus);
     let mut lp = Loop::with_options((), options(&plant.event_loop)).map_err(unreachable)?;
-    let servers = Rc::new(RefCell::new(Vec::new()));
+    let servers: Rc<RefCell<Vec<Server>>> = Rc::default();
+    let ending = [Signal::Interrupt, Signal::Terminate, Signal::Hangup];
+    let ended = Rc::clone(&servers);
+    // Before anybody can connect: a signal that comes while the listeners open is heard as soon as the loop runs.
+    lp.loop_mut()
+        .on_signal(&ending, move |lp, _| ended.borrow_mut().iter_mut().for_each(|server| server.shutdown(lp)))
+        .map_err(unreachable)?;
     for described in &plant.modbus {
         let name = described.name.clone();
         let server = Server::bind(&mut lp.loop_mut(), described, move |event| log(&name, event));
         servers.borrow_mut().push(server.map_err(|error| cannot_listen(&error))?);
     }
-    let addresses: Vec<_> = servers.borrow().iter().flat_map(Server::local_addrs).collect();
-    let ending = [Signal::Interrupt, Signal::Terminate, Signal::Hangup];
-    lp.loop_mut()
-        .on_signal(&ending, move |lp, _| servers.borrow_mut().iter_mut().for_each(|server| server.shutdown(lp)))
-        .map_err(unreachable)?;
-    // Only now: whoever reads these lines may send a signal at once.
-    for address in addresses {
-        // Nobody need read this for the servers to work.
-        let _ = writeln!(ready, "listening {address}");
+    for server in servers.borrow().iter() {
+        for address in server.local_addrs() {
+            // Nobody need read this for the servers to work.
+            let _ = writeln!(ready, "listening {address}");
+        }
     }
     let _ = ready.flush();
     lp.run().map_err(unreachable)?;

@@ -359,6 +359,49 @@ fn a_short_write_in_writable_is_resumed() {
 }
 
 #[test]
+fn writable_comes_once_per_short_acceptance() {
+    let log = Rc::new(RefCell::new(Vec::new()));
+    let (seen, (filled, amounts)) = (Rc::clone(&log), std::sync::mpsc::channel());
+    let mut bench = bench(move |what, s, bytes| match (what, bytes) {
+        ("data", b"fill") => {
+            let mut amount = 0;
+            loop {
+                let taken = s.write_now(&[0; 65_536]).unwrap();
+                amount += taken;
+                if taken == 0 {
+                    break;
+                }
+            }
+            seen.borrow_mut().push("short");
+            filled.send(amount).unwrap();
+        }
+        ("data", _) => assert_eq!(s.write(bytes).unwrap(), bytes.len()),
+        ("writable", _) => seen.borrow_mut().push("writable"),
+        _ => {}
+    });
+    let addr = bench.addr;
+    let client = thread::spawn(move || {
+        let (mut stream, mut back) = (TcpStream::connect(addr).unwrap(), vec![0; 65_536]);
+        for _ in 0..3 {
+            stream.write_all(b"fill").unwrap();
+            let mut left = amounts.recv().unwrap();
+            while left > 0 {
+                left -= stream.read(&mut back).unwrap();
+            }
+            // Each of these gives the socket a turn, with all the room that it could want.
+            for _ in 0..20 {
+                stream.write_all(b"ping").unwrap();
+                stream.read_exact(&mut back[..4]).unwrap();
+                assert_eq!(&back[..4], b"ping");
+            }
+        }
+    });
+    bench.run_to_closed(1);
+    client.join().unwrap();
+    assert_eq!(*log.borrow(), ["short", "writable", "short", "writable", "short", "writable"]);
+}
+
+#[test]
 fn a_queue_has_a_limit_and_tells_when_it_has_drained() {
     let options = LoopOptions { tx_limit: 10_000, ..LoopOptions::default() };
     let mut bench = bench_with(options, |what, s, _| match what {

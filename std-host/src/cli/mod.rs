@@ -195,9 +195,10 @@ impl From<io::Error> for Failure {
 pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
     let usual = if matches!(cli.command, Command::Run { .. }) { LevelFilter::INFO } else { LevelFilter::WARN };
+    let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     tracing_subscriber::fmt()
         .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
+        .with_ansi(colours)
         .with_target(false)
         .with_max_level(cli.log.unwrap_or(usual))
         .init();

@@ -1,0 +1,9 @@
+//! The running `wharf` and its Modbus servers, on real sockets of the loopback interface.
+
+mod harness;
+mod hostile;
+mod in_process;
+mod limits;
+mod shutdown;
+mod startup;
+mod timeouts;
