@@ -1,8 +1,9 @@
 //! The command line, as a user meets it: help, `check`, and `modbus read` and `write` against a scripted server.
 
-use std::io::{Read, Write};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::thread::JoinHandle;
 
 /// One thing that the scripted server does on a connection. Bytes are hex digits.
@@ -163,6 +164,29 @@ fn a_closed_pipe_counts_as_success() {
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
     assert_eq!((status(&output), stderr(&output).as_str()), (0, ""));
+}
+
+/// `wharf modbus serve --log info` on a port of its own, once it is ready, and its address.
+fn serving(stderr: Stdio) -> (Child, String) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_wharf"))
+        .args(["modbus", "serve", "--listen", "127.0.0.1:0", "--log", "info"])
+        .stdout(Stdio::piped())
+        .stderr(stderr)
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    (child, line.trim_end().strip_prefix("listening ").unwrap().to_owned())
+}
+
+#[test]
+fn a_server_outlives_a_standard_error_that_cannot_be_written() {
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let (mut child, address) = serving(full.into());
+    let outputs = [(); 3].map(|()| wharf(&["modbus", "read", &address, "holding", "0"]));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(outputs.map(|output| status(&output)), [0; 3]);
 }
 
 #[test]

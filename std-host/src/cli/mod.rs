@@ -195,7 +195,12 @@ impl From<io::Error> for Failure {
 pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
     let usual = if matches!(cli.command, Command::Run { .. }) { LevelFilter::INFO } else { LevelFilter::WARN };
-    tracing_subscriber::fmt().with_writer(io::stderr).with_max_level(cli.log.unwrap_or(usual)).init();
+    tracing_subscriber::fmt()
+        .with_writer(io::stderr)
+        // The subscriber would complain of a standard error that cannot be written on standard error, and panic.
+        .log_internal_errors(false)
+        .with_max_level(cli.log.unwrap_or(usual))
+        .init();
     let mut out = io::stdout().lock();
     let outcome = run(cli.command, &mut out).and_then(|status| {
         out.flush()?;
