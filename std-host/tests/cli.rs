@@ -190,6 +190,15 @@ fn a_server_outlives_a_standard_error_that_cannot_be_written() {
 }
 
 #[test]
+fn a_log_that_no_terminal_shows_has_no_escape_sequences() {
+    let (mut child, address) = serving(Stdio::piped());
+    child.kill().unwrap();
+    let log = stderr(&child.wait_with_output().unwrap());
+    assert!(log.contains(&format!("listening on {address}")), "{log:?}");
+    assert!(!log.contains('\x1b'), "{log:?}");
+}
+
+#[test]
 fn check_prints_a_plant_that_checks_again() {
     let first = wharf(&["check"]);
     assert_eq!(status(&first), 0);

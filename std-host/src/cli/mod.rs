@@ -11,7 +11,7 @@ mod transport;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, CommandFactory, Parser, Subcommand};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -197,6 +197,7 @@ pub(crate) fn main() -> ExitCode {
     let usual = if matches!(cli.command, Command::Run { .. }) { LevelFilter::INFO } else { LevelFilter::WARN };
     tracing_subscriber::fmt()
         .with_writer(io::stderr)
+        .with_ansi(is_colourful())
         // The subscriber would complain of a standard error that cannot be written on standard error, and panic.
         .log_internal_errors(false)
         .with_max_level(cli.log.unwrap_or(usual))
@@ -245,6 +246,11 @@ fn complain(message: &str) {
 
 fn help(examples: &str) -> String {
     format!("Examples:\n{examples}\n\n{STATUSES}")
+}
+
+/// Colours are for terminals, and for people who have not asked to be spared them (<https://no-color.org>).
+fn is_colourful() -> bool {
+    io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 fn level() -> impl TypedValueParser<Value = LevelFilter> {
