@@ -199,6 +199,22 @@ fn a_log_that_no_terminal_shows_has_no_escape_sequences() {
 }
 
 #[test]
+fn an_empty_plant_is_no_plant() {
+    let path = std::env::temp_dir().join(format!("wharf-empty-{}.toml", std::process::id()));
+    std::fs::write(&path, "[loop]\n").unwrap();
+    let name = path.to_str().unwrap();
+    let outputs = [&["check", name][..], &["run", name], &["modbus", "serve", name]].map(wharf);
+    let programs = wharf(&["check", "--json", name]);
+    std::fs::remove_file(&path).unwrap();
+    let said = format!("{name}: modbus.server: missing; accepted: one [[modbus.server]] or more\n");
+    for output in outputs {
+        assert_eq!((status(&output), stdout(&output).as_str(), stderr(&output)), (2, "", said.clone()));
+    }
+    assert_eq!(status(&programs), 2);
+    assert_eq!(json(&programs)["errors"][0]["error"], "missing");
+}
+
+#[test]
 fn check_prints_a_plant_that_checks_again() {
     let first = wharf(&["check"]);
     assert_eq!(status(&first), 0);
