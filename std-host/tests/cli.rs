@@ -215,6 +215,26 @@ fn an_empty_plant_is_no_plant() {
 }
 
 #[test]
+fn a_wrong_argument_is_told_what_is_accepted() {
+    let write = ["modbus", "write", "127.0.0.1:1", "holding", "0"];
+    let read = ["modbus", "read", "127.0.0.1:1", "holding"];
+    let wrong: [(&[&str], &[&str], &str); 7] = [
+        (&["modbus", "serve"], &["--listen", "5020"], "such as 127.0.0.1:5020 or [::1]:5020"),
+        (&write, &["65536"], "\"65536\" is no u16: 0..=65535"),
+        (&write, &["-32769", "--type", "i16"], "\"-32769\" is no i16: -32768..=32767"),
+        (&write, &["x", "--type", "f32"], "\"x\" is no f32: a number"),
+        (&write, &["toolong", "--type", "string(2)"], "\"toolong\" has 7 bytes: string(2) holds 4"),
+        (&read, &["0", "0x10001"], "1..=65536"),
+        (&read, &["65535", "0x2"], "2 entries from 65535 on: the last is 65535"),
+    ];
+    for (command, arguments, accepted) in wrong {
+        let output = wharf(&[command, arguments].concat());
+        assert_eq!(status(&output), 2, "{arguments:?}");
+        assert!(stderr(&output).contains(accepted), "{arguments:?}: {}", stderr(&output));
+    }
+}
+
+#[test]
 fn check_prints_a_plant_that_checks_again() {
     let first = wharf(&["check"]);
     assert_eq!(status(&first), 0);

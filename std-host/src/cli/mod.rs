@@ -97,7 +97,7 @@ struct Serve {
     plant: Option<PathBuf>,
     /// An address to listen on, port 0 lets the system choose; may be repeated [default: 0.0.0.0:502]. With PLANT it
     /// replaces the addresses of its only server.
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = listen_address)]
     listen: Vec<SocketAddr>,
     /// Unit ids to serve.
     #[arg(long, value_name = "IDS", default_value = "1")]
@@ -142,8 +142,8 @@ struct Read {
     table: Table,
     /// Address (decimal or 0x), record of a file, pointer of a FIFO, object of the identity, or data word of diag.
     address: Option<String>,
-    /// How many values.
-    #[arg(value_parser = clap::value_parser!(u32).range(1..=65536))]
+    /// How many values, decimal or 0x.
+    #[arg(value_parser = count)]
     count: Option<u32>,
     #[command(flatten)]
     shared: Shared,
@@ -251,6 +251,15 @@ fn help(examples: &str) -> String {
 /// Colours are for terminals, and for people who have not asked to be spared them (<https://no-color.org>).
 fn is_colourful() -> bool {
     io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "expected an IP address and a port, such as 127.0.0.1:5020 or [::1]:5020".to_owned())
+}
+
+fn count(text: &str) -> Result<u32, String> {
+    let count = text.strip_prefix("0x").map_or_else(|| text.parse(), |digits| u32::from_str_radix(digits, 16));
+    count.ok().filter(|count| (1..=65_536).contains(count)).ok_or_else(|| "expected 1..=65536".to_owned())
 }
 
 fn level() -> impl TypedValueParser<Value = LevelFilter> {
