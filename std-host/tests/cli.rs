@@ -1,8 +1,9 @@
 //! The command line, as a user meets it: help, `check`, and `modbus read` and `write` against a scripted server.
 
-use std::io::{Read, Write};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::thread::JoinHandle;
 
 /// One thing that the scripted server does on a connection. Bytes are hex digits.
@@ -163,6 +164,74 @@ fn a_closed_pipe_counts_as_success() {
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
     assert_eq!((status(&output), stderr(&output).as_str()), (0, ""));
+}
+
+/// `wharf modbus serve --log info` on a port of its own, once it is ready, and its address.
+fn serving(stderr: Stdio) -> (Child, String) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_wharf"))
+        .args(["modbus", "serve", "--listen", "127.0.0.1:0", "--log", "info"])
+        .stdout(Stdio::piped())
+        .stderr(stderr)
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    (child, line.trim_end().strip_prefix("listening ").unwrap().to_owned())
+}
+
+#[test]
+fn a_server_outlives_a_standard_error_that_cannot_be_written() {
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let (mut child, address) = serving(full.into());
+    let outputs = [(); 3].map(|()| wharf(&["modbus", "read", &address, "holding", "0"]));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(outputs.map(|output| status(&output)), [0; 3]);
+}
+
+#[test]
+fn a_log_that_no_terminal_shows_has_no_escape_sequences() {
+    let (mut child, address) = serving(Stdio::piped());
+    child.kill().unwrap();
+    let log = stderr(&child.wait_with_output().unwrap());
+    assert!(log.contains(&format!("listening on {address}")), "{log:?}");
+    assert!(!log.contains('\x1b'), "{log:?}");
+}
+
+#[test]
+fn an_empty_plant_is_no_plant() {
+    let path = std::env::temp_dir().join(format!("wharf-empty-{}.toml", std::process::id()));
+    std::fs::write(&path, "[loop]\n").unwrap();
+    let name = path.to_str().unwrap();
+    let outputs = [&["check", name][..], &["run", name], &["modbus", "serve", name]].map(wharf);
+    let programs = wharf(&["check", "--json", name]);
+    std::fs::remove_file(&path).unwrap();
+    let said = format!("{name}: modbus.server: missing; accepted: one [[modbus.server]] or more\n");
+    for output in outputs {
+        assert_eq!((status(&output), stdout(&output).as_str(), stderr(&output)), (2, "", said.clone()));
+    }
+    assert_eq!(status(&programs), 2);
+    assert_eq!(json(&programs)["errors"][0]["error"], "missing");
+}
+
+#[test]
+fn a_wrong_argument_is_told_what_is_accepted() {
+    let write = ["modbus", "write", "127.0.0.1:1", "holding", "0"];
+    let read = ["modbus", "read", "127.0.0.1:1", "holding"];
+    let wrong: [(&[&str], &[&str], &str); 7] = [
+        (&["modbus", "serve"], &["--listen", "5020"], "such as 127.0.0.1:5020 or [::1]:5020"),
+        (&write, &["65536"], "\"65536\" is no u16: 0..=65535"),
+        (&write, &["-32769", "--type", "i16"], "\"-32769\" is no i16: -32768..=32767"),
+        (&write, &["x", "--type", "f32"], "\"x\" is no f32: a number"),
+        (&write, &["toolong", "--type", "string(2)"], "\"toolong\" has 7 bytes: string(2) holds 4"),
+        (&read, &["0", "0x10001"], "1..=65536"),
+        (&read, &["65535", "0x2"], "2 entries from 65535 on: the last is 65535"),
+    ];
+    for (command, arguments, accepted) in wrong {
+        let output = wharf(&[command, arguments].concat());
+        assert_eq!(status(&output), 2, "{arguments:?}");
+        assert!(stderr(&output).contains(accepted), "{arguments:?}: {}", stderr(&output));
+    }
 }
 
 #[test]

@@ -97,7 +97,7 @@ struct Serve {
     plant: Option<PathBuf>,
     /// An address to listen on, port 0 lets the system choose; may be repeated [default: 0.0.0.0:502]. With PLANT it
     /// replaces the addresses of its only server.
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = listen_address)]
     listen: Vec<SocketAddr>,
     /// Unit ids to serve.
     #[arg(long, value_name = "IDS", default_value = "1")]
@@ -142,8 +142,8 @@ struct Read {
     table: Table,
     /// Address (decimal or 0x), record of a file, pointer of a FIFO, object of the identity, or data word of diag.
     address: Option<String>,
-    /// How many values.
-    #[arg(value_parser = clap::value_parser!(u32).range(1..=65536))]
+    /// How many values, decimal or 0x.
+    #[arg(value_parser = count)]
     count: Option<u32>,
     #[command(flatten)]
     shared: Shared,
@@ -195,11 +195,12 @@ impl From<io::Error> for Failure {
 pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
     let usual = if matches!(cli.command, Command::Run { .. }) { LevelFilter::INFO } else { LevelFilter::WARN };
-    let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     tracing_subscriber::fmt()
         .with_writer(io::stderr)
-        .with_ansi(colours)
+        .with_ansi(is_colourful())
         .with_target(false)
+        // The subscriber would complain of a standard error that cannot be written on standard error, and panic.
+        .log_internal_errors(false)
         .with_max_level(cli.log.unwrap_or(usual))
         .init();
     let mut out = io::stdout().lock();
@@ -246,6 +247,20 @@ fn complain(message: &str) {
 
 fn help(examples: &str) -> String {
     format!("Examples:\n{examples}\n\n{STATUSES}")
+}
+
+/// Colours are for terminals, and for people who have not asked to be spared them (<https://no-color.org>).
+fn is_colourful() -> bool {
+    io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "expected an IP address and a port, such as 127.0.0.1:5020 or [::1]:5020".to_owned())
+}
+
+fn count(text: &str) -> Result<u32, String> {
+    let count = text.strip_prefix("0x").map_or_else(|| text.parse(), |digits| u32::from_str_radix(digits, 16));
+    count.ok().filter(|count| (1..=65_536).contains(count)).ok_or_else(|| "expected 1..=65536".to_owned())
 }
 
 fn level() -> impl TypedValueParser<Value = LevelFilter> {

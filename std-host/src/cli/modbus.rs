@@ -336,7 +336,7 @@ fn expect_room(start: u16, entries: u32, space: u32) -> Result<(), String> {
     if u32::from(start).saturating_add(entries) <= space {
         return Ok(());
     }
-    Err(format!("{entries} from {start} on end behind {}, the last address", space - 1))
+    Err(format!("{entries} entries from {start} on: the last is {}", space - 1))
 }
 
 /// Registers that one value takes; a bit takes one place too.
@@ -450,12 +450,31 @@ fn parse_bit(text: &str) -> Result<bool, String> {
 
 fn encode(kind: Kind, order: Order, text: &str) -> Result<Vec<u16>, String> {
     let mut words = vec![0; usize::from(width(kind))];
-    let encoded = match kind {
-        Kind::Text(_) => encode_string(order, text.as_bytes(), &mut words),
-        Kind::Number(number) => Value::parse(number, text).and_then(|value| value.encode(order, &mut words)),
+    let (encoded, accepted) = match kind {
+        Kind::Text(registers) => {
+            let accepted = format!("has {} bytes: {kind} holds {}", text.len(), 2 * registers);
+            (encode_string(order, text.as_bytes(), &mut words), accepted)
+        }
+        Kind::Number(number) => (
+            Value::parse(number, text).and_then(|value| value.encode(order, &mut words)),
+            format!("is no {kind}: {}", range(number)),
+        ),
         Kind::Bool => return Err("bits are not registers".to_owned()),
     };
-    encoded.map(|()| words).map_err(|error| format!("{text:?}: {error}"))
+    encoded.map(|()| words).map_err(|_| format!("{text:?} {accepted}"))
+}
+
+/// The values of a type, for a message.
+fn range(number: Type) -> String {
+    match number {
+        Type::U16 => format!("0..={}", u16::MAX),
+        Type::I16 => format!("{}..={}", i16::MIN, i16::MAX),
+        Type::U32 => format!("0..={}", u32::MAX),
+        Type::I32 => format!("{}..={}", i32::MIN, i32::MAX),
+        Type::U64 => format!("0..={}", u64::MAX),
+        Type::I64 => format!("{}..={}", i64::MIN, i64::MAX),
+        Type::F32 | Type::F64 => "a number such as -1.5 or 2e9, inf or NaN".to_owned(),
+    }
 }
 
 /// Bits as they stand on the wire: the first is bit 0.

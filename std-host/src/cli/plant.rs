@@ -4,7 +4,7 @@ use super::{Failure, Serve, complain};
 use serde_json::json;
 use std::io::Write;
 use std::path::Path;
-use wharf_host::config::error::{Errors, Problem};
+use wharf_host::config::error::{Errors, Kind, Problem};
 use wharf_host::config::modbus::{Server, Unit};
 use wharf_host::config::{self, Plant};
 use wharf_host::run::{self, Status};
@@ -32,10 +32,7 @@ pub(super) fn check(path: Option<&Path>, json: bool, out: &mut dyn Write) -> Res
 
 pub(super) fn serve(serve: &Serve, out: &mut dyn Write) -> Result<Status, Failure> {
     let mut plant = match &serve.plant {
-        Some(path) => match config::load(path) {
-            Ok(plant) if plant.modbus.is_empty() => {
-                return Err(Failure::Usage(format!("{} has no [[modbus.server]]", path.display())));
-            }
+        Some(path) => match load(Some(path)) {
             Ok(plant) => plant,
             Err(errors) => return Ok(refuse(&errors)),
         },
@@ -53,8 +50,21 @@ pub(super) fn serve(serve: &Serve, out: &mut dyn Write) -> Result<Status, Failur
     Ok(start(&plant, out))
 }
 
+/// The plant of a file, or the embedded one. A plant that runs nothing is a mistake too.
 fn load(path: Option<&Path>) -> Result<Plant, Errors> {
-    path.map_or_else(|| config::parse(config::DEFAULT, config::DEFAULT_NAME), config::load)
+    let Some(path) = path else { return config::parse(config::DEFAULT, config::DEFAULT_NAME) };
+    let plant = config::load(path)?;
+    if !plant.modbus.is_empty() {
+        return Ok(plant);
+    }
+    let problem = Problem {
+        kind: Kind::Missing,
+        position: None,
+        key: "modbus.server".to_owned(),
+        message: "missing".to_owned(),
+        accepted: Some("one [[modbus.server]] or more".to_owned()),
+    };
+    Err(Errors { file: path.display().to_string(), problems: vec![problem] })
 }
 
 fn start(plant: &Plant, out: &mut dyn Write) -> Status {
