@@ -275,7 +275,13 @@ impl Rig {
         (self.draining, self.gone) = (true, gone.is_some());
         assert_eq!(self.served.input(self.now, input), Ok(()));
         self.drain();
-        if gone.is_some() {
+        if gone == Some((Reason::PeerReset, false)) && self.closing {
+            assert!(
+                self.closed.is_some_and(|(reason, reset)| reason != Reason::PeerReset && !reset),
+                "a reset that answers our FIN leaves the reason as it was: {:?}",
+                self.closed
+            );
+        } else if gone.is_some() {
             assert_eq!(self.closed, gone, "the connection is gone at once");
         }
     }
