@@ -333,7 +333,7 @@ impl Served {
                     let completion = match processed.outcome {
                         Outcome::Ok => Completion::Replied,
                         Outcome::Exception(exception) => Completion::Exception { exception, replied: true },
-                        Outcome::None => Completion::Silent,
+                        Outcome::None => Completion::Ignored,
                     };
                     self.server.units.borrow_mut().finished(processed.unit, processed.function, completion);
                 }

@@ -136,7 +136,7 @@ pub trait Service {
     /// The connection itself has refused a well-formed request, before any unit saw it.
     fn refused(&mut self, _request: &Indication<'_>, _exception: Exception) {}
 
-    /// The connection has thrown away what never became a request, in the course of one input. A stream that ends inside
-    /// a frame is told by the connection's output alone.
+    /// The connection has thrown away what never became a request, in the course of one input. A frame that
+    /// its stream or its time leaves unfinished is told by the connection's output alone.
     fn discarded(&mut self, _reason: Discard) {}
 }

@@ -55,6 +55,11 @@ impl Peer {
         Self { id, address, machine: Connection::new(config, Vec::new(), Vec::new(), now), ..Self::default() }
     }
 
+    /// The socket is there, and with it the first deadline.
+    pub(super) fn opened<T>(&mut self, shared: &Shared, stream: &mut Stream<'_, T>) {
+        self.settle(shared, stream);
+    }
+
     /// Bytes have come.
     pub(super) fn received<T>(&mut self, shared: &Shared, stream: &mut Stream<'_, T>, bytes: &[u8]) {
         self.statistics.bytes_in += bytes.len() as u64;
@@ -265,6 +270,7 @@ fn completion(request: &Processed) -> Completion {
     match request.outcome {
         Outcome::Ok => Completion::Replied,
         Outcome::Exception(exception) => Completion::Exception { exception, replied: true },
-        Outcome::None => Completion::Silent,
+        // The connection ended before the answer came: nothing says that the request was carried out.
+        Outcome::None => Completion::Ignored,
     }
 }

@@ -260,7 +260,7 @@ impl<T: 'static> Handler<T> for Connections {
         if let Some(peer) = peer {
             shared.emit(&Event::Connected { id, peer, local });
         }
-        drive(s, |peer, stream| peer.writable(shared, stream));
+        drive(s, |peer, stream| peer.opened(shared, stream));
     }
 
     fn data(&mut self, s: &mut Socket<'_, T, Peer>, bytes: &[u8]) {
@@ -312,7 +312,7 @@ impl<T: 'static> Handler<T> for Connections {
                 if let Some(peer) = refused {
                     self.shared.emit(&Event::Rejected { peer, reason: Rejection::Descriptors });
                 }
-                format!("{error}; accepting goes on in {pause:?} (raise the limit on open files: ulimit -n)")
+                format!("{error}; accepting goes on in {pause:?} (if descriptors are short, raise the limit on open files: ulimit -n)")
             }
         };
         self.shared.emit(&Event::Error { message });
