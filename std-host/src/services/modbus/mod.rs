@@ -312,7 +312,9 @@ impl<T: 'static> Handler<T> for Connections {
                 if let Some(peer) = refused {
                     self.shared.emit(&Event::Rejected { peer, reason: Rejection::Descriptors });
                 }
-                format!("{error}; accepting goes on in {pause:?} (if descriptors are short, raise the limit on open files: ulimit -n)")
+                format!(
+                    "{error}; accepting goes on in {pause:?} (if descriptors are short, raise the limit on open files: ulimit -n)"
+                )
             }
         };
         self.shared.emit(&Event::Error { message });
