@@ -3,6 +3,7 @@
 use crate::config::{Plant, event_loop::EventLoop, modbus};
 use crate::event_loop::{Error, Loop, LoopOptions, Signal};
 use crate::services::modbus::{Event, Server};
+use crate::sys::inherited;
 use std::cell::RefCell;
 use std::io::{ErrorKind, Write};
 use std::rc::Rc;
@@ -39,7 +40,11 @@ pub fn run(plant: &Plant, ready: &mut dyn Write) -> Result<Status, (Status, Stri
     raise_descriptor_limit(&plant.modbus);
     let mut lp = Loop::with_options((), options(&plant.event_loop)).map_err(unreachable)?;
     let servers: Rc<RefCell<Vec<Server>>> = Rc::default();
-    let ending = [Signal::Interrupt, Signal::Terminate, Signal::Hangup];
+    let mut ending = vec![Signal::Interrupt, Signal::Terminate];
+    // Under `nohup` the end of the terminal is to be survived.
+    if !inherited::ignores(Signal::Hangup.number()) {
+        ending.push(Signal::Hangup);
+    }
     let ended = Rc::clone(&servers);
     // Before anybody can connect: a signal that comes while the listeners open is heard as soon as the loop runs.
     lp.loop_mut()

@@ -1,8 +1,9 @@
 //! SIGINT, SIGTERM and SIGHUP (specification, 7.2).
 
-use crate::harness::{End, Wharf, one_server};
+use crate::harness::{End, WHARF, Wharf, one_server, plant_file};
 use rustix::process::Signal;
 use std::net::TcpStream;
+use std::process::Command;
 
 /// Nothing but a signal and its peer can end a connection of this plant.
 const PATIENT: &str = "linger = \"10m\"\nshutdown_timeout = \"0\"\nidle_timeout = \"0\"\nwrite_timeout = \"0\"\n\
@@ -10,7 +11,10 @@ const PATIENT: &str = "linger = \"10m\"\nshutdown_timeout = \"0\"\nidle_timeout 
 
 #[test]
 fn a_signal_ends_idle_connections_with_fin_and_the_process_with_0() {
-    for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
+    // A hangup that these tests were started to survive, as under `nohup`, ends no child of theirs either.
+    let deaf = hangup_is_ignored();
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP].into_iter().filter(|signal| *signal != Signal::HUP || !deaf)
+    {
         let wharf = Wharf::run(&one_server(PATIENT), 1);
         let (mut served, mut silent, mut partial) = (wharf.connect(), wharf.connect(), wharf.connect());
         partial.send(&[0, 1, 0, 0, 0]);
@@ -28,6 +32,25 @@ fn a_signal_ends_idle_connections_with_fin_and_the_process_with_0() {
         assert_eq!(status, Some(0), "{signal:?}: {log}");
         assert!(log.ends_with("plant: stopped"), "{log}");
     }
+}
+
+fn hangup_is_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:\t")).unwrap_or("0");
+    u64::from_str_radix(mask, 16).is_ok_and(|mask| mask & 1 == 1)
+}
+
+#[test]
+fn a_hangup_that_was_ignored_at_the_start_stays_ignored() {
+    let path = plant_file(&one_server(PATIENT));
+    let deaf = "trap '' HUP; exec \"$0\" run \"$1\"";
+    let wharf = Wharf::start(Command::new("sh").args(["-c", deaf, WHARF]).arg(path), 1);
+    wharf.signal(Signal::HUP);
+    wharf.connect().is_served();
+    wharf.signal(Signal::TERM);
+    let (status, log) = wharf.ended();
+    assert_eq!(status, Some(0), "{log}");
+    assert!(log.contains("1 ok"), "{log}");
 }
 
 #[test]
