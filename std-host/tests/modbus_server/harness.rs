@@ -198,6 +198,7 @@ impl Client {
             // From the place where the last write stopped, so that all frames are whole.
             match self.stream.write(&requests[sent % requests.len()..]) {
                 Ok(count) => sent += count,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => return,
                 Err(error) => panic!("{error}"),
             }

@@ -28,7 +28,7 @@ fn a_newcomer_above_max_connections_learns_so_at_once_by_reset_or_fin() {
 fn turned_away(wharf: &Wharf) -> End {
     let ended = TcpStream::connect(wharf.address()).and_then(|mut stream| {
         stream.set_read_timeout(Some(PATIENCE))?;
-        stream.read(&mut [0])
+        stream.read_to_end(&mut Vec::new())
     });
     match ended {
         Ok(0) => End::Fin,
@@ -77,6 +77,7 @@ fn without_descriptors_newcomers_are_turned_away_until_there_are_some_again() {
         served.push(client);
         assert!(served.len() < 32, "there are not so many descriptors");
     }
+    wharf.logged("rejected (descriptors)");
     let line = wharf.logged("accepting goes on in");
     assert!(line.contains("WARN") && line.contains("accept on") && line.contains("ulimit -n"), "{line}");
     assert!(served.len() >= 8, "{} connections", served.len());
