@@ -8,7 +8,7 @@
 //! | [`mbap_stream`] | any split of a stream gives the same frames, discards and end as the whole |
 //! | [`request`] | decoding never panics, what is accepted encodes back, and a client can read what a server answers |
 //! | [`connection`] | a scripted connection sends what the naive server sends, byte for byte, and obeys its contract |
-//! | [`laws`] | a server connection obeys the laws of the machine contract |
+//! | [`laws()`] | a server connection obeys the laws of the machine contract |
 
 mod connection;
 mod framing;
