@@ -29,6 +29,8 @@ pub mod machine;
 pub mod modbus;
 pub mod slots;
 pub mod stats;
+#[cfg(test)]
+mod testing;
 pub mod time;
 pub mod timers;
 

@@ -336,6 +336,7 @@ fn micros_rounded_up(value: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::SplitMix64;
     use std::vec::Vec;
     use std::{format, println};
 
@@ -343,17 +344,7 @@ mod tests {
         Duration::from_micros(micros)
     }
 
-    struct SplitMix64(u64);
-
     impl SplitMix64 {
-        fn next(&mut self) -> u64 {
-            self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let mut z = self.0;
-            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            z ^ (z >> 31)
-        }
-
         /// Every order of magnitude below 2^37 is about as likely as any other.
         fn micros(&mut self) -> u64 {
             let bits = self.next() % 38;

@@ -1,6 +1,7 @@
 //! The table against a naive model, and what generations promise.
 
 use super::*;
+use crate::testing::SplitMix64;
 use std::collections::BTreeSet;
 use std::vec::Vec;
 use std::{format, println};
@@ -17,28 +18,12 @@ fn order(table: &Table) -> Vec<u64> {
     table.by_activity().map(|(_, &value)| value).collect()
 }
 
-struct SplitMix64(u64);
-
-impl SplitMix64 {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        usize::try_from(self.next() % bound as u64).unwrap()
-    }
-}
-
 #[test]
 fn random_scripts_give_what_a_plain_list_gives() {
     for seed in 0..80 {
         println!("seed {seed}");
         let mut random = SplitMix64(seed);
-        let mut capacity = random.below(40);
+        let mut capacity = random.index(40);
         let mut table = table(capacity);
         // The live slots, oldest first; every id ever given; which indices are free and which retired.
         let mut live: Vec<(SlotId, u64)> = Vec::new();
@@ -46,7 +31,7 @@ fn random_scripts_give_what_a_plain_list_gives() {
         let mut free: BTreeSet<usize> = (0..capacity).collect();
         let mut retired: BTreeSet<usize> = BTreeSet::new();
         for step in 0..600_u64 {
-            match random.below(12) {
+            match random.index(12) {
                 0..=4 => match (table.insert(step), free.pop_first()) {
                     (Ok(id), Some(index)) => {
                         assert_eq!(id.index() as usize, index);
@@ -58,7 +43,7 @@ fn random_scripts_give_what_a_plain_list_gives() {
                     (got, expected) => panic!("{got:?} instead of {expected:?}"),
                 },
                 5..=7 if !given.is_empty() => {
-                    let id = given[random.below(given.len())];
+                    let id = given[random.index(given.len())];
                     let at = live.iter().position(|&(other, _)| other == id);
                     assert_eq!(table.remove(id), at.map(|at| live.remove(at).1));
                     if at.is_some() {
@@ -66,7 +51,7 @@ fn random_scripts_give_what_a_plain_list_gives() {
                     }
                 }
                 8 | 9 if !given.is_empty() => {
-                    let id = given[random.below(given.len())];
+                    let id = given[random.index(given.len())];
                     let at = live.iter().position(|&(other, _)| other == id);
                     assert_eq!(table.touch(id), at.is_some());
                     if let Some(at) = at {
@@ -74,8 +59,8 @@ fn random_scripts_give_what_a_plain_list_gives() {
                         live.push(one);
                     }
                 }
-                10 if random.below(20) == 0 => {
-                    let more = random.below(9);
+                10 if random.index(20) == 0 => {
+                    let more = random.index(9);
                     table.grow(|entries| entries.resize_with(capacity + more, Entry::default));
                     free.extend(capacity..capacity + more);
                     capacity += more;

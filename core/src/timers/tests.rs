@@ -1,6 +1,7 @@
 //! The wheel against a naive list of deadlines, at the ends of its ranges and over long jumps.
 
 use super::*;
+use crate::testing::SplitMix64;
 use std::vec::Vec;
 use std::{format, println, vec};
 
@@ -20,25 +21,7 @@ fn drain(wheel: &mut Wheel<Vec<Node>>, now: Instant) -> Vec<u32> {
     core::iter::from_fn(|| wheel.expired(now)).collect()
 }
 
-struct SplitMix64(u64);
-
 impl SplitMix64 {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-
-    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
-        from[usize::try_from(self.below(from.len() as u64)).unwrap()]
-    }
-
     /// A span in microseconds, up to the longest, with every order of magnitude about as likely as any other.
     fn span(&mut self) -> u64 {
         const MAX: u64 = u32::MAX as u64 * 1000;

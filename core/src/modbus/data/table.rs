@@ -428,13 +428,8 @@ mod tests {
 
     #[test]
     fn bits_at_any_offset_are_what_one_bit_at_a_time_gives() {
-        let mut seed = 0x9E37_79B9_7F4A_7C15u64;
-        let mut next = |below: u64| {
-            seed ^= seed << 13;
-            seed ^= seed >> 7;
-            seed ^= seed << 17;
-            (seed % below) as u16
-        };
+        let mut random = crate::testing::SplitMix64(1);
+        let mut next = |below: u64| random.below(below) as u16;
         let mut table: BitTable<Static> =
             BitTable::new(leak(vec![Block::new(3, 100)]), leak(vec![0; 13]), leak(vec![])).unwrap();
         let mut model = [false; 103];
