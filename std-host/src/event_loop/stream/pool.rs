@@ -6,15 +6,15 @@
 use std::io::IoSlice;
 
 /// Bytes in a block.
-pub(super) const BLOCK: usize = 16 * 1024;
+pub(in crate::event_loop) const BLOCK: usize = 16 * 1024;
 /// Free blocks kept for reuse, 4 MiB; what is freed beyond that goes back to the allocator.
 const KEEP: usize = 256;
 /// Blocks offered to one vectored write.
-pub(super) const GATHER: usize = 16;
+pub(in crate::event_loop) const GATHER: usize = 16;
 const NIL: u32 = u32::MAX;
 
 #[derive(Debug)]
-pub(super) struct Pool {
+pub(in crate::event_loop) struct Pool {
     blocks: Vec<Block>,
     free: u32,
     /// Places without memory of their own, below the free ones in use order.
@@ -31,7 +31,7 @@ struct Block {
 
 /// Bytes in the order in which they will leave.
 #[derive(Debug)]
-pub(super) struct Queue {
+pub(in crate::event_loop) struct Queue {
     head: u32,
     tail: u32,
     /// Bytes of the first block that have left already.
@@ -42,26 +42,26 @@ pub(super) struct Queue {
 }
 
 impl Queue {
-    pub(super) const fn new() -> Self {
+    pub(in crate::event_loop) const fn new() -> Self {
         Self { head: NIL, tail: NIL, start: 0, end: 0, len: 0 }
     }
 
-    pub(super) const fn len(&self) -> usize {
+    pub(in crate::event_loop) const fn len(&self) -> usize {
         self.len
     }
 
-    pub(super) const fn is_empty(&self) -> bool {
+    pub(in crate::event_loop) const fn is_empty(&self) -> bool {
         self.len == 0
     }
 }
 
 impl Pool {
-    pub(super) const fn new() -> Self {
+    pub(in crate::event_loop) const fn new() -> Self {
         Self { blocks: Vec::new(), free: NIL, hollow: NIL, kept: 0, queued: 0 }
     }
 
     /// Bytes in all queues of this pool.
-    pub(super) const fn queued(&self) -> u64 {
+    pub(in crate::event_loop) const fn queued(&self) -> u64 {
         self.queued
     }
 

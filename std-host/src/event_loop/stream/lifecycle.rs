@@ -1,19 +1,19 @@
 //! How streams come to life and how they end: opening, connecting, closing.
 
-use super::context::Farewell;
-use super::handler::{Opened, PreOpen, RawSocket};
-use super::net::ConnectOptions;
-use super::state::{Core, Object};
-use super::stream::{LastWord, Phase};
-use super::timers::{Action, TimerId};
-use super::{CloseReason, Error, SocketId};
+use super::{FINISH_WAIT, LastWord, Phase};
+use crate::event_loop::context::Farewell;
+use crate::event_loop::handler::{Opened, PreOpen, RawSocket};
+use crate::event_loop::net::ConnectOptions;
+use crate::event_loop::state::{Core, Object};
+use crate::event_loop::timers::{Action, TimerId};
+use crate::event_loop::{CloseReason, Error, SocketId};
 use std::io;
 use std::net::SocketAddr;
 use wharf_core::slots::SlotId;
 
 impl<T> Core<T> {
     /// Lets sockets that were made in callbacks come to life.
-    pub(super) fn run_openings(&mut self) {
+    pub(in crate::event_loop) fn run_openings(&mut self) {
         let mut next = 0;
         while let Some(&id) = self.opening.get(next) {
             next += 1;
@@ -59,14 +59,14 @@ impl<T> Core<T> {
         }
     }
 
-    pub(super) fn connect_failed(&mut self, id: SlotId, source: io::Error) {
+    pub(in crate::event_loop) fn connect_failed(&mut self, id: SlotId, source: io::Error) {
         let Some(stream) = self.stream_mut(id) else { return };
         let object = stream.peer.map_or_else(String::new, |peer| peer.to_string());
         let error = Error::Io { op: "connect to", object, source };
         self.leave(id, Some(LastWord::ConnectError(error)));
     }
 
-    pub(super) fn open_stream(&mut self, id: SlotId, how: Opened) {
+    pub(in crate::event_loop) fn open_stream(&mut self, id: SlotId, how: Opened) {
         let Some(stream) = self.stream_mut(id) else { return };
         (stream.phase, stream.writable) = (Phase::Open, true);
         let (context, place, timer) = (stream.context, stream.place, stream.timer.take());
@@ -79,7 +79,7 @@ impl<T> Core<T> {
     }
 
     /// Connecting or finishing has taken too long.
-    pub(super) fn stream_timeout(&mut self, id: SlotId) {
+    pub(in crate::event_loop) fn stream_timeout(&mut self, id: SlotId) {
         let Some(stream) = self.stream_mut(id) else { return };
         stream.timer = None;
         match stream.phase {
@@ -90,7 +90,7 @@ impl<T> Core<T> {
     }
 
     /// Takes a socket out that nobody has heard of yet. Its data stays.
-    pub(super) fn drop_stream(&mut self, id: SlotId) {
+    pub(in crate::event_loop) fn drop_stream(&mut self, id: SlotId) {
         if let Some(Object::Stream(stream)) = self.objects.remove(id) {
             self.alive -= usize::from(stream.counts);
             self.stats.sockets -= 1;
@@ -101,12 +101,12 @@ impl<T> Core<T> {
     }
 
     /// Forgets a socket that has not opened, without a callback.
-    pub(super) fn cancel(&mut self, id: SlotId) {
+    pub(in crate::event_loop) fn cancel(&mut self, id: SlotId) {
         self.leave(id, None);
     }
 
     /// From now on nothing but `close` happens to the socket.
-    pub(super) fn begin_close(&mut self, id: SlotId, reason: CloseReason) {
+    pub(in crate::event_loop) fn begin_close(&mut self, id: SlotId, reason: CloseReason) {
         match self.stream(id).map(|stream| stream.phase) {
             Some(Phase::Open | Phase::Finishing) => self.leave(id, Some(LastWord::Close(reason))),
             Some(Phase::Starting | Phase::Connecting) => self.leave(id, None),
@@ -115,7 +115,7 @@ impl<T> Core<T> {
     }
 
     /// The loop ends.
-    pub(super) fn end_object(&mut self, id: SlotId) {
+    pub(in crate::event_loop) fn end_object(&mut self, id: SlotId) {
         match self.stream(id).map(|stream| stream.phase) {
             Some(Phase::Starting | Phase::Connecting) => self.leave(id, Some(LastWord::ConnectError(Error::Ended))),
             Some(Phase::Open | Phase::Finishing) => self.begin_close(id, CloseReason::LoopEnded),
@@ -137,13 +137,13 @@ impl<T> Core<T> {
         self.closing.push(id);
     }
 
-    pub(super) fn drop_queue(&mut self, id: SlotId) -> u64 {
+    pub(in crate::event_loop) fn drop_queue(&mut self, id: SlotId) -> u64 {
         let Some(Object::Stream(stream)) = self.objects.get_mut(id) else { return 0 };
         self.pool.clear(&mut stream.queue) as u64
     }
 
     /// Step 8: `close` callbacks, then the descriptors and ids of what has been closed.
-    pub(super) fn run_closings(&mut self) {
+    pub(in crate::event_loop) fn run_closings(&mut self) {
         let mut next = 0;
         while let Some(&id) = self.closing.get(next) {
             next += 1;
@@ -199,5 +199,45 @@ impl<T> Core<T> {
             CloseReason::LoopEnded => &mut self.stats.closed_ended,
         };
         *counter += 1;
+    }
+
+    pub(in crate::event_loop) fn close_if_both_ended(&mut self, id: SlotId) {
+        let Some(stream) = self.stream(id) else { return };
+        if stream.input_ended && stream.output_ended {
+            let finished = stream.phase == Phase::Finishing;
+            let reason = if finished { CloseReason::Local { code: 0 } } else { CloseReason::Peer };
+            self.begin_close(id, reason);
+        }
+    }
+
+    /// Reading or writing has failed for good.
+    pub(in crate::event_loop) fn fail(&mut self, id: SlotId, error: io::Error, op: &'static str) {
+        let Some(stream) = self.stream(id) else { return };
+        let reason = if matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) {
+            CloseReason::PeerReset
+        } else {
+            let object = stream.peer.map_or_else(|| "a socket".to_owned(), |peer| peer.to_string());
+            CloseReason::Failed(Error::Io { op, object, source: error })
+        };
+        self.begin_close(id, reason);
+    }
+
+    pub(in crate::event_loop) fn finish(&mut self, id: SlotId) {
+        let Some(stream) = self.stream_mut(id).filter(|stream| stream.phase == Phase::Open) else { return };
+        if stream.input_ended && stream.output_ended {
+            return self.begin_close(id, CloseReason::Peer);
+        }
+        (stream.phase, stream.discards) = (Phase::Finishing, true);
+        let readable = stream.readable;
+        if readable {
+            self.mark_ready(id);
+        }
+        self.shut_down(id);
+        if self.stream(id).is_some_and(|stream| stream.phase == Phase::Finishing) {
+            let timer = self.add_internal(Action::Stream(id), FINISH_WAIT);
+            if let Some(stream) = self.stream_mut(id) {
+                stream.timer = Some(timer);
+            }
+        }
     }
 }

@@ -3,6 +3,10 @@
 //! [`Net`] shows in no handler, socket or [`LoopMut`](super::LoopMut) type, so the same handlers run over the real
 //! system and over a simulated one.
 
+mod os;
+
+pub(super) use os::OsNet;
+
 use super::Signal;
 use std::io::{self, IoSlice};
 use std::net::{SocketAddr, TcpStream};

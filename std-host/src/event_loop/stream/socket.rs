@@ -1,11 +1,11 @@
 //! Streams as their users see them.
 
-use super::context::ContextKey;
-use super::handler::Handler;
-use super::net::ConnectOptions;
-use super::state::Core;
-use super::stream::{Phase, StreamState};
-use super::{CloseReason, Error, LoopMut};
+use super::{Phase, StreamState};
+use crate::event_loop::context::ContextKey;
+use crate::event_loop::handler::Handler;
+use crate::event_loop::net::ConnectOptions;
+use crate::event_loop::state::Core;
+use crate::event_loop::{CloseReason, Error, LoopMut};
 use std::fmt;
 use std::io::IoSlice;
 use std::net::{SocketAddr, TcpStream};
@@ -15,7 +15,7 @@ use wharf_core::slots::SlotId;
 
 /// Names a socket; stale after its close, never somebody else's socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct SocketId(pub(super) SlotId);
+pub struct SocketId(pub(in crate::event_loop) SlotId);
 
 /// A socket's operations, reached by its id: [`LoopMut::stream`]. A [`Socket`] has them too.
 pub struct Stream<'a, T: 'static> {
@@ -30,7 +30,7 @@ pub struct Socket<'a, T: 'static, D> {
 }
 
 impl<'a, T, D> Socket<'a, T, D> {
-    pub(super) const fn new(core: &'a mut Core<T>, id: SocketId, data: &'a mut D) -> Self {
+    pub(in crate::event_loop) const fn new(core: &'a mut Core<T>, id: SocketId, data: &'a mut D) -> Self {
         Self { stream: Stream { lp: LoopMut { core }, id }, data }
     }
 
@@ -381,7 +381,7 @@ impl<T> LoopMut<'_, T> {
         options: ConnectOptions,
     ) -> Result<SocketId, Error> {
         self.core.refuse_if_ended()?;
-        super::timers::check_spans(options.timeout, None)?;
+        crate::event_loop::timers::check_spans(options.timeout, None)?;
         let place = self.typed(key)?.table.add(data);
         let mut state = StreamState::new(None, key.index, place, Phase::Starting);
         (state.peer, state.target) = (Some(to), Some(Box::new((to, options))));

@@ -1,7 +1,7 @@
 //! The real system: `mio` over epoll or kqueue.
 
-use super::net::{ConnectOptions, ListenOptions, Net, NetId, Ready, Wake};
-use super::{Error, Signal};
+use super::{ConnectOptions, ListenOptions, Net, NetId, Ready, Wake};
+use crate::event_loop::{Error, Signal};
 use crate::sys::errno;
 use mio::{Events, Interest, Poll, Token};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
@@ -24,7 +24,7 @@ const SIGNALS: Token = Token(usize::MAX - 1);
 ///
 /// Events of `mio` carry the index of a socket here. That is safe because a loop gives sockets back only between two
 /// polls, and closing one takes its pending events with it.
-pub(super) struct OsNet {
+pub(in crate::event_loop) struct OsNet {
     poll: Poll,
     events: Events,
     waker: Wake,
@@ -57,7 +57,7 @@ struct Signals {
 }
 
 impl OsNet {
-    pub(super) fn new() -> Result<Self, Error> {
+    pub(in crate::event_loop) fn new() -> Result<Self, Error> {
         let poll = Poll::new().map_err(|source| Error::io("create", "the system's poll", source))?;
         let waker =
             mio::Waker::new(poll.registry(), WAKER).map_err(|source| Error::io("create", "the waker", source))?;

@@ -1,0 +1,196 @@
+//! Streams: what a socket's state is, and how it is served.
+//!
+//! ```text
+//! Starting ─► Connecting ─► Open ─► Finishing ─► Closing ─► gone
+//!     └────────────┴─ cancelled or failed ──────────▲
+//! ```
+//!
+//! Two latches remember what the system announced once: that reading or writing may be possible. They fall when the
+//! system says that it is not. A hang-up sets both and decides nothing: what read and write then say does.
+
+mod input;
+mod lifecycle;
+mod output;
+mod pool;
+mod socket;
+
+pub use socket::{Socket, SocketId, Stream};
+
+pub(in crate::event_loop) use pool::Pool;
+
+use super::handler::Opened;
+use super::net::{ConnectOptions, NetId, Ready};
+use super::state::{Core, Object};
+use super::timers::TimerId;
+use super::{CloseReason, Error};
+use pool::Queue;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+use wharf_core::slots::SlotId;
+
+/// The longest wait for a peer that does not answer `finish`, or does not take what is queued before it.
+const FINISH_WAIT: Duration = Duration::from_secs(2);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::event_loop) enum Phase {
+    /// Made in a callback; comes to life after it.
+    Starting,
+    Connecting,
+    Open,
+    /// `finish` was called: only what is queued still leaves.
+    Finishing,
+    /// Has its last callback before it.
+    Closing,
+}
+
+pub(in crate::event_loop) struct StreamState {
+    pub(in crate::event_loop) net: Option<NetId>,
+    pub(in crate::event_loop) context: u32,
+    pub(in crate::event_loop) place: u32,
+    pub(in crate::event_loop) phase: Phase,
+    pub(in crate::event_loop) peer: Option<SocketAddr>,
+    pub(in crate::event_loop) listener: Option<SlotId>,
+    /// Where to connect to, while that has not begun.
+    pub(in crate::event_loop) target: Option<Box<(SocketAddr, ConnectOptions)>>,
+    pub(in crate::event_loop) timer: Option<TimerId>,
+    pub(in crate::event_loop) in_ready: bool,
+    readable: bool,
+    pub(in crate::event_loop) writable: bool,
+    hung_up: bool,
+    pub(in crate::event_loop) watches_write: bool,
+    /// The user was told that `writable` will come.
+    pub(in crate::event_loop) wants_room: bool,
+    /// Bytes were queued since the last `drained`.
+    drain_due: bool,
+    pub(in crate::event_loop) input_ended: bool,
+    /// Arriving bytes are thrown away.
+    pub(in crate::event_loop) discards: bool,
+    /// Our end follows the queue.
+    pub(in crate::event_loop) shut_down: bool,
+    output_ended: bool,
+    pub(in crate::event_loop) counts: bool,
+    /// The peer is to see a reset.
+    pub(in crate::event_loop) resets: bool,
+    /// Bytes that may still be delivered; `u64::MAX` is no limit.
+    limit: u64,
+    pub(in crate::event_loop) received: u64,
+    pub(in crate::event_loop) sent: u64,
+    /// Queued bytes that were dropped because sending failed.
+    pub(in crate::event_loop) lost: u64,
+    pub(in crate::event_loop) queue: Queue,
+    /// Why sending failed: the reason of a close to which reading gives no better one.
+    send_error: Option<io::Error>,
+    /// What `close` or `connect_error` will say; nothing is said of a socket that was cancelled.
+    pub(in crate::event_loop) last_word: Option<LastWord>,
+}
+
+pub(in crate::event_loop) enum LastWord {
+    Close(CloseReason),
+    ConnectError(Error),
+}
+
+impl StreamState {
+    pub(in crate::event_loop) const fn new(net: Option<NetId>, context: u32, place: u32, phase: Phase) -> Self {
+        Self {
+            net,
+            context,
+            place,
+            phase,
+            peer: None,
+            listener: None,
+            target: None,
+            timer: None,
+            in_ready: false,
+            readable: false,
+            writable: true,
+            hung_up: false,
+            watches_write: false,
+            wants_room: false,
+            drain_due: false,
+            input_ended: false,
+            discards: false,
+            shut_down: false,
+            output_ended: false,
+            counts: true,
+            limit: u64::MAX,
+            received: 0,
+            sent: 0,
+            lost: 0,
+            resets: false,
+            queue: Queue::new(),
+            send_error: None,
+            last_word: None,
+        }
+    }
+
+    pub(in crate::event_loop) const fn latch(&mut self, event: &Ready) {
+        self.readable |= event.read;
+        self.writable |= event.write;
+        self.hung_up |= event.hung_up;
+    }
+
+    /// Whether what is written now can leave.
+    pub(in crate::event_loop) const fn can_send(&self) -> bool {
+        matches!(self.phase, Phase::Open) && self.send_error.is_none()
+    }
+
+    /// Whether the operations that need an open socket may be used.
+    pub(in crate::event_loop) fn check_open(&self) -> Result<(), Error> {
+        match self.phase {
+            Phase::Starting | Phase::Connecting => Err(Error::NotOpen),
+            Phase::Open | Phase::Finishing => Ok(()),
+            Phase::Closing => Err(Error::Closed),
+        }
+    }
+}
+
+impl<T> Core<T> {
+    pub(in crate::event_loop) fn stream(&self, id: SlotId) -> Option<&StreamState> {
+        match self.objects.get(id)? {
+            Object::Stream(stream) => Some(stream),
+            Object::Listener(_) => None,
+        }
+    }
+
+    pub(in crate::event_loop) fn stream_mut(&mut self, id: SlotId) -> Option<&mut StreamState> {
+        match self.objects.get_mut(id)? {
+            Object::Stream(stream) => Some(stream),
+            Object::Listener(_) => None,
+        }
+    }
+
+    pub(in crate::event_loop) fn add_stream(&mut self, state: StreamState) -> SlotId {
+        let context = self.context(state.context);
+        let place = state.place;
+        let id = self.add_object(Object::Stream(state));
+        context.name(place, SocketId(id));
+        self.alive += 1;
+        self.stats.sockets += 1;
+        self.stats.sockets_peak = self.stats.sockets_peak.max(self.stats.sockets);
+        id
+    }
+
+    pub(in crate::event_loop) fn set_unref(&mut self, id: SlotId, unref: bool) {
+        let Some(stream) = self.stream_mut(id) else { return };
+        if stream.phase != Phase::Closing {
+            let counted = std::mem::replace(&mut stream.counts, !unref);
+            self.alive = self.alive - usize::from(counted) + usize::from(!unref);
+        }
+    }
+
+    /// One turn of a socket: what connecting came to, what is queued, what has arrived.
+    pub(in crate::event_loop) fn serve_stream(&mut self, id: SlotId) {
+        let Some(stream) = self.stream(id) else { return };
+        if stream.phase == Phase::Connecting {
+            let Some(net) = stream.net else { return };
+            match self.net.connected(net) {
+                Ok(true) => self.open_stream(id, Opened::Connected),
+                Ok(false) => return,
+                Err(error) => return self.connect_failed(id, error),
+            }
+        }
+        self.serve_output(id);
+        self.serve_input(id);
+    }
+}
