@@ -1,0 +1,9 @@
+//! The laws of the event loop, on loopback sockets.
+
+mod deferred;
+mod harness;
+mod iteration;
+mod listening;
+mod streams;
+mod timers;
+mod writing;
