@@ -4,6 +4,7 @@ use super::context::AnyContext;
 use super::deferred::{Call, Shared};
 use super::listener::ListenerState;
 use super::net::{Net, Ready};
+use super::resolve::Names;
 use super::stream::{Pool, StreamState};
 use super::timers::Timers;
 use super::{Error, Hook, LoopMut, LoopOptions, Signal, Stats};
@@ -42,6 +43,7 @@ pub(super) struct Core<T: 'static> {
     pub(super) receive: Vec<u8>,
     pub(super) pool: Pool,
     pub(super) timers: Timers<T>,
+    pub(super) names: Names<T>,
     pub(super) before_poll: Vec<BeforePoll<T>>,
     pub(super) after_poll: Vec<AfterPoll<T>>,
     pub(super) on_signal: Vec<(Vec<Signal>, OnSignal<T>)>,
@@ -80,6 +82,7 @@ impl<T: 'static> Core<T> {
             receive,
             pool: Pool::new(),
             timers: Timers::new(),
+            names: Names::new(),
             before_poll: Vec::new(),
             after_poll: Vec::new(),
             on_signal: Vec::new(),
@@ -112,6 +115,7 @@ impl<T: 'static> Core<T> {
             || !self.ready.is_empty()
             || !self.opening.is_empty()
             || !self.closing.is_empty()
+            || self.names.is_busy()
             || self.timers.next().is_some_and(|due| due <= self.now)
     }
 
@@ -226,6 +230,7 @@ impl<T: 'static> Core<T> {
         }
         self.events = events;
         self.run_signals();
+        self.run_names();
         self.run_openings();
 
         let mut round = std::mem::take(&mut self.ready);
@@ -259,6 +264,7 @@ impl<T: 'static> Core<T> {
         for id in ids {
             self.end_object(id);
         }
+        self.end_names();
         self.run_closings();
         self.finish_end();
     }
@@ -268,9 +274,9 @@ impl<T: 'static> Core<T> {
         self.ended = true;
         self.stats.deferred_dropped += (self.shared.end().len() + self.batch.len()) as u64;
         for (_, object) in self.objects.iter() {
-            let (Object::Stream(StreamState { net, .. }) | Object::Listener(ListenerState { net, .. })) = object;
-            if let Some(net) = net {
-                self.net.close(*net, false);
+            match object {
+                Object::Stream(stream) => stream.nets().for_each(|net| self.net.close(net, false)),
+                Object::Listener(listener) => listener.net.into_iter().for_each(|net| self.net.close(net, false)),
             }
         }
         self.objects = SlotTable::new(Vec::new());
@@ -280,6 +286,7 @@ impl<T: 'static> Core<T> {
 
     fn finish_end(&mut self) {
         drop(self.timers.clear());
+        self.names = Names::new();
         self.batch.clear();
         self.ready.clear();
         self.opening.clear();

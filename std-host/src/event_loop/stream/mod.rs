@@ -8,24 +8,28 @@
 //! Two latches remember what the system announced once: that reading or writing may be possible. They fall when the
 //! system says that it is not. A hang-up sets both and decides nothing: what read and write then say does.
 
+mod adopting;
+mod any;
+mod connecting;
 mod input;
 mod lifecycle;
 mod output;
 mod pool;
 mod socket;
 
+pub use adopting::Detached;
+pub use any::AnyStream;
 pub use socket::{Socket, SocketId, Stream};
 
 pub(in crate::event_loop) use pool::Pool;
 
-use super::handler::Opened;
-use super::net::{ConnectOptions, NetId, Ready};
+use super::net::{NetId, Ready};
 use super::state::{Core, Object};
 use super::timers::TimerId;
-use super::{CloseReason, Error};
+use super::{Address, CloseReason, Error};
+use connecting::Connecting;
 use pool::Queue;
 use std::io;
-use std::net::SocketAddr;
 use std::time::Duration;
 use wharf_core::slots::SlotId;
 
@@ -49,10 +53,10 @@ pub(in crate::event_loop) struct StreamState {
     pub(in crate::event_loop) context: u32,
     pub(in crate::event_loop) place: u32,
     pub(in crate::event_loop) phase: Phase,
-    pub(in crate::event_loop) peer: Option<SocketAddr>,
+    pub(in crate::event_loop) peer: Address,
     pub(in crate::event_loop) listener: Option<SlotId>,
-    /// Where to connect to, while that has not begun.
-    pub(in crate::event_loop) target: Option<Box<(SocketAddr, ConnectOptions)>>,
+    /// What there is before the socket is open, if it is not adopted.
+    pub(in crate::event_loop) connecting: Option<Box<Connecting>>,
     pub(in crate::event_loop) timer: Option<TimerId>,
     pub(in crate::event_loop) in_ready: bool,
     readable: bool,
@@ -87,7 +91,8 @@ pub(in crate::event_loop) struct StreamState {
 
 pub(in crate::event_loop) enum LastWord {
     Close(CloseReason),
-    ConnectError(Error),
+    /// The error, and how many addresses were tried.
+    ConnectError(Box<(Error, u32)>),
 }
 
 impl StreamState {
@@ -97,9 +102,9 @@ impl StreamState {
             context,
             place,
             phase,
-            peer: None,
+            peer: Address::Unnamed,
             listener: None,
-            target: None,
+            connecting: None,
             timer: None,
             in_ready: false,
             readable: false,
@@ -128,6 +133,11 @@ impl StreamState {
         self.readable |= event.read;
         self.writable |= event.write;
         self.hung_up |= event.hung_up;
+    }
+
+    /// The sockets of the system that belong to it.
+    pub(in crate::event_loop) fn nets(&self) -> impl Iterator<Item = NetId> {
+        self.net.into_iter().chain(self.connecting.iter().flat_map(|connecting| connecting.nets()))
     }
 
     /// Whether what is written now can leave.
@@ -182,13 +192,8 @@ impl<T> Core<T> {
     /// One turn of a socket: what connecting came to, what is queued, what has arrived.
     pub(in crate::event_loop) fn serve_stream(&mut self, id: SlotId) {
         let Some(stream) = self.stream(id) else { return };
-        if stream.phase == Phase::Connecting {
-            let Some(net) = stream.net else { return };
-            match self.net.connected(net) {
-                Ok(true) => self.open_stream(id, Opened::Connected),
-                Ok(false) => return,
-                Err(error) => return self.connect_failed(id, error),
-            }
+        if stream.phase == Phase::Connecting && !self.serve_connecting(id) {
+            return;
         }
         self.serve_output(id);
         self.serve_input(id);
