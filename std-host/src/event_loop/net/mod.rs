@@ -208,7 +208,7 @@ pub trait Net {
     ///
     /// # Errors
     /// Whatever the system says.
-    fn listen_unix(&mut self, _at: &Address, _options: &UnixListenOptions) -> io::Result<NetId> {
+    fn listen_unix(&mut self, at: &Address, options: &UnixListenOptions) -> io::Result<NetId> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
@@ -216,12 +216,12 @@ pub trait Net {
     ///
     /// # Errors
     /// Whatever the system says.
-    fn accept_unix(&mut self, _listener: NetId) -> io::Result<(NetId, Address)> {
+    fn accept_unix(&mut self, listener: NetId) -> io::Result<(NetId, Address)> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
     /// [`Net::shed`] on a UNIX socket.
-    fn shed_unix(&mut self, _listener: NetId) -> Option<Address> {
+    fn shed_unix(&mut self, listener: NetId) -> Option<Address> {
         None
     }
 
@@ -229,7 +229,7 @@ pub trait Net {
     ///
     /// # Errors
     /// Whatever the system says.
-    fn connect_unix(&mut self, _to: &Address) -> io::Result<NetId> {
+    fn connect_unix(&mut self, to: &Address) -> io::Result<NetId> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
@@ -256,12 +256,12 @@ pub trait Net {
     ///
     /// # Errors
     /// [`io::ErrorKind::QuotaExceeded`] if too many names are waiting, else whatever the system says.
-    fn resolve(&mut self, _query: u64, _host: &str, _port: u16) -> io::Result<()> {
+    fn resolve(&mut self, query: u64, host: &str, port: u16) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
     /// The answer to a query is not wanted any more. It may come nevertheless.
-    fn forget(&mut self, _query: u64) {}
+    fn forget(&mut self, query: u64) {}
 
     /// The next answer to a query.
     fn next_resolved(&mut self) -> Option<Resolved> {

@@ -133,7 +133,8 @@ impl OsNet {
         }
     }
 
-    /// Does what needs one descriptor more than there are, by giving the reserve up for the moment.
+    /// Does what needs one descriptor more than there are, by giving the reserve up for the moment. `f` must have closed
+    /// what it opened when it returns.
     fn with_reserve<R>(&mut self, f: impl FnOnce(&Self) -> io::Result<R>) -> Option<R> {
         self.reserve = None;
         let done = f(self).ok();
@@ -209,7 +210,7 @@ impl Net for OsNet {
     }
 
     fn shed(&mut self, listener: NetId) -> Option<SocketAddr> {
-        self.with_reserve(|net| net.listener(listener)?.accept()).map(|(_, peer)| peer)
+        self.with_reserve(|net| net.listener(listener)?.accept().map(|(_, peer)| peer))
     }
 
     fn connect(&mut self, to: SocketAddr, options: &ConnectOptions) -> io::Result<NetId> {
@@ -344,7 +345,7 @@ impl Net for OsNet {
     }
 
     fn shed_unix(&mut self, listener: NetId) -> Option<Address> {
-        self.with_reserve(|net| net.unix_listener(listener)?.accept()).map(|(_, peer)| peer.into())
+        self.with_reserve(|net| net.unix_listener(listener)?.accept().map(|(_, peer)| peer.into()))
     }
 
     fn connect_unix(&mut self, to: &Address) -> io::Result<NetId> {
