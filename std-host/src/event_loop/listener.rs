@@ -305,8 +305,7 @@ impl<T> Core<T> {
     fn exhausted(&mut self, id: SlotId, net: NetId, error: io::Error) {
         self.stats.exhausted += 1;
         self.stats.accepts += 1;
-        let refused =
-            if self.is_inet(id) { self.net.shed(net).map(Address::Inet) } else { self.net.shed_unix(net) };
+        let refused = if self.is_inet(id) { self.net.shed(net).map(Address::Inet) } else { self.net.shed_unix(net) };
         self.stats.refused += u64::from(refused.is_some());
         let Some(listener) = self.listener_mut(id) else { return };
         let pause = listener.pause;

@@ -109,6 +109,9 @@ pub struct Resolved {
 ///
 /// Readiness is edge-triggered: an event comes when something has become possible, not while it is. Calls with an id
 /// that is not open are [`io::ErrorKind::NotConnected`].
+///
+/// What a system may lack has a default body that says so.
+#[expect(unused_variables, reason = "the defaults ignore what the names document")]
 pub trait Net {
     /// The time since the loop's origin. Never goes back.
     fn now(&mut self) -> Instant;

@@ -17,7 +17,8 @@ use wharf_core::slots::SlotId;
 pub struct Detached {
     /// The stream. It does not block.
     pub stream: AnyStream,
-    /// Bytes that the loop had read and not delivered. They come before all that the stream has to give.
+    /// Bytes that the loop had read and not delivered, which come before all that the stream has to give. A plain stream
+    /// has none: what is not delivered is left with the system.
     pub unread: Vec<u8>,
     /// Bytes that were queued. They come before all that is written from now on.
     pub unsent: Vec<u8>,

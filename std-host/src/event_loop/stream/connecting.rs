@@ -148,7 +148,12 @@ impl<T> Core<T> {
         let (mut at, mut lost) = (0, false);
         while let Some(connecting) = self.connecting_mut(id) {
             let Some(&(net, _)) = connecting.attempts.get(at) else { break };
-            match self.net.connected(net) {
+            let alone = connecting.tried == 1;
+            let outcome = match self.net.connected(net) {
+                Ok(true) if !alone => self.see_alone(id, net).map(|()| true),
+                other => other,
+            };
+            match outcome {
                 Ok(true) => {
                     self.attempt_won(id, at);
                     return true;
@@ -262,6 +267,15 @@ impl<T> Core<T> {
             connecting.left.push_back(to);
         }
         full
+    }
+
+    /// The attempts shared their latches. What has happened on this one is to be reported again, for it alone.
+    fn see_alone(&mut self, id: SlotId, net: NetId) -> io::Result<()> {
+        self.net.watch(net, id.to_bits(), true)?;
+        if let Some(stream) = self.stream_mut(id) {
+            (stream.readable, stream.hung_up, stream.has_hung_up) = (false, false, false);
+        }
+        Ok(())
     }
 
     fn ask_pre_open(&mut self, net: NetId, context: u32, to: &Address) -> Option<PreOpen> {
