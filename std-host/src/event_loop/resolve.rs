@@ -75,9 +75,9 @@ impl<T> Core<T> {
     fn query(&mut self, name: &str, waiting: Waiting<T>) -> Result<u64, Error> {
         let (host, port) = split_name(name)?;
         let query = self.names.next;
-        self.net.resolve(query, host, port).map_err(|source| match source.kind() {
-            io::ErrorKind::QuotaExceeded => Error::Full,
-            _ => Error::resolve(name, source),
+        self.net.resolve(query, host, port).map_err(|source| {
+            let full = source.kind() == io::ErrorKind::QuotaExceeded;
+            if full { Error::Full } else { Error::resolve(name, source) }
         })?;
         self.names.next += 1;
         self.names.waiting.insert(query, waiting);

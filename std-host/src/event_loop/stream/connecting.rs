@@ -230,7 +230,7 @@ impl<T> Core<T> {
         let options = connecting.options;
         let begun = match to {
             Address::Inet(addr) => self.net.connect(addr, &options),
-            _ => self.net.connect_unix(&to),
+            Address::Path(_) | Address::Abstract(_) | Address::Unnamed => self.net.connect_unix(&to),
         };
         let error = match begun {
             Ok(net) => match self.ask_pre_open(net, context, &to) {
