@@ -227,7 +227,7 @@ impl<T> Core<T> {
     /// The one place that decides about write interest. Once armed it stays: an edge costs nothing until it comes.
     pub(super) fn arm_write(&mut self, id: SlotId) {
         let Some(stream) = self.stream_mut(id).filter(|stream| stream.hold.is_none()) else { return };
-        stream.drain_due |= true;
+        stream.drain_due |= !stream.queue.is_empty();
         let waits = stream.wants_room || !stream.queue.is_empty();
         if !waits || stream.phase == Phase::Closing {
             return;
