@@ -1,0 +1,1 @@
+//! The event loop of `wharf-host` in the simulated world.
