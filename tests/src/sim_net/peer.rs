@@ -2,7 +2,7 @@
 
 use super::World;
 use super::world::{EndKey, ListenerKey};
-use std::io::{ErrorKind, IoSlice};
+use std::io::IoSlice;
 use std::net::SocketAddr;
 
 /// How a peer's input has ended.
@@ -14,7 +14,7 @@ pub enum Ended {
     Reset,
 }
 
-/// The side of a connection that a test holds. Dropping it closes it.
+/// The side of a connection that a test holds: without faults of its own. Dropping it closes it.
 #[derive(Debug)]
 pub struct Peer {
     world: World,
@@ -34,7 +34,6 @@ impl Peer {
         while sent < bytes.len() {
             match state.write(self.end, &[IoSlice::new(&bytes[sent..])]) {
                 Ok(count) => sent += count,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(_) => break,
             }
         }
@@ -57,7 +56,6 @@ impl Peer {
             match state.read(self.end, &mut part[..asked]) {
                 Ok(0) => break,
                 Ok(count) => all.extend_from_slice(&part[..count]),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(_) => break,
             }
         }
