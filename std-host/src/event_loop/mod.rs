@@ -40,6 +40,7 @@
 //! have no gathered writes until writes can be corked.
 
 mod address;
+mod builder;
 mod context;
 mod deferred;
 mod error;
@@ -56,6 +57,7 @@ mod stream;
 mod timers;
 
 pub use address::{Address, Target};
+pub use builder::{Context, ContextBuilder};
 pub use context::ContextKey;
 pub use deferred::{Plain, Rejected, Why};
 pub use error::{CloseReason, Error};

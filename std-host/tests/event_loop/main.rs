@@ -2,9 +2,11 @@
 
 mod connecting;
 mod deferred;
+mod gathering;
 mod harness;
 mod iteration;
 mod listening;
+mod reading;
 mod scripted;
 mod streams;
 mod timers;
