@@ -9,9 +9,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
-use wharf_host::event_loop::{
-    ConnectOptions, ContextKey, Error, Lookup, Loop, LoopMut, LoopOptions, SocketId, Target, Turn,
-};
+use wharf_host::event_loop::{ConnectOptions, ContextKey, Error, Lookup, Loop, LoopMut, LoopOptions, SocketId, Target};
 
 const FIRST: &str = "192.0.2.1:80";
 const SECOND: &str = "192.0.2.2:80";
@@ -106,7 +104,7 @@ fn a_winner_among_losers_sees_no_hang_up_of_theirs() {
 
 #[test]
 fn a_failure_tells_the_last_error_and_how_many_were_tried() {
-    let mut stage = Stage::new(&[(FIRST, Does::Refuse(10)), (SECOND, Does::Refuse(0))], 0);
+    let mut stage = Stage::new(&[(FIRST, Does::Refuse(300)), (SECOND, Does::Refuse(0))], 0);
     stage.connect("two.example:80", ConnectOptions::default());
     stage.run();
     assert_eq!(
@@ -124,14 +122,9 @@ fn the_timeout_is_over_resolving_and_all_addresses() {
     stage.connect("two.example:80", options);
     let log = stage.run();
     assert_eq!(stage.told(), ["connect_error after 2 with 4 bytes: connect to two.example:80: timed out"]);
-    assert_eq!(
-        log[1..],
-        [100, 350]
-            .map(|at| format!("{at} connect {}", if at == 100 { FIRST } else { SECOND }))
-            .into_iter()
-            .chain([format!("400 close {FIRST}"), format!("400 close {SECOND}")])
-            .collect::<Vec<_>>()
-    );
+    let expected = ["100 connect", "350 connect", "400 close", "400 close"];
+    let expected = expected.iter().zip([FIRST, SECOND, FIRST, SECOND]).map(|(what, addr)| format!("{what} {addr}"));
+    assert_eq!(log[1..], expected.collect::<Vec<_>>());
 
     let mut stage = Stage::new(&[(FIRST, Does::Accept(0))], 5000);
     stage.connect("slow.example:80", options);
@@ -297,7 +290,7 @@ fn the_queue_of_names_is_bounded_and_a_cancelled_one_leaves_it() {
     let (lookup, _leave, _begins) = slow_lookup(Vec::new());
     let (mut lp, key, _) = loop_with(lookup, Box::new(quiet));
     let mut set = lp.loop_mut();
-    let mut connect = |lp: &mut LoopMut<'_>| lp.connect("a.example:80", key, Vec::new(), ConnectOptions::default());
+    let connect = |lp: &mut LoopMut<'_>| lp.connect("a.example:80", key, Vec::new(), ConnectOptions::default());
     let mut last = None;
     for _ in 0..256 + 2 {
         last = Some(connect(&mut set).unwrap());
@@ -325,7 +318,7 @@ fn a_name_is_resolved_by_itself_and_a_literal_without_a_thread() {
             heard.borrow_mut().push(outcome.map_or_else(|error| error.to_string(), |addrs| format!("{addrs:?}")));
         };
         lp.loop_mut().resolve(name, say).unwrap();
-        assert_eq!(lp.turn(Some(Duration::ZERO)).map(|turn| turn != Turn::Ended).ok(), Some(true));
+        lp.turn(Some(Duration::ZERO)).unwrap();
     }
     assert_eq!(heard.borrow()[0], "[[::1]:5]", "a literal is answered in the next turn");
     // The wait keeps the loop alive, and nothing else does.

@@ -2,6 +2,7 @@
 
 mod connecting;
 mod deferred;
+mod errors;
 mod gathering;
 mod harness;
 mod iteration;
@@ -10,4 +11,5 @@ mod reading;
 mod scripted;
 mod streams;
 mod timers;
+mod unix;
 mod writing;
