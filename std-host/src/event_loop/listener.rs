@@ -374,6 +374,7 @@ impl<T> Core<T> {
                 Ok((socket, peer)) => self.accepted(id, socket, peer),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock || errno::is_exhaustion(&error) => break,
                 Err(error) if errno::is_not_listening(&error) => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => self.accept_failed(id, error, AcceptFailed::Transient),
             }
         }

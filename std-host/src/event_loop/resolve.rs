@@ -90,15 +90,18 @@ impl<T> Core<T> {
             self.answer(f, Ok(vec![addr]));
         }
         // What a callback asks for waits for the next iteration, so that none can keep the loop here.
-        for _ in 0..self.names.waiting.len() {
-            let Some(answer) = self.net.next_resolved() else { break };
-            match self.names.waiting.remove(&answer.query) {
-                Some(Waiting::Socket(id)) => self.resolved(id, answer.outcome),
-                Some(Waiting::User(name, f)) => {
+        let mut left = self.names.waiting.len();
+        while left > 0
+            && let Some(answer) = self.net.next_resolved()
+        {
+            let Some(waiting) = self.names.waiting.remove(&answer.query) else { continue };
+            left -= 1;
+            match waiting {
+                Waiting::Socket(id) => self.resolved(id, answer.outcome),
+                Waiting::User(name, f) => {
                     let outcome = answer.outcome.and_then(not_empty);
                     self.answer(f, outcome.map_err(|source| Error::resolve(name, source)));
                 }
-                None => {}
             }
         }
     }

@@ -226,7 +226,9 @@ impl<T> Core<T> {
         let Some(stream) = self.stream_mut(id) else { return true };
         let context = stream.context;
         let Some(connecting) = stream.connecting.as_mut() else { return true };
-        (connecting.tried, connecting.next_attempt) = (connecting.tried + 1, next_attempt);
+        // The one path of a target may be tried again, and is one address still.
+        connecting.tried = if to.inet().is_some() { connecting.tried + 1 } else { 1 };
+        connecting.next_attempt = next_attempt;
         let options = connecting.options;
         let begun = match to {
             Address::Inet(addr) => self.net.connect(addr, &options),
