@@ -232,3 +232,14 @@ impl<T> Core<T> {
         self.serve_input(id);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_state_of_a_socket_is_small() {
+        // Half of what all memory of an idle socket may come to, because a table that grows doubles.
+        assert!(size_of::<Object>() <= 256, "{} bytes", size_of::<Object>());
+    }
+}

@@ -54,7 +54,8 @@ struct Entry {
 enum Kind {
     Listener(mio::net::TcpListener),
     Stream(mio::net::TcpStream),
-    UnixListener(unix::Listener),
+    /// Boxed, or its path would make every entry larger.
+    UnixListener(Box<unix::Listener>),
     UnixStream(mio::net::UnixStream),
     /// No socket: a pseudo-terminal, a FIFO.
     File(File),
@@ -336,7 +337,7 @@ impl Net for OsNet {
 
     fn listen_unix(&mut self, at: &Address, options: &UnixListenOptions) -> io::Result<NetId> {
         let listener = unix::Listener::new(at, options)?;
-        Ok(self.insert(Kind::UnixListener(listener)))
+        Ok(self.insert(Kind::UnixListener(Box::new(listener))))
     }
 
     fn accept_unix(&mut self, listener: NetId) -> io::Result<(NetId, Address)> {
@@ -402,4 +403,14 @@ fn new_socket(addr: SocketAddr) -> io::Result<Socket> {
 /// Any descriptor will do. Without one the loop still works, but cannot turn clients away when descriptors run out.
 fn open_reserve() -> Option<File> {
     File::open("/dev/null").ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_is_small() {
+        assert!(size_of::<Option<Entry>>() <= 32, "{} bytes", size_of::<Option<Entry>>());
+    }
 }
