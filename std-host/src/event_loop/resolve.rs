@@ -112,7 +112,8 @@ impl<T> Core<T> {
         for (_, f) in names.literals {
             self.answer(f, Err(Error::Ended));
         }
-        for waiting in names.waiting.into_values() {
+        for (query, waiting) in names.waiting {
+            self.net.forget(query);
             if let Waiting::User(_, f) = waiting {
                 self.answer(f, Err(Error::Ended));
             }

@@ -344,7 +344,7 @@ fn a_detached_stream_goes_on_in_the_loop_of_another_thread_without_losing_a_byte
     let Detached { stream, unread, unsent, .. } = bench.lp.loop_mut().detach(id).unwrap();
     assert_eq!((unread.len(), unsent.len()), (0, queued));
     assert!(matches!(bench.lp.loop_mut().detach(id), Err(Error::Closed)));
-    other.defer(move |lp| drop(lp.adopt(stream, other_key, unsent).unwrap())).unwrap();
+    other.defer(move |lp| assert!(lp.adopt(stream, other_key, unsent).is_ok())).unwrap();
 
     bench.lp.turn(Some(Duration::ZERO)).unwrap();
     assert!(matches!(bench.lp.loop_mut().detach(id), Err(Error::Stale)));
@@ -367,7 +367,10 @@ fn a_closed_id_is_stale() {
     let mut set = bench.lp.loop_mut();
     let cancelled = set.connect(path.as_path(), key, Vec::new(), ConnectOptions::default()).unwrap();
     set.cancel(cancelled).unwrap();
-    let [closed, detached] = [(); 2].map(|()| set.adopt(UnixStream::pair().unwrap().0, key, Vec::new()).unwrap());
+    let pairs = [(); 5].map(|()| UnixStream::pair().unwrap());
+    // The other sides stay open.
+    let [first, second, later @ ..] = pairs.each_ref().map(|(ours, _)| ours.try_clone().unwrap());
+    let [closed, detached] = [first, second].map(|ours| set.adopt(ours, key, Vec::new()).unwrap());
     bench.lp.turn(Some(Duration::ZERO)).unwrap();
     let mut set = bench.lp.loop_mut();
     set.stream(closed).unwrap().close(1);
@@ -378,8 +381,8 @@ fn a_closed_id_is_stale() {
     // Places and descriptors are used again at once; the old ids do not reach who has them now.
     let mut set = bench.lp.loop_mut();
     set.listen_unix(&path, key, UnixListenOptions::default()).unwrap();
-    for _ in 0..3 {
-        set.adopt(UnixStream::pair().unwrap().0, key, Vec::new()).unwrap();
+    for ours in later {
+        set.adopt(ours, key, Vec::new()).unwrap();
     }
     assert!(matches!(set.listener(listener), Err(Error::Stale)));
     for id in [cancelled, closed, detached] {

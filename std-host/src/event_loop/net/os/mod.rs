@@ -411,6 +411,7 @@ mod tests {
 
     #[test]
     fn an_entry_is_small() {
-        assert!(size_of::<Option<Entry>>() <= 32, "{} bytes", size_of::<Option<Entry>>());
+        // Without optimization mio's sockets carry a check of their own, of 8 bytes.
+        assert!(size_of::<Option<Entry>>() <= 40, "{} bytes", size_of::<Option<Entry>>());
     }
 }
