@@ -1,6 +1,7 @@
 //! What the loop consists of, and what every part of it uses.
 
 use super::context::AnyContext;
+use super::datagrams::{self, UdpState};
 use super::deferred::{Call, Shared};
 use super::listener::ListenerState;
 use super::net::{Net, Ready};
@@ -26,7 +27,7 @@ pub(super) struct Core<T: 'static> {
     /// The last reading of the clock, for the length of callbacks.
     mark: Instant,
     pub(super) iteration: u64,
-    pub(super) objects: SlotTable<Object, Vec<Entry<Object>>>,
+    pub(super) objects: SlotTable<Object<T>, Vec<Entry<Object<T>>>>,
     pub(super) contexts: Vec<Rc<dyn AnyContext<T>>>,
     pub(super) shared: Arc<Shared<T>>,
     /// The queue of deferred calls that senders do not append to; empty but while a batch runs.
@@ -41,6 +42,7 @@ pub(super) struct Core<T: 'static> {
     /// The shared receive buffer; empty while a callback has it.
     pub(super) receive: Vec<u8>,
     pub(super) pool: Pool,
+    pub(super) datagrams: datagrams::Shared,
     pub(super) timers: Timers<T>,
     pub(super) before_poll: Vec<BeforePoll<T>>,
     pub(super) after_poll: Vec<AfterPoll<T>>,
@@ -52,9 +54,10 @@ pub(super) struct Core<T: 'static> {
 }
 
 /// What an id of the loop names.
-pub(super) enum Object {
+pub(super) enum Object<T: 'static> {
     Stream(StreamState),
     Listener(ListenerState),
+    Udp(Box<UdpState<T>>),
 }
 
 impl<T: 'static> Core<T> {
@@ -79,6 +82,7 @@ impl<T: 'static> Core<T> {
             closing: Vec::new(),
             receive,
             pool: Pool::new(),
+            datagrams: datagrams::Shared::default(),
             timers: Timers::new(),
             before_poll: Vec::new(),
             after_poll: Vec::new(),
@@ -89,7 +93,7 @@ impl<T: 'static> Core<T> {
         }
     }
 
-    pub(super) fn add_object(&mut self, object: Object) -> SlotId {
+    pub(super) fn add_object(&mut self, object: Object<T>) -> SlotId {
         self.objects.insert(object).unwrap_or_else(|Full(object)| {
             let capacity = (self.objects.capacity() as usize * 2).max(16);
             self.objects.grow(|entries| entries.resize_with(capacity, Entry::default));
@@ -203,6 +207,7 @@ impl<T: 'static> Core<T> {
         let queued = match self.objects.get_mut(id) {
             Some(Object::Stream(stream)) => &mut stream.in_ready,
             Some(Object::Listener(listener)) => &mut listener.in_ready,
+            Some(Object::Udp(udp)) => &mut udp.in_ready,
             None => return,
         };
         if !std::mem::replace(queued, true) {
@@ -220,6 +225,7 @@ impl<T: 'static> Core<T> {
             match self.objects.get_mut(id) {
                 Some(Object::Stream(stream)) => stream.latch(&event),
                 Some(Object::Listener(listener)) => listener.latched |= event.read,
+                Some(Object::Udp(udp)) => udp.latch(&event),
                 None => continue,
             }
             self.mark_ready(id);
@@ -241,6 +247,10 @@ impl<T: 'static> Core<T> {
                 Some(Object::Listener(listener)) => {
                     listener.in_ready = false;
                     self.serve_listener(id);
+                }
+                Some(Object::Udp(udp)) => {
+                    udp.in_ready = false;
+                    self.serve_udp(id);
                 }
                 None => {}
             }
@@ -268,9 +278,12 @@ impl<T: 'static> Core<T> {
         self.ended = true;
         self.stats.deferred_dropped += (self.shared.end().len() + self.batch.len()) as u64;
         for (_, object) in self.objects.iter() {
-            let (Object::Stream(StreamState { net, .. }) | Object::Listener(ListenerState { net, .. })) = object;
+            let net = match object {
+                Object::Stream(StreamState { net, .. }) | Object::Listener(ListenerState { net, .. }) => *net,
+                Object::Udp(udp) => Some(udp.net()),
+            };
             if let Some(net) = net {
-                self.net.close(*net, false);
+                self.net.close(net, false);
             }
         }
         self.objects = SlotTable::new(Vec::new());

@@ -1,7 +1,11 @@
 //! The real system: `mio` over epoll or kqueue.
 
+mod udp;
+
+use super::{Arena, More, Out, UdpOptions, UdpSetting};
 use super::{ConnectOptions, ListenOptions, Net, NetId, Ready, Wake};
 use crate::event_loop::{Error, Signal};
+use crate::sys::datagrams::Datagrams;
 use crate::sys::errno;
 use mio::{Events, Interest, Poll, Token};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
@@ -34,6 +38,8 @@ pub(in crate::event_loop) struct OsNet {
     /// Given up for the moment when an accept finds no descriptor.
     reserve: Option<File>,
     signals: Option<Signals>,
+    /// Made at the first bind.
+    datagrams: Option<Datagrams>,
 }
 
 struct Entry {
@@ -45,6 +51,7 @@ struct Entry {
 enum Kind {
     Listener(mio::net::TcpListener),
     Stream(mio::net::TcpStream),
+    Udp(udp::UdpSocket),
 }
 
 struct Signals {
@@ -75,6 +82,7 @@ impl OsNet {
             free: Vec::new(),
             reserve: open_reserve(),
             signals: None,
+            datagrams: None,
         })
     }
 
@@ -107,6 +115,14 @@ impl OsNet {
         }
     }
 
+    /// A UDP socket, and what its calls need.
+    fn udp(&mut self, id: NetId) -> io::Result<(&mut udp::UdpSocket, &mut Datagrams)> {
+        match (self.sockets.get_mut(id.0 as usize), &mut self.datagrams) {
+            (Some(Some(Entry { socket: Kind::Udp(udp), .. })), Some(datagrams)) => Ok((udp, datagrams)),
+            _ => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+
     fn remove(&mut self, id: NetId) -> Option<Entry> {
         let mut entry = self.sockets.get_mut(id.0 as usize)?.take()?;
         self.free.push(id.0);
@@ -115,6 +131,7 @@ impl OsNet {
             let done = match &mut entry.socket {
                 Kind::Listener(listener) => registry.deregister(listener),
                 Kind::Stream(stream) => registry.deregister(stream),
+                Kind::Udp(udp) => registry.deregister(udp.source()),
             };
             if let Err(error) = done {
                 tracing::warn!(%error, "cannot take a socket out of the poll");
@@ -225,6 +242,8 @@ impl Net for OsNet {
             (Kind::Listener(listener), true) => registry.reregister(listener, name, interest)?,
             (Kind::Stream(stream), false) => registry.register(stream, name, interest)?,
             (Kind::Stream(stream), true) => registry.reregister(stream, name, interest)?,
+            (Kind::Udp(udp), false) => registry.register(udp.source(), name, interest)?,
+            (Kind::Udp(udp), true) => registry.reregister(udp.source(), name, interest)?,
         }
         (entry.token, entry.watched) = (token, true);
         Ok(())
@@ -243,6 +262,30 @@ impl Net for OsNet {
         self.stream(id)?.shutdown(Shutdown::Write)
     }
 
+    fn bind_udp(&mut self, addr: SocketAddr, options: &UdpOptions) -> io::Result<NetId> {
+        let socket = udp::UdpSocket::bind(addr, options)?;
+        self.datagrams.get_or_insert_with(Datagrams::new);
+        Ok(self.insert(Kind::Udp(socket)))
+    }
+
+    fn connect_udp(&mut self, id: NetId, peer: Option<SocketAddr>) -> io::Result<()> {
+        self.udp(id)?.0.connect(peer)
+    }
+
+    fn set_udp(&mut self, id: NetId, setting: &UdpSetting) -> io::Result<()> {
+        self.udp(id)?.0.set(setting)
+    }
+
+    fn receive_packets(&mut self, id: NetId, arena: &mut Arena, max: usize) -> io::Result<More> {
+        let (socket, datagrams) = self.udp(id)?;
+        datagrams.receive(socket.fd(), arena, max)
+    }
+
+    fn send_packets(&mut self, id: NetId, packets: &[Out<'_>]) -> io::Result<usize> {
+        let (socket, datagrams) = self.udp(id)?;
+        datagrams.send(socket.fd(), packets, socket.is_v6())
+    }
+
     fn close(&mut self, id: NetId, reset: bool) {
         if let Some(Entry { socket: Kind::Stream(stream), .. }) = self.remove(id)
             && reset
@@ -256,6 +299,7 @@ impl Net for OsNet {
         match self.entry(id) {
             Some(Entry { socket: Kind::Stream(stream), .. }) => stream.local_addr(),
             Some(Entry { socket: Kind::Listener(listener), .. }) => listener.local_addr(),
+            Some(Entry { socket: Kind::Udp(udp), .. }) => udp.local_addr(),
             None => Err(io::ErrorKind::NotConnected.into()),
         }
     }
@@ -264,6 +308,7 @@ impl Net for OsNet {
         Some(match &self.entry(id)?.socket {
             Kind::Stream(stream) => stream.as_fd(),
             Kind::Listener(listener) => listener.as_fd(),
+            Kind::Udp(udp) => udp.fd(),
         })
     }
 
@@ -271,6 +316,7 @@ impl Net for OsNet {
         Some(match self.remove(id)?.socket {
             Kind::Stream(stream) => TcpStream::from(stream).into(),
             Kind::Listener(listener) => std::net::TcpListener::from(listener).into(),
+            Kind::Udp(udp) => udp.into_fd(),
         })
     }
 

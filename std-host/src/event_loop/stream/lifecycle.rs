@@ -120,7 +120,10 @@ impl<T> Core<T> {
             Some(Phase::Starting | Phase::Connecting) => self.leave(id, Some(LastWord::ConnectError(Error::Ended))),
             Some(Phase::Open | Phase::Finishing) => self.begin_close(id, CloseReason::LoopEnded),
             Some(Phase::Closing) => {}
-            None => self.close_listener(id),
+            None => {
+                self.close_listener(id);
+                self.close_udp(id);
+            }
         }
     }
 
@@ -183,6 +186,7 @@ impl<T> Core<T> {
                         self.net.close(net, false);
                     }
                 }
+                Some(Object::Udp(udp)) => self.release_udp(&udp),
                 None => {}
             }
         }

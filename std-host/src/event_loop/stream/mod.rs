@@ -149,14 +149,14 @@ impl<T> Core<T> {
     pub(in crate::event_loop) fn stream(&self, id: SlotId) -> Option<&StreamState> {
         match self.objects.get(id)? {
             Object::Stream(stream) => Some(stream),
-            Object::Listener(_) => None,
+            Object::Listener(_) | Object::Udp(_) => None,
         }
     }
 
     pub(in crate::event_loop) fn stream_mut(&mut self, id: SlotId) -> Option<&mut StreamState> {
         match self.objects.get_mut(id)? {
             Object::Stream(stream) => Some(stream),
-            Object::Listener(_) => None,
+            Object::Listener(_) | Object::Udp(_) => None,
         }
     }
 
