@@ -1,5 +1,6 @@
 //! The laws of the event loop, on loopback sockets.
 
+mod datagrams;
 mod deferred;
 mod harness;
 mod iteration;

@@ -39,7 +39,7 @@ impl<T> Core<T> {
                 Err(error) if suspect.is_none() => suspect = Some(error),
                 Err(error) => {
                     // The same error twice is the packet's; another one before it was an earlier packet's.
-                    let earlier = suspect.filter(|before| before.raw_os_error() != error.raw_os_error());
+                    let earlier = suspect.filter(|before| !is_same(before, &error));
                     self.keep_late_error(id, earlier);
                     if sent == 0 {
                         let to = packets[0].to.or(peer);
@@ -94,4 +94,8 @@ impl<T> Core<T> {
             self.mark_ready(id);
         }
     }
+}
+
+fn is_same(one: &io::Error, other: &io::Error) -> bool {
+    (one.kind(), one.raw_os_error()) == (other.kind(), other.raw_os_error())
 }

@@ -149,3 +149,75 @@ fn traffic_class(data: &[u8]) -> Option<u8> {
         _ => word(data, 0).map(|class| class.to_le_bytes()[0]),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Messages as the system lays them out.
+    fn written(messages: &[(libc::c_int, libc::c_int, &[u8])]) -> (Control, usize) {
+        let (mut control, mut at) = (Control::EMPTY, 0);
+        for (level, kind, data) in messages {
+            let size = u32::try_from(data.len()).unwrap();
+            // SAFETY: both only compute a length.
+            let (len, space) = unsafe { (libc::CMSG_LEN(size) as usize, libc::CMSG_SPACE(size) as usize) };
+            let begin = len - data.len();
+            control.0[at..at + size_of::<usize>()].copy_from_slice(&len.to_ne_bytes());
+            let (level_at, kind_at) =
+                (at + std::mem::offset_of!(libc::cmsghdr, cmsg_level), at + std::mem::offset_of!(libc::cmsghdr, cmsg_type));
+            control.0[level_at..level_at + 4].copy_from_slice(&level.to_ne_bytes());
+            control.0[kind_at..kind_at + 4].copy_from_slice(&kind.to_ne_bytes());
+            control.0[at + begin..at + len].copy_from_slice(data);
+            at += space;
+        }
+        (control, at)
+    }
+
+    #[test]
+    fn all_messages_together_are_read_and_strange_ones_passed_over() {
+        let mut v6 = [0; 20];
+        v6[15] = 1;
+        v6[16..].copy_from_slice(&7_u32.to_ne_bytes());
+        let (control, len) = written(&[
+            (libc::SOL_SOCKET, libc::SO_TIMESTAMP, &[1; 16]),
+            (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, &v6),
+            (libc::IPPROTO_IPV6, libc::IPV6_TCLASS, &2_i32.to_ne_bytes()),
+            (libc::SOL_SOCKET, libc::SO_RXQ_OVFL, &9_u32.to_ne_bytes()),
+        ]);
+        let said = Said {
+            local: Some(Ipv6Addr::LOCALHOST.into()),
+            interface: Some(7),
+            ecn: Some(Ecn::Capable0),
+            dropped: Some(9),
+        };
+        assert_eq!(control.read(len), said);
+    }
+
+    #[test]
+    fn a_message_that_is_cut_says_nothing_and_ends_the_reading() {
+        let messages: [(_, _, &[u8]); 2] =
+            [(libc::IPPROTO_IP, libc::IP_TOS, &[3]), (libc::SOL_SOCKET, libc::SO_RXQ_OVFL, &[1, 0, 0, 0])];
+        let (control, whole) = written(&messages);
+        let congested = Said { ecn: Some(Ecn::CongestionExperienced), ..Said::default() };
+        // The padding behind the last message need not be there.
+        assert_eq!(control.read(whole - 5), congested);
+        assert_eq!(control.read(0_usize), Said::default());
+        let (short, len) = written(&[(libc::IPPROTO_IP, libc::IP_PKTINFO, &[1; 11]), (libc::IPPROTO_IP, libc::IP_TOS, &[])]);
+        assert_eq!(short.read(len), Said::default());
+    }
+
+    #[test]
+    fn no_bytes_lead_out_of_the_buffer() {
+        // Every length that a hostile header could claim, at every length of the buffer.
+        for claimed in (0..300).chain([usize::MAX, usize::MAX - 7, isize::MAX as usize]) {
+            for len in 0..=SPACE + 8 {
+                let mut control = Control([0xff; SPACE]);
+                control.0[..size_of::<usize>()].copy_from_slice(&claimed.to_ne_bytes());
+                let mut seen = 0;
+                control.for_each(len.min(SPACE), |_, _, data| seen += data.len());
+                assert!(seen <= len);
+                assert_eq!(control.read(len), Said::default());
+            }
+        }
+    }
+}

@@ -24,8 +24,9 @@ impl UdpSocket {
         if options.reuse_port {
             socket.set_reuse_port(true)?;
         }
-        // Asked for before the first packet can arrive.
+        // Both before the first packet can arrive.
         datagrams::announce(socket.as_fd(), addr.is_ipv6());
+        hear_own_groups_alone(&socket, addr.is_ipv6());
         socket.bind(&addr.into())?;
         let socket = mio::net::UdpSocket::from_std(socket.into());
         let bound = socket.local_addr()?;
@@ -87,3 +88,16 @@ impl UdpSocket {
         std::net::UdpSocket::from(self.socket).into()
     }
 }
+
+/// Linux delivers packets to every group that anybody on the host has joined, unless told otherwise.
+#[cfg(target_os = "linux")]
+fn hear_own_groups_alone(socket: &Socket, v6: bool) {
+    let v4_done = socket.set_multicast_all_v4(false);
+    let done = if v6 { v4_done.and(socket.set_multicast_all_v6(false)) } else { v4_done };
+    if let Err(error) = done {
+        tracing::debug!(%error, "a socket may hear groups that it has not joined");
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+const fn hear_own_groups_alone(_: &Socket, _: bool) {}
