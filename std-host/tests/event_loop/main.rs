@@ -2,9 +2,11 @@
 
 mod datagrams;
 mod deferred;
+mod gathering;
 mod harness;
 mod iteration;
 mod listening;
+mod reading;
 mod streams;
 mod timers;
 mod writing;
