@@ -36,7 +36,7 @@ enum Way {
     #[cfg(target_os = "linux")]
     Batches(linux::Batch),
     #[cfg(any(test, not(target_os = "linux")))]
-    Singly(portable::Single),
+    Singly,
 }
 
 impl Datagrams {
@@ -45,7 +45,7 @@ impl Datagrams {
         #[cfg(target_os = "linux")]
         let way = Way::Batches(linux::Batch::new());
         #[cfg(not(target_os = "linux"))]
-        let way = Way::Singly(portable::Single::new());
+        let way = Way::Singly;
         Self { way }
     }
 
@@ -57,7 +57,7 @@ impl Datagrams {
             #[cfg(target_os = "linux")]
             Way::Batches(batch) => batch.receive(fd, arena, max),
             #[cfg(any(test, not(target_os = "linux")))]
-            Way::Singly(single) => single.receive(fd, arena, max),
+            Way::Singly => portable::receive(fd, arena, max),
         }
     }
 
@@ -68,7 +68,7 @@ impl Datagrams {
             #[cfg(target_os = "linux")]
             Way::Batches(batch) => batch.send(fd, packets, family_v6),
             #[cfg(any(test, not(target_os = "linux")))]
-            Way::Singly(single) => single.send(fd, packets, family_v6),
+            Way::Singly => portable::send(fd, packets, family_v6),
         }
     }
 }
@@ -213,7 +213,7 @@ mod tests {
 
     /// Both ways of asking the system.
     fn ways() -> Vec<Datagrams> {
-        vec![Datagrams::new(), Datagrams { way: Way::Singly(portable::Single::new()) }]
+        vec![Datagrams::new(), Datagrams { way: Way::Singly }]
     }
 
     /// A socket that tells all that it can.

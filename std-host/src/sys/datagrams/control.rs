@@ -163,8 +163,10 @@ mod tests {
             let (len, space) = unsafe { (libc::CMSG_LEN(size) as usize, libc::CMSG_SPACE(size) as usize) };
             let begin = len - data.len();
             control.0[at..at + size_of::<usize>()].copy_from_slice(&len.to_ne_bytes());
-            let (level_at, kind_at) =
-                (at + std::mem::offset_of!(libc::cmsghdr, cmsg_level), at + std::mem::offset_of!(libc::cmsghdr, cmsg_type));
+            let (level_at, kind_at) = (
+                at + std::mem::offset_of!(libc::cmsghdr, cmsg_level),
+                at + std::mem::offset_of!(libc::cmsghdr, cmsg_type),
+            );
             control.0[level_at..level_at + 4].copy_from_slice(&level.to_ne_bytes());
             control.0[kind_at..kind_at + 4].copy_from_slice(&kind.to_ne_bytes());
             control.0[at + begin..at + len].copy_from_slice(data);
@@ -202,7 +204,8 @@ mod tests {
         // The padding behind the last message need not be there.
         assert_eq!(control.read(whole - 5), congested);
         assert_eq!(control.read(0_usize), Said::default());
-        let (short, len) = written(&[(libc::IPPROTO_IP, libc::IP_PKTINFO, &[1; 11]), (libc::IPPROTO_IP, libc::IP_TOS, &[])]);
+        let (short, len) =
+            written(&[(libc::IPPROTO_IP, libc::IP_PKTINFO, &[1; 11]), (libc::IPPROTO_IP, libc::IP_TOS, &[])]);
         assert_eq!(short.read(len), Said::default());
     }
 
