@@ -21,7 +21,10 @@ fn the_pings_come_back() {
 
 #[test]
 fn a_ping_to_nobody_says_so() {
-    let nobody = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // A socket that keeps others from its address and hears another peer alone.
+    let holder = UdpSocket::bind("127.0.0.1:0").unwrap();
+    holder.connect("127.0.0.1:9").unwrap();
+    let nobody = holder.local_addr().unwrap();
     let mut client = Example::start("udp_ping", &["client", &nobody.to_string(), "1"]);
     assert_eq!(client.line(), format!("reach {nobody}: connection refused"));
     assert_eq!(client.line(), "0 of 1 answered");

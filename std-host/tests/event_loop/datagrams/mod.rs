@@ -133,7 +133,36 @@ pub(crate) fn hear(socket: &UdpSocket) -> (Vec<u8>, SocketAddr) {
     (bytes, peer)
 }
 
-/// An address where nobody listens: that of a socket that is gone.
-pub(crate) fn nobody() -> SocketAddr {
-    UdpSocket::bind(V4).unwrap().local_addr().unwrap()
+/// An address that answers nobody here, and a socket that keeps others from it: it hears another peer alone.
+pub(crate) fn nobody() -> (UdpSocket, SocketAddr) {
+    let holder = UdpSocket::bind(V4).unwrap();
+    holder.connect("127.0.0.1:9").unwrap();
+    let addr = holder.local_addr().unwrap();
+    (holder, addr)
+}
+
+/// What lies behind the socket's descriptor, as long as it is open.
+#[cfg(target_os = "linux")]
+pub(crate) struct Behind {
+    descriptor: std::path::PathBuf,
+    socket: std::path::PathBuf,
+}
+
+#[cfg(target_os = "linux")]
+impl Behind {
+    pub(crate) fn is_open(&self) -> bool {
+        // The number may be in use again, but a socket's name in the system is not.
+        std::fs::read_link(&self.descriptor).is_ok_and(|socket| socket == self.socket)
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl Bench {
+    pub(crate) fn behind(&mut self) -> Behind {
+        use std::os::fd::AsRawFd;
+        let number = self.udp(|u| u.raw().unwrap().as_raw_fd());
+        let descriptor = std::path::PathBuf::from(format!("/proc/self/fd/{number}"));
+        let socket = std::fs::read_link(&descriptor).unwrap();
+        Behind { descriptor, socket }
+    }
 }
