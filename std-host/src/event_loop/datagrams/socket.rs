@@ -59,7 +59,7 @@ impl<'a, T> Udp<'a, T> {
     /// # Errors
     /// [`Error::Io`] with what the system says, and the socket is not connected; [`Error::Closed`].
     pub fn connect(&mut self, peer: SocketAddr) -> Result<(), Error> {
-        self.set_peer(Some(peer)).map_err(|failed| failed.named("connect to", peer))
+        self.set_peer(Some(peer), "connect to", peer)
     }
 
     /// Takes packets from everybody again. The local address stays. Without a peer it does nothing.
@@ -68,7 +68,7 @@ impl<'a, T> Udp<'a, T> {
     /// [`Error::Io`] with what the system says; [`Error::Closed`].
     pub fn disconnect(&mut self) -> Result<(), Error> {
         let Some(peer) = self.state()?.peer else { return Ok(()) };
-        self.set_peer(None).map_err(|failed| failed.named("disconnect from", peer))
+        self.set_peer(None, "disconnect from", peer)
     }
 
     /// Takes at most `packets` more from the system, until told otherwise.
@@ -189,14 +189,14 @@ impl<'a, T> Udp<'a, T> {
         self.lp.core.udp(self.id.0).ok_or(Error::Closed)
     }
 
-    fn set_peer(&mut self, peer: Option<SocketAddr>) -> Result<(), Failed> {
+    fn set_peer(&mut self, peer: Option<SocketAddr>, op: &'static str, object: SocketAddr) -> Result<(), Error> {
+        let net = self.state()?.net;
         let core = &mut *self.lp.core;
-        let udp = core.udp(self.id.0).ok_or(Failed::Closed)?;
-        let outcome = core.net.connect_udp(udp.net, peer);
+        let outcome = core.net.connect_udp(net, peer);
         if let Some(udp) = core.udp_mut(self.id.0) {
             udp.peer = peer.filter(|_| outcome.is_ok());
         }
-        outcome.map_err(Failed::Io)
+        outcome.map_err(|source| Error::io(op, object, source))
     }
 
     fn set(&mut self, op: &'static str, setting: UdpSetting) -> Result<(), Error> {
@@ -279,20 +279,5 @@ impl<T> LoopMut<'_, T> {
         let result = f(typed, &mut Udp::new(self.core, id));
         self.core.return_handler(id.0, handler);
         Ok(result)
-    }
-}
-
-/// Why a peer could not be set.
-enum Failed {
-    Closed,
-    Io(std::io::Error),
-}
-
-impl Failed {
-    fn named(self, op: &'static str, peer: SocketAddr) -> Error {
-        match self {
-            Self::Closed => Error::Closed,
-            Self::Io(source) => Error::io(op, peer, source),
-        }
     }
 }
