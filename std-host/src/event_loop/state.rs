@@ -36,6 +36,8 @@ pub(super) struct Core<T: 'static> {
     pub(super) events: Vec<Ready>,
     /// Objects with a latch to be served, each at most once.
     pub(super) ready: Vec<SlotId>,
+    /// The memory of the round before, for the next.
+    round: Vec<SlotId>,
     /// Sockets whose `open` or connecting is to come.
     pub(super) opening: Vec<SlotId>,
     /// Sockets whose `close` is to come, and listeners to be released.
@@ -87,6 +89,7 @@ impl<T: 'static> Core<T> {
             batch: Vec::new(),
             events: Vec::new(),
             ready: Vec::new(),
+            round: Vec::new(),
             opening: Vec::new(),
             closing: Vec::new(),
             receive: Rc::new(Cell::new(receive)),
@@ -255,7 +258,7 @@ impl<T: 'static> Core<T> {
         self.run_signals();
         self.run_openings();
 
-        let mut round = std::mem::take(&mut self.ready);
+        let mut round = std::mem::replace(&mut self.ready, std::mem::take(&mut self.round));
         let first = usize::try_from(self.iteration).unwrap_or(0) % round.len().max(1);
         // What is marked from now on is served in the next round: `in_ready` falls only when the object has its turn.
         for at in 0..round.len() {
@@ -277,8 +280,7 @@ impl<T: 'static> Core<T> {
             }
         }
         round.clear();
-        round.append(&mut self.ready);
-        std::mem::swap(&mut self.ready, &mut round);
+        self.round = round;
         self.run_openings();
     }
 
