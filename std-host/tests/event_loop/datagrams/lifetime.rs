@@ -61,7 +61,7 @@ fn a_udp_socket_keeps_the_loop_alive_unless_told_otherwise() {
     assert_eq!(bench.lp.turn(Some(Duration::ZERO)).unwrap(), Turn::Idle);
     bench.udp(|u| u.unref(false));
     assert_eq!(bench.lp.turn(Some(Duration::ZERO)).unwrap(), Turn::Alive);
-    bench.udp(|u| u.close());
+    bench.lp.loop_mut().udp(bench.id).unwrap().close();
     bench.lp.run().unwrap();
 }
 

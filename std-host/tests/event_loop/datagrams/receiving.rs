@@ -153,11 +153,11 @@ fn a_limit_lets_so_many_through_and_pause_none() {
     bench.udp(|u| u.limit_packets(2)).unwrap();
     bench.turn();
     assert_eq!(bench.payloads().len(), 5);
-    bench.udp(|u| u.pause()).unwrap();
+    bench.udp(|u| u.pause().unwrap());
     send_numbers(&bench, 20..21);
     bench.turn();
     assert_eq!(bench.payloads().len(), 5);
-    bench.udp(|u| u.resume()).unwrap();
+    bench.udp(|u| u.resume().unwrap());
     bench.turn();
     // The system kept the rest, and nobody had to send for it to come.
     assert_eq!(bench.payloads(), (0..21).map(|number| vec![number]).collect::<Vec<_>>());

@@ -76,7 +76,7 @@ fn a_disconnected_socket_keeps_its_address_and_hears_everybody() {
         let addr = SocketAddr::new(bench.outside_addr.ip(), bench.addr.port());
         let (bound, peer) = (bench.addr, bench.outside_addr);
         bench.udp(|u| u.connect(peer)).unwrap();
-        bench.udp(|u| u.disconnect()).unwrap();
+        bench.udp(|u| u.disconnect().unwrap());
         assert_eq!(bench.udp(|u| u.local_addr()).unwrap(), bound);
         assert_eq!(bench.udp(|u| u.peer_addr()), None);
         let stranger = UdpSocket::bind(bench.outside_addr.ip().to_string() + ":0").or_else(|_| UdpSocket::bind(V6));
@@ -112,7 +112,7 @@ fn an_unreachable_peer_is_an_error_and_the_socket_lives_on() {
     assert_eq!(bench.udp(|u| u.send(&[Out::connected(b"x")])).unwrap(), 1);
     bench.run_until(|log, _| !log.is_empty());
     assert_eq!(bench.log(), [Seen::Error(format!("reach {gone}: connection refused"))]);
-    bench.udp(|u| u.disconnect()).unwrap();
+    bench.udp(|u| u.disconnect().unwrap());
     bench.outside.send_to(b"alive", bench.addr).unwrap();
     bench.run_to_packets(1);
     assert_eq!(bench.payloads(), [b"alive"]);
