@@ -44,13 +44,18 @@ mod deferred;
 mod error;
 mod handle;
 mod handler;
+mod histograms;
 mod listener;
 mod loop_mut;
+#[cfg(test)]
+mod model;
 pub mod net;
+mod shared;
 mod signals;
 mod state;
 mod stats;
 mod stream;
+mod sync;
 mod timers;
 
 pub use context::ContextKey;
@@ -58,6 +63,7 @@ pub use deferred::{Plain, Rejected, Why};
 pub use error::{CloseReason, Error};
 pub use handle::Handle;
 pub use handler::{AcceptFailed, Closed, ConnectFailed, Handler, Keepalive, Opened, PreOpen, RawSocket};
+pub use histograms::Histograms;
 pub use listener::{Listener, ListenerId};
 pub use loop_mut::LoopMut;
 pub use net::{ConnectOptions, ListenOptions};
@@ -90,6 +96,9 @@ pub struct LoopOptions {
     pub deferred_limit: usize,
     /// A callback longer than this is logged and counted. 50 ms.
     pub slow_callback: Duration,
+    /// Of so many callbacks, polls, timers and batches of deferred calls one is measured for the [`Histograms`]; 0 is
+    /// off. 17: a prime, so that no rhythm of a program hides behind it.
+    pub sample_every: u32,
 }
 
 impl Default for LoopOptions {
@@ -102,6 +111,7 @@ impl Default for LoopOptions {
             tx_limit: 1024 * 1024,
             deferred_limit: 65_536,
             slow_callback: Duration::from_millis(50),
+            sample_every: 17,
         }
     }
 }
@@ -303,9 +313,13 @@ impl<T> Core<T> {
             [deadline, max_wait].into_iter().flatten().min()
         };
         self.stats.polls += 1;
+        let before = self.polls_sampled.is_due().then(|| self.net.now());
         self.net.poll(wait, &mut self.events).map_err(|source| Error::io("poll", "the system", source))?;
 
         self.take_time();
+        if let Some(before) = before {
+            self.histograms.poll_wait.record(self.now.saturating_duration_since(before));
+        }
         self.dispatch();
 
         self.run_timers();

@@ -1,12 +1,15 @@
 //! What the loop consists of, and what every part of it uses.
 
 use super::context::AnyContext;
-use super::deferred::{Call, Shared};
+use super::deferred::Call;
+use super::histograms::{Histograms, Sampler};
 use super::listener::ListenerState;
 use super::net::{Net, Ready};
+use super::shared::Shared;
 use super::stream::{Pool, StreamState};
 use super::timers::Timers;
 use super::{Error, Hook, LoopMut, LoopOptions, Signal, Stats};
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -28,9 +31,9 @@ pub(super) struct Core<T: 'static> {
     pub(super) iteration: u64,
     pub(super) objects: SlotTable<Object, Vec<Entry<Object>>>,
     pub(super) contexts: Vec<Rc<dyn AnyContext<T>>>,
-    pub(super) shared: Arc<Shared<T>>,
+    pub(super) shared: Arc<Shared<Call<T>>>,
     /// The queue of deferred calls that senders do not append to; empty but while a batch runs.
-    batch: Vec<Call<T>>,
+    batch: VecDeque<Call<T>>,
     pub(super) events: Vec<Ready>,
     /// Objects with a latch to be served, each at most once.
     pub(super) ready: Vec<SlotId>,
@@ -46,6 +49,10 @@ pub(super) struct Core<T: 'static> {
     pub(super) after_poll: Vec<AfterPoll<T>>,
     pub(super) on_signal: Vec<(Vec<Signal>, OnSignal<T>)>,
     pub(super) stats: Stats,
+    pub(super) histograms: Box<Histograms>,
+    callbacks_sampled: Sampler,
+    pub(super) polls_sampled: Sampler,
+    pub(super) timers_sampled: Sampler,
     /// Sockets and listeners that keep the loop alive.
     pub(super) alive: usize,
     pub(super) ended: bool,
@@ -60,7 +67,8 @@ pub(super) enum Object {
 impl<T: 'static> Core<T> {
     pub(super) fn new(data: T, options: LoopOptions, mut net: Box<dyn Net>) -> Self {
         let now = net.now();
-        let shared = Arc::new(Shared::new(net.waker(), options.deferred_limit));
+        let sampler = Sampler::new(options.sample_every);
+        let shared = Shared::new(net.waker(), net.clock(), options.deferred_limit, sampler);
         let receive = vec![0; options.receive_buffer.max(1)];
         Self {
             net,
@@ -71,8 +79,8 @@ impl<T: 'static> Core<T> {
             iteration: 0,
             objects: SlotTable::new(Vec::new()),
             contexts: Vec::new(),
-            shared,
-            batch: Vec::new(),
+            shared: Arc::new(shared),
+            batch: VecDeque::new(),
             events: Vec::new(),
             ready: Vec::new(),
             opening: Vec::new(),
@@ -84,6 +92,10 @@ impl<T: 'static> Core<T> {
             after_poll: Vec::new(),
             on_signal: Vec::new(),
             stats: Stats::default(),
+            histograms: Box::default(),
+            callbacks_sampled: sampler,
+            polls_sampled: sampler,
+            timers_sampled: sampler,
             alive: 0,
             ended: false,
         }
@@ -128,6 +140,9 @@ impl<T: 'static> Core<T> {
             self.now = to;
         }
         let took = to.saturating_duration_since(from);
+        if self.callbacks_sampled.is_due() {
+            self.histograms.callback.record(took);
+        }
         if took > self.options.slow_callback {
             self.stats.slow_callbacks += 1;
             tracing::warn!(kind, ?took, "slow callback");
@@ -136,14 +151,15 @@ impl<T: 'static> Core<T> {
 
     /// Steps 2 and 7: the deferred calls present at the swap.
     pub(super) fn run_deferred(&mut self) {
-        let mut batch = std::mem::take(&mut self.batch);
-        self.shared.swap(&mut batch);
-        for call in batch.drain(..) {
+        if let Some(since) = self.shared.swap(&mut self.batch) {
+            let now = self.net.now();
+            self.histograms.deferred_delay.record(now.saturating_duration_since(since));
+        }
+        while let Some(call) = self.batch.pop_front() {
             self.stats.deferred_run += 1;
             call.run(&mut LoopMut { core: self });
             self.after_callback("deferred call");
         }
-        self.batch = batch;
     }
 
     pub(super) fn run_before_poll(&mut self) -> Hook {

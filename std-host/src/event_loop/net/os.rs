@@ -1,6 +1,6 @@
 //! The real system: `mio` over epoll or kqueue.
 
-use super::{ConnectOptions, ListenOptions, Net, NetId, Ready, Wake};
+use super::{Clock, ConnectOptions, ListenOptions, Net, NetId, Ready, Wake};
 use crate::event_loop::{Error, Signal};
 use crate::sys::errno;
 use mio::{Events, Interest, Poll, Token};
@@ -127,6 +127,11 @@ impl OsNet {
 impl Net for OsNet {
     fn now(&mut self) -> Instant {
         Instant::ORIGIN.saturating_add(self.origin.elapsed())
+    }
+
+    fn clock(&self) -> Option<Clock> {
+        let origin = self.origin;
+        Some(Arc::new(move || Instant::ORIGIN.saturating_add(origin.elapsed())))
     }
 
     fn poll(&mut self, wait: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()> {
