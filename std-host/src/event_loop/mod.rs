@@ -208,8 +208,7 @@ impl<T> Loop<T> {
         self.core.take_time();
         loop {
             let running = Running::new(&mut self.core);
-            let wait = (!running.core.is_alive()).then_some(Duration::ZERO);
-            running.core.iterate(wait)?;
+            running.core.iterate(Wait::WhileAlive)?;
             if f(&mut LoopMut { core: running.core }) {
                 running.leave();
                 return Ok(true);
@@ -235,7 +234,7 @@ impl<T> Loop<T> {
         self.core.refuse_if_ended()?;
         self.core.take_time();
         let running = Running::new(&mut self.core);
-        running.core.iterate(max_wait)?;
+        running.core.iterate(Wait::AtMost(max_wait))?;
         let outcome = if running.core.shared.is_stopping() {
             running.core.end();
             Turn::Ended
@@ -270,6 +269,14 @@ impl<T: fmt::Debug> fmt::Debug for Loop<T> {
     }
 }
 
+/// How long poll may wait when nothing is due.
+enum Wait {
+    /// For ever, but not at all when nothing keeps the loop alive.
+    WhileAlive,
+    /// So long, for ever if `None`.
+    AtMost(Option<Duration>),
+}
+
 /// The loop while its thread is inside. Unless it is left in an orderly way, a callback has panicked.
 struct Running<'a, T: 'static> {
     core: &'a mut Core<T>,
@@ -298,7 +305,7 @@ impl<T> Drop for Running<'_, T> {
 
 impl<T> Core<T> {
     /// One iteration, in the nine steps of the module's description.
-    fn iterate(&mut self, max_wait: Option<Duration>) -> Result<(), Error> {
+    fn iterate(&mut self, wait: Wait) -> Result<(), Error> {
         self.iteration += 1;
         self.stats.iterations += 1;
         let hooks = self.run_before_poll();
@@ -306,6 +313,11 @@ impl<T> Core<T> {
         self.run_deferred();
         self.run_openings();
 
+        // Asked here and not before the deferred calls, which may have taken the last reason to wait.
+        let max_wait = match wait {
+            Wait::WhileAlive => (!self.is_alive()).then_some(Duration::ZERO),
+            Wait::AtMost(max_wait) => max_wait,
+        };
         let wait = if hooks == Hook::Busy || self.is_busy() || self.shared.is_stopping() {
             Some(Duration::ZERO)
         } else {

@@ -4,6 +4,7 @@
 //! be awake is a deadlock, which loom reports. The twin at the end shows that the model would notice: it is the queue
 //! rewritten, right or with one mistake.
 
+#[expect(clippy::duplicate_mod, reason = "what is modelled has to be what runs")]
 #[path = "shared.rs"]
 mod shared;
 

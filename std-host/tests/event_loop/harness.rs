@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use wharf_host::event_loop::{
-    Closed, ConnectFailed, ContextKey, Handler, ListenOptions, Loop, LoopMut, LoopOptions, Opened, Socket,
+    Closed, ConnectFailed, ContextKey, Handler, ListenOptions, ListenerId, Loop, LoopMut, LoopOptions, Opened, Socket,
 };
 
 pub(crate) type Log = Rc<RefCell<Vec<String>>>;
@@ -64,6 +64,7 @@ pub(crate) struct Bench {
     pub(crate) lp: Loop,
     pub(crate) log: Log,
     pub(crate) key: ContextKey<Probe>,
+    pub(crate) listener: ListenerId,
     pub(crate) addr: SocketAddr,
 }
 
@@ -80,7 +81,7 @@ pub(crate) fn bench_with(
     let key = lp.loop_mut().context(Probe { log: Rc::clone(&log), act: Box::new(act) });
     let id = lp.loop_mut().listen("127.0.0.1:0".parse().unwrap(), key, ListenOptions::default()).unwrap();
     let addr = lp.loop_mut().listener(id).unwrap().local_addr();
-    Bench { lp, log, key, addr }
+    Bench { lp, log, key, listener: id, addr }
 }
 
 impl Bench {
