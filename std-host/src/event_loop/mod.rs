@@ -69,7 +69,7 @@ pub use loop_mut::LoopMut;
 pub use net::{ConnectOptions, ListenOptions};
 pub use signals::Signal;
 pub use stats::Stats;
-pub use stream::{Socket, SocketId, Stream};
+pub use stream::{Received, Socket, SocketId, Stream, Traffic};
 pub use timers::{Tick, TimerId};
 pub use wharf_core::timers::MAX_SPAN;
 
@@ -313,6 +313,8 @@ impl<T> Core<T> {
         self.run_deferred();
         self.run_openings();
 
+        self.send_gathered();
+
         // Asked here and not before the deferred calls, which may have taken the last reason to wait.
         let max_wait = match wait {
             Wait::WhileAlive => (!self.is_alive()).then_some(Duration::ZERO),
@@ -340,10 +342,12 @@ impl<T> Core<T> {
         self.run_deferred();
         self.run_openings();
 
+        self.send_gathered();
         while !self.closing.is_empty() {
             self.run_closings();
             self.run_openings();
         }
+        self.drop_moved();
         self.objects.reclaim();
         self.timers.reclaim();
 

@@ -9,6 +9,7 @@ use super::shared::Shared;
 use super::stream::{Pool, StreamState};
 use super::timers::Timers;
 use super::{Error, Hook, LoopMut, LoopOptions, Signal, Stats};
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -27,7 +28,7 @@ pub(super) struct Core<T: 'static> {
     pub(super) data: T,
     pub(super) now: Instant,
     /// The last reading of the clock, for the length of callbacks.
-    mark: Instant,
+    pub(super) mark: Instant,
     pub(super) iteration: u64,
     pub(super) objects: SlotTable<Object, Vec<Entry<Object>>>,
     pub(super) contexts: Vec<Rc<dyn AnyContext<T>>>,
@@ -37,12 +38,22 @@ pub(super) struct Core<T: 'static> {
     pub(super) events: Vec<Ready>,
     /// Objects with a latch to be served, each at most once.
     pub(super) ready: Vec<SlotId>,
+    /// The index of the object that is to be served first, or of the next one that is ready.
+    first: u32,
     /// Sockets whose `open` or connecting is to come.
     pub(super) opening: Vec<SlotId>,
     /// Sockets whose `close` is to come, and listeners to be released.
     pub(super) closing: Vec<SlotId>,
     /// The shared receive buffer; empty while a callback has it.
-    pub(super) receive: Vec<u8>,
+    pub(super) receive: Rc<Cell<Vec<u8>>>,
+    /// What the `readable` that runs may still read; unlimited outside of one.
+    pub(super) read_left: usize,
+    /// The socket that gathers its writes until the end of the callback.
+    pub(super) corked: Option<SlotId>,
+    /// Sockets that gather their writes until the next step that sends them.
+    pub(super) gathered: Vec<SlotId>,
+    /// Context and place of data whose sockets were moved away.
+    pub(super) moved: Vec<(u32, u32)>,
     pub(super) pool: Pool,
     pub(super) timers: Timers<T>,
     pub(super) before_poll: Vec<BeforePoll<T>>,
@@ -83,9 +94,14 @@ impl<T: 'static> Core<T> {
             batch: VecDeque::new(),
             events: Vec::new(),
             ready: Vec::new(),
+            first: 0,
             opening: Vec::new(),
             closing: Vec::new(),
-            receive,
+            receive: Rc::new(Cell::new(receive)),
+            read_left: usize::MAX,
+            corked: None,
+            gathered: Vec::new(),
+            moved: Vec::new(),
             pool: Pool::new(),
             timers: Timers::new(),
             before_poll: Vec::new(),
@@ -132,8 +148,9 @@ impl<T: 'static> Core<T> {
         self.mark = self.now;
     }
 
-    /// Looks at how long a callback took. `now` follows the clock if it was more than a millisecond.
+    /// What follows every callback: a cork ends, and a long callback is looked at. `now` follows the clock if it was more than a millisecond.
     pub(super) fn after_callback(&mut self, kind: &'static str) {
+        self.uncork();
         let (from, to) = (self.mark, self.net.now());
         self.mark = to;
         if to.as_micros() - self.now.as_micros() > 1000 {
@@ -214,6 +231,13 @@ impl<T: 'static> Core<T> {
         }
     }
 
+    /// Drops the data of sockets that changed their context.
+    pub(super) fn drop_moved(&mut self) {
+        while let Some((context, place)) = self.moved.pop() {
+            self.context(context).forget(place);
+        }
+    }
+
     /// Marks an object to be served in the next round.
     pub(super) fn mark_ready(&mut self, id: SlotId) {
         let queued = match self.objects.get_mut(id) {
@@ -245,7 +269,12 @@ impl<T: 'static> Core<T> {
         self.run_openings();
 
         let mut round = std::mem::take(&mut self.ready);
-        let first = usize::try_from(self.iteration).unwrap_or(0) % round.len().max(1);
+        // The next one in the order of the table after the one that was first last time.
+        let distance = |id: &SlotId| id.index().wrapping_sub(self.first);
+        let first = (0..round.len()).min_by_key(|&at| distance(&round[at])).unwrap_or(0);
+        if let Some(id) = round.get(first) {
+            self.first = id.index().wrapping_add(1);
+        }
         // What is marked from now on is served in the next round: `in_ready` falls only when the object has its turn.
         for at in 0..round.len() {
             let id = round[(first + at) % round.len()];
