@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 use wharf_host::event_loop::{
     Closed, ConnectFailed, ContextKey, Handler, ListenOptions, ListenerId, Loop, LoopMut, LoopOptions, Opened, Socket,
 };
@@ -89,7 +90,7 @@ impl Bench {
     pub(crate) fn run_to_closed(&mut self, count: u64) {
         let closed = move |lp: &mut LoopMut<'_>| {
             let s = lp.stats();
-            s.closed_peer + s.closed_reset + s.closed_local + s.closed_failed >= count
+            s.closed_peer + s.closed_reset + s.closed_local + s.closed_aborted + s.closed_failed >= count
         };
         assert!(self.lp.run_until(closed).unwrap());
     }
@@ -100,3 +101,11 @@ impl Bench {
 }
 
 pub(crate) fn quiet(_: &str, _: &mut Socket<'_, (), Vec<u8>>, _: &[u8]) {}
+
+/// Keeps the processor busy until the clock has gone on by `span`.
+pub(crate) fn spin(span: Duration) {
+    let until = Instant::now() + span;
+    while Instant::now() < until {
+        std::hint::spin_loop();
+    }
+}

@@ -4,6 +4,7 @@ mod deferred;
 mod harness;
 mod iteration;
 mod listening;
+mod statistics;
 mod streams;
 mod timers;
 mod writing;
