@@ -1,6 +1,6 @@
 //! Calls from other threads: workers compute, the loop collects.
 //!
-//! `cargo run -p wharf-host --example deferred`
+//! `cargo run --example deferred`
 
 #![forbid(unsafe_code)]
 

@@ -1,6 +1,6 @@
 //! Timers: one that repeats without drift, one that stops the loop.
 //!
-//! `cargo run -p wharf-host --example timer`
+//! `cargo run --example timer`
 
 #![forbid(unsafe_code)]
 
