@@ -98,8 +98,8 @@ pub struct LoopOptions {
     pub deferred_limit: usize,
     /// A callback longer than this is logged and counted. 50 ms.
     pub slow_callback: Duration,
-    /// Of so many callbacks, polls, timers and batches of deferred calls one is measured for the [`Histograms`]; 0 is
-    /// off. 17: a prime, so that no rhythm of a program hides behind it.
+    /// Of so many iterations, and of so many batches of deferred calls, one is measured for the [`Histograms`]; 0 is off.
+    /// 17: a prime, so that no rhythm of a program hides behind it.
     pub sample_every: u32,
 }
 
@@ -308,8 +308,7 @@ impl<T> Drop for Running<'_, T> {
 impl<T> Core<T> {
     /// One iteration, in the nine steps of the module's description.
     fn iterate(&mut self, wait: Wait) -> Result<(), Error> {
-        self.iteration += 1;
-        self.stats.iterations += 1;
+        self.begin_iteration();
         let hooks = self.run_before_poll();
 
         self.run_deferred();
@@ -329,7 +328,7 @@ impl<T> Core<T> {
             [deadline, max_wait].into_iter().flatten().min()
         };
         self.stats.polls += 1;
-        let before = self.polls_sampled.is_due().then(|| self.net.now());
+        let before = self.is_measured().then(|| self.net.now());
         self.net.poll(wait, &mut self.events).map_err(|source| Error::io("poll", "the system", source))?;
 
         self.take_time();

@@ -61,9 +61,8 @@ pub(super) struct Core<T: 'static> {
     pub(super) on_signal: Vec<(Vec<Signal>, OnSignal<T>)>,
     pub(super) stats: Stats,
     pub(super) histograms: Box<Histograms>,
-    callbacks_sampled: Sampler,
-    pub(super) polls_sampled: Sampler,
-    pub(super) timers_sampled: Sampler,
+    /// The last iteration that was measured, or the next one that will be.
+    measured: u64,
     /// Sockets and listeners that keep the loop alive.
     pub(super) alive: usize,
     pub(super) ended: bool,
@@ -78,8 +77,8 @@ pub(super) enum Object {
 impl<T: 'static> Core<T> {
     pub(super) fn new(data: T, options: LoopOptions, mut net: Box<dyn Net>) -> Self {
         let now = net.now();
-        let sampler = Sampler::new(options.sample_every);
-        let shared = Shared::new(net.waker(), net.clock(), options.deferred_limit, sampler);
+        let batches = Sampler::new(options.sample_every);
+        let shared = Shared::new(net.waker(), net.clock(), options.deferred_limit, batches);
         let receive = vec![0; options.receive_buffer.max(1)];
         Self {
             net,
@@ -109,9 +108,7 @@ impl<T: 'static> Core<T> {
             on_signal: Vec::new(),
             stats: Stats::default(),
             histograms: Box::default(),
-            callbacks_sampled: sampler,
-            polls_sampled: sampler,
-            timers_sampled: sampler,
+            measured: if options.sample_every == 0 { u64::MAX } else { 1 },
             alive: 0,
             ended: false,
         }
@@ -143,6 +140,19 @@ impl<T: 'static> Core<T> {
             || self.timers.next().is_some_and(|due| due <= self.now)
     }
 
+    pub(super) fn begin_iteration(&mut self) {
+        self.iteration += 1;
+        self.stats.iterations += 1;
+        if self.iteration > self.measured {
+            self.measured = self.measured.saturating_add(self.options.sample_every.into());
+        }
+    }
+
+    /// Whether the present iteration goes into the histograms.
+    pub(super) const fn is_measured(&self) -> bool {
+        self.iteration == self.measured
+    }
+
     pub(super) fn take_time(&mut self) {
         self.now = self.net.now();
         self.mark = self.now;
@@ -157,7 +167,7 @@ impl<T: 'static> Core<T> {
             self.now = to;
         }
         let took = to.saturating_duration_since(from);
-        if self.callbacks_sampled.is_due() {
+        if self.is_measured() {
             self.histograms.callback.record(took);
         }
         if took > self.options.slow_callback {
