@@ -272,6 +272,7 @@ impl<T: fmt::Debug> fmt::Debug for Loop<T> {
 }
 
 /// How long poll may wait when nothing is due.
+#[derive(Clone, Copy)]
 enum Wait {
     /// For ever, but not at all when nothing keeps the loop alive.
     WhileAlive,
