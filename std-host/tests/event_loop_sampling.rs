@@ -31,7 +31,7 @@ impl Handler for Echo {
 /// One iteration per round, with an echo of 12 bytes, a timer or a deferred call.
 fn body(work: &str, rounds: u64, sample_every: u32) {
     let mut lp = Loop::with_options((), LoopOptions { sample_every, ..LoopOptions::default() }).unwrap();
-    let mut turns = |lp: &mut Loop, before: &mut dyn FnMut(&mut Loop)| {
+    let turns = |lp: &mut Loop, before: &mut dyn FnMut(&mut Loop)| {
         for _ in 0..rounds {
             before(lp);
             lp.turn(Some(Duration::ZERO)).unwrap();

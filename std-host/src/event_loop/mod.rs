@@ -99,7 +99,7 @@ pub struct LoopOptions {
     /// A callback longer than this is logged and counted. 50 ms.
     pub slow_callback: Duration,
     /// Of so many iterations, and of so many batches of deferred calls, one is measured for the [`Histograms`]; 0 is off.
-    /// 17: a prime, so that no rhythm of a program hides behind it.
+    /// 61: a prime, so that no rhythm of a program hides behind it.
     pub sample_every: u32,
 }
 
@@ -113,7 +113,7 @@ impl Default for LoopOptions {
             tx_limit: 1024 * 1024,
             deferred_limit: 65_536,
             slow_callback: Duration::from_millis(50),
-            sample_every: 17,
+            sample_every: 61,
         }
     }
 }
