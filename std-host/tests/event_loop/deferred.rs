@@ -138,7 +138,7 @@ fn a_refused_call_comes_back_whole() {
         assert_eq!(Arc::strong_count(&kept), 1);
         let rejected = handle.defer_shared(Arc::clone(&shared)).unwrap_err();
         assert!(rejected.why == why && Arc::ptr_eq(&rejected.f, &shared));
-        assert_eq!(handle.defer_fn(|lp| lp.stop()).unwrap_err().why, why);
+        assert_eq!(handle.defer_fn(|_| ()).unwrap_err().why, why);
         let error = handle.call(|_| ()).unwrap_err();
         assert!(matches!((why, &error), (Why::Full, Error::Full) | (Why::Ended, Error::Ended)), "{error}");
         lp.loop_mut().stop();
