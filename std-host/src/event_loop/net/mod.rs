@@ -22,6 +22,9 @@ use wharf_core::Instant;
 /// Ends the poll of a loop; called from any thread.
 pub type Wake = Arc<dyn Fn() + Send + Sync>;
 
+/// Reads the time of a [`Net`]; called from any thread.
+pub type Clock = Arc<dyn Fn() -> Instant + Send + Sync>;
+
 /// Names a socket of a [`Net`], from its making to [`Net::close`]. An index: small, and used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct NetId(pub u32);
@@ -117,6 +120,11 @@ pub struct Resolved {
 pub trait Net {
     /// The time since the loop's origin. Never goes back.
     fn now(&mut self) -> Instant;
+
+    /// What reads [`Net::now`] on any thread; without it the delay of deferred calls is not measured.
+    fn clock(&self) -> Option<Clock> {
+        None
+    }
 
     /// Waits for events, at most `wait` (for ever if `None`), and appends them to `ready`.
     ///
