@@ -77,6 +77,7 @@ fn options(settings: &EventLoop) -> LoopOptions {
         slow_callback: settings.slow_callback.unwrap_or(Duration::MAX),
         udp_batch: settings.udp_batch.into(),
         udp_payload: settings.udp_payload as usize,
+        resolver_threads: settings.resolver_threads.into(),
     }
 }
 

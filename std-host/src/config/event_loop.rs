@@ -26,6 +26,8 @@ pub struct EventLoop {
     pub udp_batch: u8,
     /// Bytes of a received packet, 1..=65535.
     pub udp_payload: u32,
+    /// Threads that look names up, 1..=64.
+    pub resolver_threads: u16,
 }
 
 impl Default for EventLoop {
@@ -40,12 +42,13 @@ impl Default for EventLoop {
             slow_callback: Some(Duration::from_millis(50)),
             udp_batch: 32,
             udp_payload: 2048,
+            resolver_threads: 2,
         }
     }
 }
 
-/// Keys of the design that this version does not implement: several loops, TLS, names.
-const PLANNED: &[&str] = &["threads", "pin", "handshake_budget", "resolver_threads"];
+/// Keys of the design that this version does not implement: several loops, TLS.
+const PLANNED: &[&str] = &["threads", "pin", "handshake_budget"];
 
 pub(super) fn read(r: &mut Reader<'_>) -> EventLoop {
     r.not_yet(PLANNED);
@@ -60,6 +63,7 @@ pub(super) fn read(r: &mut Reader<'_>) -> EventLoop {
         slow_callback: r.or("slow_callback", d.slow_callback, |item| item.span_or_off()),
         udp_batch: r.or("udp_batch", d.udp_batch, |item| item.integer(1..=64)),
         udp_payload: r.or("udp_payload", d.udp_payload, |item| item.size(1..=65_535)),
+        resolver_threads: r.or("resolver_threads", d.resolver_threads, |item| item.integer(1..=64)),
     }
 }
 
@@ -74,5 +78,6 @@ pub(super) fn print(settings: &EventLoop) -> Table {
         ("slow_callback", span(settings.slow_callback)),
         ("udp_batch", integer(settings.udp_batch)),
         ("udp_payload", size(settings.udp_payload)),
+        ("resolver_threads", integer(settings.resolver_threads)),
     ])
 }

@@ -36,9 +36,10 @@
 //!
 //! # What it does not do yet
 //!
-//! TLS, UNIX sockets, name resolution, corked writes, timeouts of sockets and groups of loops. Steps 3 and 8
+//! TLS, corked writes, timeouts of sockets and groups of loops. Steps 3 and 8
 //! have no gathered writes until writes can be corked.
 
+mod address;
 mod builder;
 mod context;
 mod datagrams;
@@ -49,12 +50,14 @@ mod handler;
 mod listener;
 mod loop_mut;
 pub mod net;
+mod resolve;
 mod signals;
 mod state;
 mod stats;
 mod stream;
 mod timers;
 
+pub use address::{Address, Target};
 pub use builder::{Context, ContextBuilder};
 pub use context::ContextKey;
 pub use datagrams::{Packet, Packets, Udp, UdpHandler, UdpId};
@@ -66,8 +69,10 @@ pub use listener::{Listener, ListenerId};
 pub use loop_mut::LoopMut;
 pub use net::{ConnectOptions, ListenOptions};
 pub use net::{Ecn, Membership, Out, UdpOptions};
+pub use net::{Lookup, UnixListenOptions};
 pub use signals::Signal;
 pub use stats::Stats;
+pub use stream::{AnyStream, Detached};
 pub use stream::{Received, Socket, SocketId, Stream, Traffic};
 pub use timers::{Tick, TimerId};
 pub use wharf_core::timers::MAX_SPAN;
@@ -100,6 +105,8 @@ pub struct LoopOptions {
     pub udp_payload: usize,
     /// A callback longer than this is logged and counted. 50 ms.
     pub slow_callback: Duration,
+    /// Threads that look names up, started when they are needed. 2.
+    pub resolver_threads: usize,
 }
 
 impl Default for LoopOptions {
@@ -114,6 +121,7 @@ impl Default for LoopOptions {
             udp_batch: 32,
             udp_payload: 2048,
             slow_callback: Duration::from_millis(50),
+            resolver_threads: 2,
         }
     }
 }
@@ -167,7 +175,15 @@ impl<T> Loop<T> {
     /// # Errors
     /// [`Error::Io`] if the system has no descriptors left.
     pub fn with_options(data: T, options: LoopOptions) -> Result<Self, Error> {
-        Ok(Self::with_net(data, options, Box::new(OsNet::new()?)))
+        Ok(Self::with_net(data, options, Box::new(OsNet::new(options.resolver_threads, None)?)))
+    }
+
+    /// A loop that looks names up by `lookup` in place of the system's resolver. It is called on the resolver threads.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the system has no descriptors left.
+    pub fn with_lookup(data: T, options: LoopOptions, lookup: Lookup) -> Result<Self, Error> {
+        Ok(Self::with_net(data, options, Box::new(OsNet::new(options.resolver_threads, Some(lookup))?)))
     }
 
     /// A loop over another system than the real one.

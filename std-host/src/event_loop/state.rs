@@ -5,6 +5,7 @@ use super::datagrams::{self, UdpState};
 use super::deferred::{Call, Shared};
 use super::listener::ListenerState;
 use super::net::{Net, Ready};
+use super::resolve::Names;
 use super::stream::{Pool, StreamState};
 use super::timers::Timers;
 use super::{Error, Hook, LoopMut, LoopOptions, Signal, Stats};
@@ -55,6 +56,7 @@ pub(super) struct Core<T: 'static> {
     pub(super) pool: Pool,
     pub(super) datagrams: datagrams::Shared,
     pub(super) timers: Timers<T>,
+    pub(super) names: Names<T>,
     pub(super) before_poll: Vec<BeforePoll<T>>,
     pub(super) after_poll: Vec<AfterPoll<T>>,
     pub(super) on_signal: Vec<(Vec<Signal>, OnSignal<T>)>,
@@ -100,6 +102,7 @@ impl<T: 'static> Core<T> {
             pool: Pool::new(),
             datagrams: datagrams::Shared::default(),
             timers: Timers::new(),
+            names: Names::new(),
             before_poll: Vec::new(),
             after_poll: Vec::new(),
             on_signal: Vec::new(),
@@ -132,6 +135,7 @@ impl<T: 'static> Core<T> {
             || !self.ready.is_empty()
             || !self.opening.is_empty()
             || !self.closing.is_empty()
+            || self.names.is_busy()
             || self.timers.next().is_some_and(|due| due <= self.now)
     }
 
@@ -256,6 +260,7 @@ impl<T: 'static> Core<T> {
         }
         self.events = events;
         self.run_signals();
+        self.run_names();
         self.run_openings();
 
         let mut round = std::mem::replace(&mut self.ready, std::mem::take(&mut self.round));
@@ -292,6 +297,7 @@ impl<T: 'static> Core<T> {
         for id in ids {
             self.end_object(id);
         }
+        self.end_names();
         self.run_closings();
         self.finish_end();
     }
@@ -301,12 +307,10 @@ impl<T: 'static> Core<T> {
         self.ended = true;
         self.stats.deferred_dropped += (self.shared.end().len() + self.batch.len()) as u64;
         for (_, object) in self.objects.iter() {
-            let net = match object {
-                Object::Stream(StreamState { net, .. }) | Object::Listener(ListenerState { net, .. }) => *net,
-                Object::Udp(udp) => Some(udp.net()),
-            };
-            if let Some(net) = net {
-                self.net.close(net, false);
+            match object {
+                Object::Stream(stream) => stream.nets().for_each(|net| self.net.close(net, false)),
+                Object::Listener(listener) => listener.net.into_iter().for_each(|net| self.net.close(net, false)),
+                Object::Udp(udp) => self.net.close(udp.net(), false),
             }
         }
         self.objects = SlotTable::new(Vec::new());
@@ -316,6 +320,7 @@ impl<T: 'static> Core<T> {
 
     fn finish_end(&mut self) {
         drop(self.timers.clear());
+        self.names = Names::new();
         self.batch.clear();
         self.ready.clear();
         self.opening.clear();

@@ -80,10 +80,6 @@ impl UdpSocket {
         self.socket.as_fd()
     }
 
-    pub(super) const fn source(&mut self) -> &mut mio::net::UdpSocket {
-        &mut self.socket
-    }
-
     pub(super) fn into_fd(self) -> OwnedFd {
         std::net::UdpSocket::from(self.socket).into()
     }
