@@ -59,9 +59,10 @@ struct Entry {
 enum Kind {
     Listener(mio::net::TcpListener),
     Stream(mio::net::TcpStream),
-    Udp(udp::UdpSocket),
     /// Boxed, or its path would make every entry larger.
     UnixListener(Box<unix::Listener>),
+    /// Boxed for the same reason.
+    Udp(Box<udp::UdpSocket>),
     UnixStream(mio::net::UnixStream),
     /// No socket: a pseudo-terminal, a FIFO.
     File(File),
@@ -138,7 +139,7 @@ impl OsNet {
     /// A UDP socket, and what its calls need.
     fn udp(&mut self, id: NetId) -> io::Result<(&mut udp::UdpSocket, &mut Datagrams)> {
         match (self.sockets.get_mut(id.0 as usize), &mut self.datagrams) {
-            (Some(Some(Entry { socket: Kind::Udp(udp), .. })), Some(datagrams)) => Ok((udp, datagrams)),
+            (Some(Some(Entry { socket: Kind::Udp(udp), .. })), Some(datagrams)) => Ok((&mut **udp, datagrams)),
             _ => Err(io::ErrorKind::NotConnected.into()),
         }
     }
@@ -315,7 +316,7 @@ impl Net for OsNet {
     fn bind_udp(&mut self, addr: SocketAddr, options: &UdpOptions) -> io::Result<NetId> {
         let socket = udp::UdpSocket::bind(addr, options)?;
         self.datagrams.get_or_insert_with(Datagrams::new);
-        Ok(self.insert(Kind::Udp(socket)))
+        Ok(self.insert(Kind::Udp(Box::new(socket))))
     }
 
     fn connect_udp(&mut self, id: NetId, peer: Option<SocketAddr>) -> io::Result<()> {
