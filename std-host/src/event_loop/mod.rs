@@ -36,8 +36,7 @@
 //!
 //! # What it does not do yet
 //!
-//! TLS, corked writes, timeouts of sockets and groups of loops. Steps 3 and 8
-//! have no gathered writes until writes can be corked.
+//! TLS and groups of loops.
 
 mod address;
 mod builder;

@@ -45,9 +45,9 @@ pub(in crate::event_loop) struct OsNet {
     /// Given up for the moment when an accept finds no descriptor.
     reserve: Option<File>,
     signals: Option<Signals>,
+    resolver: Resolver,
     /// Made at the first bind.
     datagrams: Option<Datagrams>,
-    resolver: Resolver,
 }
 
 struct Entry {
@@ -61,11 +61,10 @@ enum Kind {
     Stream(mio::net::TcpStream),
     /// Boxed, or its path would make every entry larger.
     UnixListener(Box<unix::Listener>),
-    /// Boxed for the same reason.
-    Udp(Box<udp::UdpSocket>),
     UnixStream(mio::net::UnixStream),
     /// No socket: a pseudo-terminal, a FIFO.
     File(File),
+    Udp(Box<udp::UdpSocket>),
 }
 
 impl Kind {
@@ -136,17 +135,17 @@ impl OsNet {
         }
     }
 
-    /// A UDP socket, and what its calls need.
-    fn udp(&mut self, id: NetId) -> io::Result<(&mut udp::UdpSocket, &mut Datagrams)> {
-        match (self.sockets.get_mut(id.0 as usize), &mut self.datagrams) {
-            (Some(Some(Entry { socket: Kind::Udp(udp), .. })), Some(datagrams)) => Ok((&mut **udp, datagrams)),
+    fn unix_listener(&self, id: NetId) -> io::Result<&mio::net::UnixListener> {
+        match self.entry(id) {
+            Some(Entry { socket: Kind::UnixListener(listener), .. }) => Ok(&listener.socket),
             _ => Err(io::ErrorKind::NotConnected.into()),
         }
     }
 
-    fn unix_listener(&self, id: NetId) -> io::Result<&mio::net::UnixListener> {
-        match self.entry(id) {
-            Some(Entry { socket: Kind::UnixListener(listener), .. }) => Ok(&listener.socket),
+    /// A UDP socket, and what its calls need.
+    fn udp(&mut self, id: NetId) -> io::Result<(&mut udp::UdpSocket, &mut Datagrams)> {
+        match (self.sockets.get_mut(id.0 as usize), &mut self.datagrams) {
+            (Some(Some(Entry { socket: Kind::Udp(udp), .. })), Some(datagrams)) => Ok((udp, datagrams)),
             _ => Err(io::ErrorKind::NotConnected.into()),
         }
     }
@@ -358,10 +357,10 @@ impl Net for OsNet {
         Some(match self.remove(id)?.socket {
             Kind::Stream(stream) => TcpStream::from(stream).into(),
             Kind::Listener(listener) => std::net::TcpListener::from(listener).into(),
-            Kind::Udp(udp) => udp.into_fd(),
             Kind::UnixStream(stream) => UnixStream::from(stream).into(),
             Kind::UnixListener(listener) => UnixListener::from(listener.socket).into(),
             Kind::File(file) => file.into(),
+            Kind::Udp(udp) => udp.into_fd(),
         })
     }
 
@@ -414,10 +413,10 @@ impl Net for OsNet {
     fn local(&self, id: NetId) -> io::Result<Address> {
         match self.entry(id).map(|entry| &entry.socket) {
             Some(Kind::Stream(stream)) => stream.local_addr().map(Address::Inet),
+            Some(Kind::Udp(udp)) => udp.local_addr().map(Address::from),
             Some(Kind::Listener(listener)) => listener.local_addr().map(Address::Inet),
             Some(Kind::UnixStream(stream)) => stream.local_addr().map(Address::from),
             Some(Kind::UnixListener(listener)) => listener.socket.local_addr().map(Address::from),
-            Some(Kind::Udp(udp)) => udp.local_addr().map(Address::Inet),
             Some(Kind::File(_)) => Ok(Address::Unnamed),
             None => Err(io::ErrorKind::NotConnected.into()),
         }
