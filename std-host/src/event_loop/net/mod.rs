@@ -198,7 +198,6 @@ pub trait Net {
     /// # Errors
     /// Whatever the system says.
     fn bind_udp(&mut self, addr: SocketAddr, options: &UdpOptions) -> io::Result<NetId> {
-        let _ = (addr, options);
         Err(io::ErrorKind::Unsupported.into())
     }
 
@@ -207,7 +206,6 @@ pub trait Net {
     /// # Errors
     /// Whatever the system says; it is connected to nobody then.
     fn connect_udp(&mut self, id: NetId, peer: Option<SocketAddr>) -> io::Result<()> {
-        let _ = (id, peer);
         Err(io::ErrorKind::Unsupported.into())
     }
 
@@ -216,7 +214,6 @@ pub trait Net {
     /// # Errors
     /// Whatever the system says.
     fn set_udp(&mut self, id: NetId, setting: &UdpSetting) -> io::Result<()> {
-        let _ = (id, setting);
         Err(io::ErrorKind::Unsupported.into())
     }
 
@@ -225,7 +222,6 @@ pub trait Net {
     /// # Errors
     /// Whatever the system says, an earlier packet that reached nobody included. Nothing was received then.
     fn receive_packets(&mut self, id: NetId, arena: &mut Arena, max: usize) -> io::Result<More> {
-        let _ = (id, arena, max);
         Err(io::ErrorKind::Unsupported.into())
     }
 
@@ -234,7 +230,6 @@ pub trait Net {
     /// # Errors
     /// Whatever the system says of the first packet, or of an earlier one that reached nobody. Nothing was sent then.
     fn send_packets(&mut self, id: NetId, packets: &[Out<'_>]) -> io::Result<usize> {
-        let _ = (id, packets);
         Err(io::ErrorKind::Unsupported.into())
     }
 
