@@ -1,6 +1,7 @@
 //! Listeners: accepting, and what to do without descriptors.
 
 use super::context::ContextKey;
+use super::group::Inbox;
 use super::handler::{AcceptFailed, Handler, Opened, PreOpen, RawSocket};
 use super::net::{ListenOptions, NetId};
 use super::state::{Core, Object};
@@ -10,6 +11,7 @@ use super::{Error, LoopMut};
 use crate::sys::errno;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 use wharf_core::slots::SlotId;
 
@@ -24,6 +26,11 @@ const LAST_PAUSE: Duration = Duration::from_secs(5);
 
 pub(super) struct ListenerState {
     pub(super) net: Option<NetId>,
+    /// What comes in where there is no socket: another loop accepts for this one.
+    inbox: Option<Arc<Inbox>>,
+    /// The most connections that can wait here and are accepted before the close: none unless others listen on the same
+    /// address, who cannot accept them.
+    drained: u32,
     context: u32,
     addr: SocketAddr,
     max_sockets: u32,
@@ -40,6 +47,25 @@ pub(super) struct ListenerState {
 }
 
 impl ListenerState {
+    fn new(context: u32, addr: SocketAddr, options: &ListenOptions) -> Self {
+        Self {
+            net: None,
+            inbox: None,
+            drained: if options.reuse_port { options.backlog.saturating_add(1) } else { 0 },
+            context,
+            addr,
+            max_sockets: options.max_sockets.unwrap_or(u32::MAX),
+            sockets: 0,
+            latched: false,
+            in_ready: false,
+            paused: false,
+            closed: false,
+            counts: true,
+            retry: None,
+            pause: FIRST_PAUSE,
+        }
+    }
+
     fn may_accept(&self) -> bool {
         self.latched && !self.paused && !self.closed && self.retry.is_none() && self.sockets < self.max_sockets
     }
@@ -67,20 +93,8 @@ impl<T> LoopMut<'_, T> {
         self.typed(key)?;
         let failed = |source| Error::io("listen on", addr, source);
         let net = self.core.net.listen(addr, &options).map_err(failed)?;
-        let state = ListenerState {
-            net: Some(net),
-            context: key.index,
-            addr: self.core.net.local_addr(net).unwrap_or(addr),
-            max_sockets: options.max_sockets.unwrap_or(u32::MAX),
-            sockets: 0,
-            latched: false,
-            in_ready: false,
-            paused: false,
-            closed: false,
-            counts: true,
-            retry: None,
-            pause: FIRST_PAUSE,
-        };
+        let addr = self.core.net.local_addr(net).unwrap_or(addr);
+        let state = ListenerState { net: Some(net), ..ListenerState::new(key.index, addr, &options) };
         let id = self.core.add_object(Object::Listener(state));
         if let Err(source) = self.core.net.watch(net, id.to_bits(), false) {
             self.core.objects.remove(id);
@@ -89,6 +103,25 @@ impl<T> LoopMut<'_, T> {
         }
         self.core.alive += 1;
         Ok(ListenerId(id))
+    }
+
+    /// A listener on `addr` for which another loop accepts.
+    pub(super) fn listen_to_inbox<H: Handler<T>>(
+        &mut self,
+        addr: SocketAddr,
+        key: ContextKey<H>,
+        options: &ListenOptions,
+        inbox: Arc<Inbox>,
+    ) -> Result<ListenerId, Error> {
+        self.core.refuse_if_ended()?;
+        self.typed(key)?;
+        let state = ListenerState {
+            inbox: Some(inbox),
+            drained: options.backlog,
+            ..ListenerState::new(key.index, addr, options)
+        };
+        self.core.alive += 1;
+        Ok(ListenerId(self.core.add_object(Object::Listener(state))))
     }
 
     /// A listener by its id.
@@ -133,7 +166,9 @@ impl<T> Listener<'_, T> {
         }
     }
 
-    /// Ends listening. Sockets that were accepted stay; what waits in the backlog is refused by the system.
+    /// Ends listening. Sockets that were accepted stay; what waits in the backlog is refused by the system. One of several
+    /// listeners of an address (`reuse_port`, [`GroupListener`](super::GroupListener)) first accepts what waits for it,
+    /// within `max_sockets`: the system gives that to nobody else.
     pub fn close(self) {
         self.core.close_listener(self.id.0);
     }
@@ -178,9 +213,7 @@ impl<T> Core<T> {
             if !listener.may_accept() {
                 return;
             }
-            let Some(net) = listener.net else { return };
-            self.stats.accepts += 1;
-            match self.net.accept(net) {
+            match self.next_connection(id) {
                 Ok((socket, peer)) => {
                     transient = 0;
                     self.accepted(id, socket, peer);
@@ -193,7 +226,7 @@ impl<T> Core<T> {
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if errno::is_exhaustion(&error) => {
-                    self.exhausted(id, net, error);
+                    self.exhausted(id, error);
                     return;
                 }
                 Err(error) if errno::is_not_listening(&error) => {
@@ -205,7 +238,7 @@ impl<T> Core<T> {
                     transient += 1;
                     if transient == self.options.accept_budget {
                         // Nothing but failures in a whole round: that does not pass by trying again at once.
-                        self.exhausted(id, net, error);
+                        self.exhausted(id, error);
                         return;
                     }
                     self.accept_failed(id, error, AcceptFailed::Transient);
@@ -213,6 +246,49 @@ impl<T> Core<T> {
             }
         }
         self.mark_ready(id);
+    }
+
+    /// From the system, or handed over by another loop.
+    fn next_connection(&mut self, id: SlotId) -> io::Result<(NetId, SocketAddr)> {
+        let listener = self.listener_mut(id).ok_or(io::ErrorKind::WouldBlock)?;
+        if let Some(inbox) = &listener.inbox {
+            let (stream, peer) = inbox.take().ok_or(io::ErrorKind::WouldBlock)?;
+            return Ok((self.net.adopt(stream)?, peer));
+        }
+        let net = listener.net.ok_or(io::ErrorKind::WouldBlock)?;
+        self.stats.accepts += 1;
+        self.net.accept(net)
+    }
+
+    /// Something has been put into the inbox of a listener.
+    pub(super) fn listener_filled(&mut self, ListenerId(id): ListenerId) {
+        if let Some(listener) = self.listener_mut(id) {
+            listener.latched = true;
+            self.mark_ready(id);
+        }
+    }
+
+    /// The last act of a listener that is one of several: accepts what waits for it.
+    pub(super) fn drain_listener(&mut self, id: SlotId) {
+        let Some(listener) = self.listener_mut(id) else { return };
+        if let Some(inbox) = &listener.inbox {
+            inbox.close();
+        }
+        let most = listener.drained;
+        if self.ended {
+            // It would only close what it accepts.
+            return;
+        }
+        for _ in 0..most {
+            if self.listener_mut(id).is_none_or(|listener| listener.sockets >= listener.max_sockets) {
+                return;
+            }
+            match self.next_connection(id) {
+                Ok((socket, peer)) => self.accepted(id, socket, peer),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return,
+            }
+        }
     }
 
     fn accepted(&mut self, id: SlotId, socket: NetId, peer: SocketAddr) {
@@ -223,9 +299,12 @@ impl<T> Core<T> {
         let answer = RawSocket::new(&mut *self.net, socket, peer).ask(|raw| handler.pre_open(raw));
         self.after_callback("pre_open");
         if answer != Some(PreOpen::Keep) {
-            self.stats.refused += 1;
-            if answer.is_some() {
-                self.net.close(socket, answer == Some(PreOpen::Reset));
+            match answer {
+                Some(how) => {
+                    self.stats.refused += 1;
+                    self.net.close(socket, how == PreOpen::Reset);
+                }
+                None => self.stats.taken += 1,
             }
             return;
         }
@@ -247,10 +326,11 @@ impl<T> Core<T> {
     }
 
     /// Turns one client away with the help of the reserve, so that it does not wait for nothing, then pauses.
-    fn exhausted(&mut self, id: SlotId, net: NetId, error: io::Error) {
+    fn exhausted(&mut self, id: SlotId, error: io::Error) {
         self.stats.exhausted += 1;
-        self.stats.accepts += 1;
-        let refused = self.net.shed(net);
+        let net = self.listener_mut(id).and_then(|listener| listener.net);
+        self.stats.accepts += u64::from(net.is_some());
+        let refused = net.and_then(|net| self.net.shed(net));
         self.stats.refused += u64::from(refused.is_some());
         let Some(listener) = self.listener_mut(id) else { return };
         let pause = listener.pause;

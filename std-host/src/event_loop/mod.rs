@@ -36,12 +36,13 @@
 //!
 //! # What it does not do yet
 //!
-//! TLS, datagrams, UNIX sockets, name resolution, corked writes, timeouts of sockets and groups of loops. Steps 3 and 8
+//! TLS, datagrams, UNIX sockets, name resolution, corked writes and timeouts of sockets. Steps 3 and 8
 //! have no gathered writes until writes can be corked.
 
 mod context;
 mod deferred;
 mod error;
+mod group;
 mod handle;
 mod handler;
 mod listener;
@@ -56,6 +57,7 @@ mod timers;
 pub use context::ContextKey;
 pub use deferred::{Plain, Rejected, Why};
 pub use error::{CloseReason, Error};
+pub use group::{Group, GroupListener, GroupOptions, Spread};
 pub use handle::Handle;
 pub use handler::{AcceptFailed, Closed, ConnectFailed, Handler, Keepalive, Opened, PreOpen, RawSocket};
 pub use listener::{Listener, ListenerId};

@@ -148,7 +148,10 @@ impl<T> Core<T> {
         while let Some(&id) = self.closing.get(next) {
             next += 1;
             let unsent = self.drop_queue(id);
-            let Some(stream) = self.stream_mut(id) else { continue };
+            let Some(stream) = self.stream_mut(id) else {
+                self.drain_listener(id);
+                continue;
+            };
             let unsent = unsent + stream.lost;
             let (context, place) = (stream.context, stream.place);
             let (received, sent) = (stream.received, stream.sent);
