@@ -182,11 +182,19 @@ fn the_last_listener_of_a_group_closes_the_door() {
 
 #[test]
 fn a_full_loop_keeps_a_backlog_and_beyond_it_clients_are_turned_away() {
-    let options = ListenOptions { max_sockets: Some(1), backlog: 16, ..ListenOptions::default() };
+    let options = ListenOptions { max_sockets: Some(1), backlog: 4, ..ListenOptions::default() };
     let greeters = greeters(2, options, Spread::InTurn);
     let (first, second) = (greeted(greeters.addr), greeted(greeters.addr));
     assert_eq!((first.1, second.1), (0, 1));
-    let mut waiting: Vec<_> = (0..32).map(|_| TcpStream::connect(greeters.addr).unwrap()).collect();
+    let handed_over = || greeters.group.handles()[0].call(|lp| lp.stats().taken).unwrap();
+    let mut waiting: Vec<_> = (1..=8)
+        .map(|number| {
+            let client = TcpStream::connect(greeters.addr).unwrap();
+            // The system's backlog is as short: it must not be what is full.
+            while handed_over() < 2 + number {}
+            client
+        })
+        .collect();
     assert!(is_turned_away(&mut TcpStream::connect(greeters.addr).unwrap()));
     drop(first);
     assert_eq!(greeting(&mut waiting[0]), 0);
