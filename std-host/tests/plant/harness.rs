@@ -6,13 +6,19 @@ use wharf_host::config::{Plant, parse};
 /// Every key of a server and a unit that is accepted, none at its default.
 pub(crate) const EVERYTHING: &str = r#"
 [loop]
+threads = 3
+pin = true
 receive_buffer = "128k"
 read_budget = 32768
 accept_budget = 16
+handshake_budget = 9
 timer_budget = 512
 tx_limit = "2MiB"
 deferred_limit = 1000
 slow_callback = "10ms"
+udp_batch = 64
+udp_payload = "9k"
+resolver_threads = 5
 
 [[modbus.server]]
 name = "hall.3"

@@ -8,8 +8,9 @@ fn unknown_keys_name_the_nearest_key() {
     let errors = refused("[loop]\naccept_budge = 1\n");
     assert_eq!(
         errors.to_string(),
-        "plant.toml:2:1: loop.accept_budge: unknown key, did you mean `accept_budget`?; accepted: receive_buffer, \
-         read_budget, accept_budget, timer_budget, tx_limit, deferred_limit, slow_callback"
+        "plant.toml:2:1: loop.accept_budge: unknown key, did you mean `accept_budget`?; accepted: threads, pin, \
+         receive_buffer, read_budget, accept_budget, handshake_budget, timer_budget, tx_limit, deferred_limit, \
+         slow_callback, udp_batch, udp_payload, resolver_threads"
     );
 }
 

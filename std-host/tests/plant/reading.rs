@@ -2,6 +2,7 @@
 
 use crate::harness::{EVERYTHING, accepted};
 use std::time::Duration;
+use wharf_host::config::event_loop::EventLoop;
 use wharf_host::config::modbus::{
     Access, DefaultDevice, Device, ExceptionStatus, Fill, Keepalive, Overflow, RejectWith, Table, Unit255, UnitZero,
     UnknownUnit,
@@ -11,9 +12,22 @@ use wharf_host::config::{DEFAULT, DEFAULT_NAME, parse};
 #[test]
 fn every_key_is_read() {
     let plant = accepted(EVERYTHING);
-    assert_eq!(plant.event_loop.accept_budget, 16);
-    assert_eq!((plant.event_loop.receive_buffer, plant.event_loop.tx_limit), (131_072, 2 << 20));
-    assert_eq!(plant.event_loop.slow_callback, Some(Duration::from_millis(10)));
+    let settings = EventLoop {
+        threads: 3,
+        pin: true,
+        receive_buffer: 131_072,
+        read_budget: 32_768,
+        accept_budget: 16,
+        handshake_budget: 9,
+        timer_budget: 512,
+        tx_limit: 2 << 20,
+        deferred_limit: 1000,
+        slow_callback: Some(Duration::from_millis(10)),
+        udp_batch: 64,
+        udp_payload: 9216,
+        resolver_threads: 5,
+    };
+    assert_eq!(plant.event_loop, settings);
     let [server, plain] = plant.modbus.as_slice() else { panic!("{plant:?}") };
     assert_eq!(server.name, "hall.3");
     assert_eq!(server.listen, ["127.0.0.1:0".parse().unwrap(), "[::1]:1502".parse().unwrap()]);
@@ -97,7 +111,22 @@ fn absent_keys_have_the_defaults_of_the_specification() {
         (server.unknown_unit, &server.default_device),
         (UnknownUnit::GatewayTargetFailed, &DefaultDevice::LowestUnit)
     );
-    assert_eq!(plant.event_loop.receive_buffer, 262_144);
+    let settings = EventLoop {
+        threads: 1,
+        pin: false,
+        receive_buffer: 262_144,
+        read_budget: 65_536,
+        accept_budget: 64,
+        handshake_budget: 5,
+        timer_budget: 1024,
+        tx_limit: 1_048_576,
+        deferred_limit: 65_536,
+        slow_callback: Some(Duration::from_millis(50)),
+        udp_batch: 32,
+        udp_payload: 2048,
+        resolver_threads: 2,
+    };
+    assert_eq!(plant.event_loop, settings);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Which values a key may have.
 
-use crate::harness::{accepted, one_problem, one_unit_problem};
+use crate::harness::{accepted, one_problem, one_unit_problem, refused};
 use wharf_host::config::error::Kind;
 
 #[test]
@@ -186,6 +186,35 @@ listen = []"#,
         Kind::NotAccepted,
         "6:60: modbus.server[0].unit[0].file[0].parity_error[1]: found a list; accepted: [first, last]",
     );
+}
+
+#[test]
+fn settings_of_the_loop_have_their_ranges() {
+    let ranges = [
+        ("threads", "1", "1024", "0", "1025", "1..=1024"),
+        ("receive_buffer", "4096", "'64M'", "4095", "'65M'", "4KiB to 64MiB"),
+        ("read_budget", "1024", "'64M'", "1023", "'65M'", "1KiB to 64MiB"),
+        ("accept_budget", "1", "65535", "0", "65536", "1..=65535"),
+        ("handshake_budget", "1", "65535", "0", "65536", "1..=65535"),
+        ("timer_budget", "1", "1000000", "0", "1000001", "1..=1000000"),
+        ("tx_limit", "1024", "'1G'", "1023", "'2G'", "1KiB to 1GiB"),
+        ("deferred_limit", "1", "16777216", "0", "16777217", "1..=16777216"),
+        ("udp_batch", "1", "64", "0", "65", "1..=64"),
+        ("udp_payload", "1", "65535", "0", "'64k'", "1 to 65535"),
+        ("resolver_threads", "1", "64", "0", "65", "1..=64"),
+    ];
+    for (key, least, most, below, above, words) in ranges {
+        for value in [least, most] {
+            accepted(&format!("loop = {{ {key} = {value} }}"));
+        }
+        for value in [below, above] {
+            let problem = refused(&format!("loop = {{ {key} = {value} }}")).to_string();
+            let place = format!("plant.toml:1:{}: loop.{key}: found ", "loop = {  = ".len() + key.len() + 1);
+            assert!(problem.starts_with(&place) && problem.ends_with(&format!("; accepted: {words}")), "{problem}");
+        }
+    }
+    let problem = refused("loop = { pin = 1 }").to_string();
+    assert_eq!(problem, "plant.toml:1:16: loop.pin: found 1; accepted: true or false");
 }
 
 #[test]
