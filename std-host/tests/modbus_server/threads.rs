@@ -83,6 +83,7 @@ fn a_second_signal_cuts_a_peer_on_another_loop_than_the_first() {
     wharf.logged(": stopped");
     assert!(wharf.is_running());
     wharf.signal(Signal::INT);
+    wharf.logged("connection 1 ended (shutdown_forced)");
     assert_eq!(stuck.end().0, End::Reset);
     let (status, log) = wharf.ended();
     assert_eq!(status, Some(0), "{log}");
