@@ -270,15 +270,11 @@ impl<T> Core<T> {
 
     /// The last act of a listener that is one of several: accepts what waits for it.
     pub(super) fn drain_listener(&mut self, id: SlotId) {
-        let Some(listener) = self.listener_mut(id) else { return };
-        if let Some(inbox) = &listener.inbox {
-            inbox.close();
-        }
-        let most = listener.drained;
         if self.ended {
             // It would only close what it accepts.
             return;
         }
+        let most = self.listener_mut(id).map_or(0, |listener| listener.drained);
         for _ in 0..most {
             if self.listener_mut(id).is_none_or(|listener| listener.sockets >= listener.max_sockets) {
                 return;
@@ -375,6 +371,10 @@ impl<T> Core<T> {
         let Some(listener) = self.listener_mut(id) else { return };
         if std::mem::replace(&mut listener.closed, true) {
             return;
+        }
+        if let Some(inbox) = &listener.inbox {
+            // From now on others are given what would come here.
+            inbox.close();
         }
         let (counts, retry) = (listener.counts, listener.retry.take());
         self.alive -= usize::from(counts);
