@@ -240,7 +240,7 @@ fn a_loop_that_is_stopped_stops_its_group() {
     for index in 0..2 {
         let greeters = in_turn();
         let others = greeters.group.handles().to_vec();
-        others[index].defer(LoopMut::stop).unwrap();
+        others[index].stop();
         greeters.group.join().unwrap();
         assert!(others.iter().all(|handle| handle.defer(|_| ()).is_err_and(|rejected| rejected.why == Why::Ended)));
     }
