@@ -1,12 +1,18 @@
 //! Runs a plant, and says how it ended.
+//!
+//! The entries of a plant are dealt over its loops in file order: with two loops, the first has the first entry, the third
+//! and so on. An entry lives on one loop. No entry can name another yet; one that does belongs on the loop of the entry
+//! that it names, and [`Site::share`] is where that is decided.
+//!
+//! The first loop hears the signals for all, and so outlives the others.
 
 use crate::config::{Plant, event_loop::EventLoop, modbus};
-use crate::event_loop::{Error, Loop, LoopOptions, Signal};
+use crate::event_loop::{Error, Group, GroupOptions, Handle, Loop, LoopMut, LoopOptions, Signal};
 use crate::services::modbus::{Event, Server};
 use crate::sys::inherited;
-use std::cell::RefCell;
 use std::io::{ErrorKind, Write};
-use std::rc::Rc;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// The exit statuses of `wharf`.
@@ -25,45 +31,137 @@ pub enum Status {
     Protocol = 4,
 }
 
-/// Descriptors of a process besides its connections: standard streams, listeners, files and the loop's own.
-const OTHER_DESCRIPTORS: u64 = 64;
+/// Descriptors of a process besides its connections and loops: standard streams, listeners, files.
+const OTHER_DESCRIPTORS: u64 = 60;
+/// Descriptors of a loop: its poll, its waker, its reserve, and one to spare.
+const DESCRIPTORS_OF_A_LOOP: u64 = 4;
 
 /// Runs everything in a plant until SIGINT, SIGTERM or SIGHUP; a second signal cuts what the first lets end in order.
 /// `ready` gets a line for each listener as soon as all of them are open.
 ///
+/// With `threads = 1` the loop runs on the calling thread. There are never more loops than entries.
+///
 /// # Errors
 /// The exit status, and what to tell the user.
+///
+/// # Panics
+/// With whatever a callback panics with, on any of the loops.
 pub fn run(plant: &Plant, ready: &mut dyn Write) -> Result<Status, (Status, String)> {
     if plant.modbus.is_empty() {
         return Err((Status::Usage, "the plant is empty: add a [[modbus.server]]".to_owned()));
     }
-    raise_descriptor_limit(&plant.modbus);
-    let mut lp = Loop::with_options((), options(&plant.event_loop)).map_err(unreachable)?;
-    let servers: Rc<RefCell<Vec<Server>>> = Rc::default();
-    let mut ending = vec![Signal::Interrupt, Signal::Terminate];
-    // Under `nohup` the end of the terminal is to be survived.
-    if !inherited::ignores(Signal::Hangup.number()) {
-        ending.push(Signal::Hangup);
+    let site = Arc::new(Site::new(plant));
+    let connections = plant.modbus.iter().map(|server| u64::from(server.max_connections)).sum();
+    raise_descriptor_limit(connections, site.loops);
+    let (each, pin) = (options(&plant.event_loop), plant.event_loop.pin);
+    if site.loops == 1 && !pin {
+        let mut lp = Loop::with_options(Share::default(), each).map_err(explained)?;
+        site.set_up(0, &mut lp.loop_mut()).map_err(explained)?;
+        site.announce(ready);
+        lp.run().map_err(explained)?;
+    } else {
+        let options = GroupOptions { loops: site.loops, each, name: "wharf".to_owned(), pin };
+        let common = Arc::clone(&site);
+        let group = Group::with_options(options, |_| Share::default(), move |index, lp| common.set_up(index, lp));
+        let group = group.map_err(explained)?;
+        site.announce(ready);
+        group.join().map_err(explained)?;
     }
-    let ended = Rc::clone(&servers);
-    // Before anybody can connect: a signal that comes while the listeners open is heard as soon as the loop runs.
-    lp.loop_mut()
-        .on_signal(&ending, move |lp, _| ended.borrow_mut().iter_mut().for_each(|server| server.shutdown(lp)))
-        .map_err(unreachable)?;
-    for described in &plant.modbus {
-        let name = described.name.clone();
-        let server = Server::bind(&mut lp.loop_mut(), described, move |event| log(&name, event));
-        servers.borrow_mut().push(server.map_err(|error| cannot_listen(&error))?);
+    Ok(Status::Done)
+}
+
+/// A plant that is being run, as all its loops know it.
+struct Site {
+    entries: Vec<modbus::Server>,
+    loops: usize,
+    open: Mutex<Open>,
+}
+
+/// What the loops of a plant have opened so far.
+struct Open {
+    /// By index.
+    loops: Vec<Handle<Share>>,
+    /// Of each entry, in file order.
+    addresses: Vec<Vec<SocketAddr>>,
+}
+
+/// What lives on one loop.
+#[derive(Default)]
+struct Share {
+    servers: Vec<Server>,
+    /// Keeps the first loop alive as long as this one: it hears the signals.
+    _first: Option<Handle<Self>>,
+}
+
+impl Site {
+    fn new(plant: &Plant) -> Self {
+        let entries = plant.modbus.clone();
+        let loops = usize::from(plant.event_loop.threads).min(entries.len());
+        let open = Mutex::new(Open { loops: Vec::new(), addresses: vec![Vec::new(); entries.len()] });
+        Self { entries, loops, open }
     }
-    for server in servers.borrow().iter() {
-        for address in server.local_addrs() {
+
+    /// The entries that live on a loop, with their places in the file.
+    fn share(&self, index: usize) -> impl Iterator<Item = (usize, &modbus::Server)> {
+        self.entries.iter().enumerate().skip(index).step_by(self.loops)
+    }
+
+    /// Opens everything that lives on a loop. The first loop comes first.
+    fn set_up(self: &Arc<Self>, index: usize, lp: &mut LoopMut<'_, Share>) -> Result<(), Error> {
+        let first = self.open().loops.first().cloned();
+        match first {
+            // Before anybody can connect: a signal that comes while the listeners open is heard as soon as the loop runs.
+            None => self.watch_signals(lp)?,
+            Some(first) => {
+                first.keep_alive(true);
+                lp.data()._first = Some(first);
+            }
+        }
+        self.open().loops.push(lp.handle());
+        for (place, described) in self.share(index) {
+            let name = described.name.clone();
+            let server = Server::bind(lp, described, move |event| log(&name, event))?;
+            self.open().addresses[place] = server.local_addrs().collect();
+            lp.data().servers.push(server);
+        }
+        Ok(())
+    }
+
+    fn watch_signals(self: &Arc<Self>, lp: &mut LoopMut<'_, Share>) -> Result<(), Error> {
+        let mut ending = vec![Signal::Interrupt, Signal::Terminate];
+        // Under `nohup` the end of the terminal is to be survived.
+        if !inherited::ignores(Signal::Hangup.number()) {
+            ending.push(Signal::Hangup);
+        }
+        let site = Arc::clone(self);
+        lp.on_signal(&ending, move |lp, _| {
+            end(lp);
+            for other in site.open().loops.iter().skip(1) {
+                // One that has ended has nothing left to end.
+                let _ = other.defer_fn(end);
+            }
+        })
+    }
+
+    fn announce(&self, ready: &mut dyn Write) {
+        for address in self.open().addresses.iter().flatten() {
             // Nobody need read this for the servers to work.
             let _ = writeln!(ready, "listening {address}");
         }
+        let _ = ready.flush();
     }
-    let _ = ready.flush();
-    lp.run().map_err(unreachable)?;
-    Ok(Status::Done)
+
+    fn open(&self) -> MutexGuard<'_, Open> {
+        // A panic under this lock leaves both lists whole.
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Lets everything on a loop end in order; the second time, cuts it.
+fn end(lp: &mut LoopMut<'_, Share>) {
+    let mut servers = std::mem::take(&mut lp.data().servers);
+    servers.iter_mut().for_each(|server| server.shutdown(lp));
+    lp.data().servers = servers;
 }
 
 fn options(settings: &EventLoop) -> LoopOptions {
@@ -93,31 +191,30 @@ fn log(server: &str, event: &Event) {
     }
 }
 
+/// What the system refused, its likely cause and the next step.
 #[expect(clippy::needless_pass_by_value, reason = "made for map_err")]
-fn unreachable(error: Error) -> (Status, String) {
-    (Status::Unreachable, error.to_string())
-}
-
-/// An address that cannot be had, its likely cause and the next step.
-fn cannot_listen(error: &Error) -> (Status, String) {
-    let kind = if let Error::Io { source, .. } = error { Some(source.kind()) } else { None };
-    let advice = if kind == Some(ErrorKind::AddrInUse) {
-        "\n  another program has this address, perhaps another wharf (`ss -ltnp` names it): stop it, or listen elsewhere"
-    } else if kind == Some(ErrorKind::PermissionDenied) {
-        "\n  ports below 1024 need privileges: choose a higher one, or grant CAP_NET_BIND_SERVICE"
-    } else if kind == Some(ErrorKind::AddrNotAvailable) {
-        "\n  no interface of this machine has this address (`ip address` lists them)"
-    } else {
-        ""
-    };
+fn explained(error: Error) -> (Status, String) {
+    let advice = if let Error::Io { op: "listen on", source, .. } = &error { advice(source.kind()) } else { "" };
     (Status::Unreachable, format!("{error}{advice}"))
 }
 
+/// What to do about an address that cannot be had.
+fn advice(kind: ErrorKind) -> &'static str {
+    if kind == ErrorKind::AddrInUse {
+        "\n  another program has this address, perhaps another wharf (`ss -ltnp` names it): stop it, or listen elsewhere"
+    } else if kind == ErrorKind::PermissionDenied {
+        "\n  ports below 1024 need privileges: choose a higher one, or grant CAP_NET_BIND_SERVICE"
+    } else if kind == ErrorKind::AddrNotAvailable {
+        "\n  no interface of this machine has this address (`ip address` lists them)"
+    } else {
+        ""
+    }
+}
+
 /// Lets the process have as many descriptors as its servers may need, or says how to.
-fn raise_descriptor_limit(servers: &[modbus::Server]) {
+fn raise_descriptor_limit(connections: u64, loops: usize) {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let connections: u64 = servers.iter().map(|server| u64::from(server.max_connections)).sum();
-    let needed = connections + OTHER_DESCRIPTORS;
+    let needed = connections + OTHER_DESCRIPTORS + DESCRIPTORS_OF_A_LOOP * loops as u64;
     let limit = getrlimit(Resource::Nofile);
     if limit.current.is_none_or(|current| current >= needed) {
         return;
@@ -152,6 +249,36 @@ mod tests {
         fn flush(&mut self) -> std::io::Result<()> {
             Ok(())
         }
+    }
+
+    #[test]
+    fn entries_are_dealt_over_the_loops_in_file_order_and_no_loop_is_without() {
+        let entry = |n| format!("[[modbus.server]]\nname = \"{n}\"\nlisten = [\"127.0.0.1:0\"]\n");
+        let entries: String = (0..5).map(entry).collect();
+        let names = |threads: u16| -> Vec<String> {
+            let text = format!("[loop]\nthreads = {threads}\n{entries}");
+            let site = Site::new(&crate::config::parse(&text, "plant.toml").unwrap());
+            let share = |index| site.share(index).map(|(_, entry)| entry.name.as_str()).collect();
+            (0..site.loops).map(share).collect()
+        };
+        assert_eq!(names(1), ["01234"]);
+        assert_eq!(names(2), ["024", "13"]);
+        assert_eq!(names(9), ["0", "1", "2", "3", "4"]);
+    }
+
+    #[test]
+    fn a_panic_on_another_loop_is_a_panic_of_the_process() {
+        let text = "[loop]\nthreads = 2\n[[modbus.server]]\nname = \"a\"\nlisten = [\"127.0.0.1:0\"]\n\
+                    [[modbus.server]]\nname = \"b\"\nlisten = [\"127.0.0.1:0\"]\n";
+        let mut plant = crate::config::parse(text, "plant.toml").unwrap();
+        // Nothing that was read from a file can be that wrong.
+        let twice = plant.modbus[1].units[0].clone();
+        plant.modbus[1].units.push(twice);
+        let mut reader = Vec::new();
+        let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(&plant, &mut reader))).unwrap_err();
+        let message = panic.downcast_ref::<String>().unwrap();
+        assert!(message.contains("the plant was checked when it was read"), "{message}");
+        assert!(reader.is_empty());
     }
 
     #[test]

@@ -119,7 +119,7 @@ fn every_command_has_help_with_examples_and_exit_statuses() {
 
 #[test]
 fn a_wrong_command_line_ends_with_2() {
-    let wrong: [&[&str]; 18] = [
+    let wrong: [&[&str]; 20] = [
         &["sing"],
         &["modbus", "read", "127.0.0.1:1"],
         &["modbus", "read", "127.0.0.1:1", "coil", "0"],
@@ -138,6 +138,8 @@ fn a_wrong_command_line_ends_with_2() {
         &["modbus", "read", "127.0.0.1:1", "file:1", "0", "--type", "string(125)"],
         &["modbus", "read", "127.0.0.1:1", "holding", "0", "--type", "string(2)", "--order", "cdab"],
         &["modbus", "serve", "--units", "9-3"],
+        &["run", "--threads", "0"],
+        &["run", "--threads", "1025"],
     ];
     for arguments in wrong {
         let output = wharf(arguments);

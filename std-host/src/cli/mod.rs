@@ -18,6 +18,7 @@ use std::process::ExitCode;
 use target::{Host, Kind, Mask, Table, Timeout, Units};
 use tracing_subscriber::filter::LevelFilter;
 use wharf_core::modbus::typed::Order;
+use wharf_host::config::event_loop::MAX_THREADS;
 use wharf_host::run::Status;
 
 const STATUSES: &str = "\
@@ -44,10 +45,16 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run a plant until SIGINT or SIGTERM.
-    #[command(after_help = help("  wharf run\n  wharf run hall.toml\n  wharf --log debug run hall.toml"))]
+    #[command(after_help = help(
+        "  wharf run\n  wharf run hall.toml\n  wharf run --threads 4 hall.toml\n  wharf --log debug run hall.toml"
+    ))]
     Run {
         /// The plant file [default: an embedded plant, Modbus on 127.0.0.1:5020].
         plant: Option<PathBuf>,
+        /// Loops over which the entries of the plant are dealt, each on a thread of its own [default: `threads` in the
+        /// plant's [loop], else 1].
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=i64::from(MAX_THREADS)))]
+        threads: Option<u16>,
     },
     /// Print the effective plant, every default filled in, or everything that is wrong with the file.
     #[command(after_help = help("  wharf check hall.toml\n  wharf check > my-first-plant.toml\n  wharf check --json hall.toml"))]
@@ -225,7 +232,7 @@ pub(crate) fn main() -> ExitCode {
 
 fn run(command: Command, out: &mut dyn Write) -> Result<Status, Failure> {
     match command {
-        Command::Run { plant } => Ok(plant::run(plant.as_deref(), out)),
+        Command::Run { plant, threads } => Ok(plant::run(plant.as_deref(), threads, out)),
         Command::Check { plant, json } => plant::check(plant.as_deref(), json, out),
         Command::Modbus(Modbus::Serve(serve)) => plant::serve(&serve, out),
         Command::Modbus(Modbus::Read(read)) => modbus::read(&read, out),

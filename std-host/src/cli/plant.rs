@@ -9,9 +9,12 @@ use wharf_host::config::modbus::{Server, Unit};
 use wharf_host::config::{self, Plant};
 use wharf_host::run::{self, Status};
 
-pub(super) fn run(path: Option<&Path>, out: &mut dyn Write) -> Status {
+pub(super) fn run(path: Option<&Path>, threads: Option<u16>, out: &mut dyn Write) -> Status {
     match load(path) {
-        Ok(plant) => start(&plant, out),
+        Ok(mut plant) => {
+            plant.event_loop.threads = threads.unwrap_or(plant.event_loop.threads);
+            start(&plant, out)
+        }
         Err(errors) => refuse(&errors),
     }
 }

@@ -1,6 +1,7 @@
 //! Listeners: accepting, and what to do without descriptors.
 
 use super::context::ContextKey;
+use super::group::Inbox;
 use super::handler::{AcceptFailed, Handler, Opened, PreOpen, RawSocket};
 use super::net::{ListenOptions, NetId, UnixListenOptions};
 use super::state::{Core, Object};
@@ -11,6 +12,7 @@ use crate::sys::errno;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 use wharf_core::slots::SlotId;
 
@@ -25,6 +27,8 @@ const LAST_PAUSE: Duration = Duration::from_secs(5);
 
 pub(super) struct ListenerState {
     pub(super) net: Option<NetId>,
+    /// What comes in where there is no socket: another loop accepts for this one.
+    inbox: Option<Arc<Inbox>>,
     context: u32,
     addr: Address,
     /// How many connections may wait that have to be accepted before the listener goes: others share its address.
@@ -43,6 +47,25 @@ pub(super) struct ListenerState {
 }
 
 impl ListenerState {
+    fn new(context: u32, addr: Address, backlog: Option<u32>, max_sockets: Option<u32>) -> Self {
+        Self {
+            net: None,
+            inbox: None,
+            context,
+            addr,
+            backlog,
+            max_sockets: max_sockets.unwrap_or(u32::MAX),
+            sockets: 0,
+            latched: false,
+            in_ready: false,
+            paused: false,
+            closed: false,
+            counts: true,
+            retry: None,
+            pause: FIRST_PAUSE,
+        }
+    }
+
     fn may_accept(&self) -> bool {
         self.latched && !self.paused && !self.closed && self.retry.is_none() && self.sockets < self.max_sockets
     }
@@ -72,6 +95,22 @@ impl<T> LoopMut<'_, T> {
         let net = self.core.net.listen(addr, &options).map_err(failed)?;
         let backlog = options.reuse_port.then_some(options.backlog);
         self.core.add_listener(net, addr.into(), key.index, backlog, options.max_sockets)
+    }
+
+    /// A listener on `addr` for which another loop accepts.
+    pub(super) fn listen_to_inbox<H: Handler<T>>(
+        &mut self,
+        addr: SocketAddr,
+        key: ContextKey<H>,
+        options: &ListenOptions,
+        inbox: Arc<Inbox>,
+    ) -> Result<ListenerId, Error> {
+        self.core.refuse_if_ended()?;
+        self.typed(key)?;
+        let mut state = ListenerState::new(key.index, addr.into(), Some(options.backlog), options.max_sockets);
+        state.inbox = Some(inbox);
+        self.core.alive += 1;
+        Ok(ListenerId(self.core.add_object(Object::Listener(state))))
     }
 
     /// Listens on a UNIX socket: a path, or with a leading `@` a Linux abstract name ([`Address::unix`]). A socket that
@@ -181,21 +220,9 @@ impl<T> Core<T> {
         backlog: Option<u32>,
         max_sockets: Option<u32>,
     ) -> Result<ListenerId, Error> {
-        let state = ListenerState {
-            net: Some(net),
-            context,
-            addr: self.net.local(net).unwrap_or_else(|_| asked.clone()),
-            backlog,
-            max_sockets: max_sockets.unwrap_or(u32::MAX),
-            sockets: 0,
-            latched: false,
-            in_ready: false,
-            paused: false,
-            closed: false,
-            counts: true,
-            retry: None,
-            pause: FIRST_PAUSE,
-        };
+        let addr = self.net.local(net).unwrap_or_else(|_| asked.clone());
+        let mut state = ListenerState::new(context, addr, backlog, max_sockets);
+        state.net = Some(net);
         let id = self.add_object(Object::Listener(state));
         if let Err(source) = self.net.watch(net, id.to_bits(), false) {
             self.objects.remove(id);
@@ -221,8 +248,7 @@ impl<T> Core<T> {
             if !listener.may_accept() {
                 return;
             }
-            let Some(net) = listener.net else { return };
-            match self.accept(id, net) {
+            match self.accept(id) {
                 Ok((socket, peer)) => {
                     transient = 0;
                     self.accepted(id, socket, peer);
@@ -235,7 +261,7 @@ impl<T> Core<T> {
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if errno::is_exhaustion(&error) => {
-                    self.exhausted(id, net, error);
+                    self.exhausted(id, error);
                     return;
                 }
                 Err(error) if errno::is_not_listening(&error) => {
@@ -247,7 +273,7 @@ impl<T> Core<T> {
                     transient += 1;
                     if transient == self.options.accept_budget {
                         // Nothing but failures in a whole round: that does not pass by trying again at once.
-                        self.exhausted(id, net, error);
+                        self.exhausted(id, error);
                         return;
                     }
                     self.accept_failed(id, error, AcceptFailed::Transient);
@@ -257,12 +283,27 @@ impl<T> Core<T> {
         self.mark_ready(id);
     }
 
-    fn accept(&mut self, id: SlotId, net: NetId) -> io::Result<(NetId, Address)> {
+    /// The next connection: from the system, or handed over by another loop.
+    fn accept(&mut self, id: SlotId) -> io::Result<(NetId, Address)> {
+        let listener = self.listener_mut(id).ok_or(io::ErrorKind::WouldBlock)?;
+        if let Some(inbox) = &listener.inbox {
+            let (stream, peer) = inbox.take().ok_or(io::ErrorKind::WouldBlock)?;
+            return Ok((self.net.adopt(stream)?, peer.into()));
+        }
+        let net = listener.net.ok_or(io::ErrorKind::WouldBlock)?;
         self.stats.accepts += 1;
         if self.is_inet(id) {
             self.net.accept(net).map(|(socket, peer)| (socket, peer.into()))
         } else {
             self.net.accept_unix(net)
+        }
+    }
+
+    /// Something has been put into the inbox of a listener.
+    pub(super) fn listener_filled(&mut self, ListenerId(id): ListenerId) {
+        if let Some(listener) = self.listener_mut(id) {
+            listener.latched = true;
+            self.mark_ready(id);
         }
     }
 
@@ -278,9 +319,12 @@ impl<T> Core<T> {
         let answer = RawSocket::new(&mut *self.net, socket, &peer).ask(|raw| handler.pre_open(raw));
         self.after_callback("pre_open");
         if answer != Some(PreOpen::Keep) {
-            self.stats.refused += 1;
-            if answer.is_some() {
-                self.net.close(socket, answer == Some(PreOpen::Reset));
+            match answer {
+                Some(how) => {
+                    self.stats.refused += 1;
+                    self.net.close(socket, how == PreOpen::Reset);
+                }
+                None => self.stats.taken += 1,
             }
             return;
         }
@@ -302,10 +346,15 @@ impl<T> Core<T> {
     }
 
     /// Turns one client away with the help of the reserve, so that it does not wait for nothing, then pauses.
-    fn exhausted(&mut self, id: SlotId, net: NetId, error: io::Error) {
+    fn exhausted(&mut self, id: SlotId, error: io::Error) {
         self.stats.exhausted += 1;
-        self.stats.accepts += 1;
-        let refused = if self.is_inet(id) { self.net.shed(net).map(Address::Inet) } else { self.net.shed_unix(net) };
+        let net = self.listener_mut(id).and_then(|listener| listener.net);
+        self.stats.accepts += u64::from(net.is_some());
+        let is_inet = self.is_inet(id);
+        let refused = net.and_then(|net| match is_inet {
+            true => self.net.shed(net).map(Address::Inet),
+            false => self.net.shed_unix(net),
+        });
         self.stats.refused += u64::from(refused.is_some());
         let Some(listener) = self.listener_mut(id) else { return };
         let pause = listener.pause;
@@ -351,6 +400,10 @@ impl<T> Core<T> {
         if std::mem::replace(&mut listener.closed, true) {
             return;
         }
+        if let Some(inbox) = &listener.inbox {
+            // From now on others are given what would come here.
+            inbox.close();
+        }
         let (counts, retry, shares) = (listener.counts, listener.retry.take(), listener.backlog.is_some());
         self.alive -= usize::from(counts);
         if let Some(TimerId(timer)) = retry {
@@ -368,9 +421,9 @@ impl<T> Core<T> {
     pub(super) fn drain_listener(&mut self, id: SlotId) {
         let Some(listener) = self.listener_mut(id) else { return };
         // The system lets one more wait than it was told.
-        let (Some(net), most) = (listener.net, listener.backlog.unwrap_or(0).saturating_add(1)) else { return };
+        let most = listener.backlog.unwrap_or(0).saturating_add(1);
         for _ in 0..most {
-            match self.accept(id, net) {
+            match self.accept(id) {
                 Ok((socket, peer)) => self.accepted(id, socket, peer),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock || errno::is_exhaustion(&error) => break,
                 Err(error) if errno::is_not_listening(&error) => break,

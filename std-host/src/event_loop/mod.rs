@@ -36,7 +36,7 @@
 //!
 //! # What it does not do yet
 //!
-//! TLS and groups of loops.
+//! TLS.
 
 mod address;
 mod builder;
@@ -44,6 +44,7 @@ mod context;
 mod datagrams;
 mod deferred;
 mod error;
+mod group;
 mod handle;
 mod handler;
 mod histograms;
@@ -67,6 +68,7 @@ pub use context::ContextKey;
 pub use datagrams::{Packet, Packets, Udp, UdpHandler, UdpId};
 pub use deferred::{Plain, Rejected, Why};
 pub use error::{CloseReason, Error};
+pub use group::{Group, GroupListener, GroupOptions, Spread};
 pub use handle::Handle;
 pub use handler::{AcceptFailed, Closed, ConnectFailed, Handler, Keepalive, Opened, PreOpen, RawSocket};
 pub use histograms::Histograms;

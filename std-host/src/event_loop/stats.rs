@@ -1,91 +1,121 @@
-//! Counters of one loop.
+//! Counters of one loop, and their sum over many.
 
-/// What a loop has done so far; a copy, read by [`LoopMut::stats`](super::LoopMut::stats).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Stats {
+use std::iter::Sum;
+use std::ops::Add;
+
+/// Declares the counters once, for the struct and for the sum.
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// What a loop has done so far; a copy, read by [`LoopMut::stats`](super::LoopMut::stats).
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub struct Stats {
+            $($(#[$doc])* pub $name: u64,)*
+        }
+
+        /// What several loops have done together. A peak is the sum of their peaks, which they need not have reached at
+        /// one time.
+        impl Add for Stats {
+            type Output = Self;
+
+            fn add(self, other: Self) -> Self {
+                Self { $($name: self.$name + other.$name,)* }
+            }
+        }
+    };
+}
+
+counters! {
     /// Iterations begun.
-    pub iterations: u64,
+    iterations,
     /// Calls of the system's poll.
-    pub polls: u64,
+    polls,
     /// Events that poll reported.
-    pub events: u64,
+    events,
     /// Reads that found nothing although an event had announced something.
-    pub false_events: u64,
+    false_events,
     /// Connections accepted and kept.
-    pub accepted: u64,
-    /// Connections that `pre_open` rejected or took, or that were shed for want of descriptors.
-    pub refused: u64,
+    accepted,
+    /// Connections that `pre_open` rejected, or that were shed for want of descriptors.
+    refused,
+    /// Connections that `pre_open` took out, those that were handed over to another loop included.
+    taken,
     /// Times that accepting ran out of descriptors or memory.
-    pub exhausted: u64,
+    exhausted,
     /// Pauses of listeners for that reason.
-    pub pauses: u64,
+    pauses,
     /// Calls of the system's accept.
-    pub accepts: u64,
+    accepts,
     /// Sockets that opened.
-    pub opened: u64,
+    opened,
     /// Sockets closed because the peer had ended.
-    pub closed_peer: u64,
+    closed_peer,
     /// Sockets closed by a reset of the peer.
-    pub closed_reset: u64,
+    closed_reset,
     /// Sockets closed from this side, in order.
-    pub closed_local: u64,
+    closed_local,
     /// Sockets closed by `abort`.
-    pub closed_aborted: u64,
+    closed_aborted,
     /// Sockets closed by a failure.
-    pub closed_failed: u64,
+    closed_failed,
     /// Sockets closed by the end of the loop.
-    pub closed_ended: u64,
+    closed_ended,
     /// Connections that did not come about.
-    pub connect_failed: u64,
+    connect_failed,
     /// Bytes read.
-    pub bytes_in: u64,
+    bytes_in,
     /// Calls of the system's read, those that found nothing or the end included.
-    pub reads: u64,
+    reads,
     /// Bytes that were read and thrown away, by `shutdown_read` or `finish`.
-    pub discarded: u64,
+    discarded,
     /// Bytes written.
-    pub bytes_out: u64,
+    bytes_out,
     /// Write calls that took bytes.
-    pub writes: u64,
+    writes,
     /// Writes that took less than was offered.
-    pub short_writes: u64,
+    short_writes,
     /// Queued bytes that were dropped by a close.
-    pub unsent: u64,
+    unsent,
     /// Bytes queued now.
-    pub queued: u64,
+    queued,
     /// The most bytes that were queued at one time.
-    pub queued_peak: u64,
+    queued_peak,
     /// Packets received.
-    pub datagrams_in: u64,
+    datagrams_in,
     /// Packets that the system took for sending.
-    pub datagrams_out: u64,
+    datagrams_out,
     /// Received packets that were longer than `udp_payload`.
-    pub datagrams_truncated: u64,
+    datagrams_truncated,
     /// Packets that the system dropped for want of room, where it tells.
-    pub datagrams_dropped: u64,
+    datagrams_dropped,
     /// Calls of the system that receive packets, those that found nothing included.
-    pub datagram_reads: u64,
+    datagram_reads,
     /// Calls of the system that send packets, those that it refused included.
-    pub datagram_writes: u64,
+    datagram_writes,
     /// Deferred calls run.
-    pub deferred_run: u64,
+    deferred_run,
     /// Deferred calls refused.
-    pub deferred_rejected: u64,
+    deferred_rejected,
     /// Deferred calls that were still queued at the end.
-    pub deferred_dropped: u64,
+    deferred_dropped,
     /// Writes to the waker.
-    pub wake_ups: u64,
+    wake_ups,
     /// Deferred calls that needed no write to the waker.
-    pub coalesced: u64,
+    coalesced,
     /// Timer callbacks.
-    pub timers_fired: u64,
+    timers_fired,
     /// Ticks that were merged into a later one.
-    pub timers_missed: u64,
+    timers_missed,
     /// Callbacks longer than `slow_callback`.
-    pub slow_callbacks: u64,
+    slow_callbacks,
     /// Sockets that exist now, listeners not counted.
-    pub sockets: u64,
+    sockets,
     /// The most sockets at one time.
-    pub sockets_peak: u64,
+    sockets_peak,
+}
+
+impl Sum for Stats {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), Add::add)
+    }
 }

@@ -5,6 +5,7 @@ mod datagrams;
 mod deferred;
 mod errors;
 mod gathering;
+mod group;
 mod harness;
 mod iteration;
 mod listening;

@@ -2,6 +2,7 @@
 
 mod calls;
 mod datagrams;
+mod group;
 mod sockets;
 
 use std::io::{BufRead, BufReader};
@@ -41,9 +42,14 @@ impl Example {
 
     /// Sends the signal of Ctrl-C and waits for a clean end.
     fn interrupt(mut self) {
+        self.signal();
+        self.ends();
+    }
+
+    /// Sends the signal of Ctrl-C.
+    fn signal(&self) {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
-        self.ends();
     }
 
     /// Waits for a clean end.

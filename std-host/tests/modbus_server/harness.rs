@@ -79,6 +79,12 @@ impl Wharf {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
+    /// The number of the process.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }

@@ -6,4 +6,5 @@ mod in_process;
 mod limits;
 mod shutdown;
 mod startup;
+mod threads;
 mod timeouts;

@@ -1,0 +1,212 @@
+//! One address on which all loops of a group listen.
+//!
+//! Either the system spreads the connections over a listener on each loop, or the first loop accepts them all and hands
+//! them over in turn. Then the listener that each loop has is fed from an [`Inbox`] in place of a socket, and budget,
+//! `max_sockets`, pauses and `pre_open` are the same for both: a handler cannot tell the difference.
+//!
+//! ```text
+//! system ─► listener of the first loop ─► Acceptor ─┬─► inbox ─► listener of loop 0 ─► handler
+//!                                                   └─► inbox ─► listener of loop 1 ─► handler
+//! ```
+//!
+//! Each inbox holds the first listener open. When the last of them is gone, so is that.
+
+use super::inbox::{Arrival, Inbox, Refusal};
+use crate::event_loop::deferred::Why;
+use crate::event_loop::handler::{Handler, PreOpen, RawSocket};
+use crate::event_loop::net::ListenOptions;
+use crate::event_loop::{ContextKey, Error, Handle, ListenerId, LoopMut};
+use std::fmt;
+use std::net::{SocketAddr, TcpStream};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+/// Who spreads the connections of one address over the loops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spread {
+    /// The system, by `SO_REUSEPORT`: by a hash of the addresses, which is fair over many clients.
+    System,
+    /// The first loop that listens: it accepts, and hands over in turn.
+    InTurn,
+}
+
+impl Default for Spread {
+    /// The system where it does so, which is Linux; else in turn.
+    fn default() -> Self {
+        if cfg!(any(target_os = "linux", target_os = "android")) { Self::System } else { Self::InTurn }
+    }
+}
+
+/// An address that all loops of a [`Group`](super::Group) listen on: clone it into the group's setup, and let each loop
+/// [`listen`](GroupListener::listen).
+pub struct GroupListener<T: 'static = ()> {
+    options: ListenOptions,
+    spread: Spread,
+    state: Arc<Mutex<State<T>>>,
+}
+
+struct State<T: 'static> {
+    addr: SocketAddr,
+    /// Those who are served in turn.
+    members: Vec<Member<T>>,
+    next: usize,
+    /// The listener that accepts for all, while it is open.
+    door: Weak<Door<T>>,
+}
+
+impl<T> GroupListener<T> {
+    /// Nothing is opened yet. Port 0 lets the system choose for the first loop that listens, and the others use the same.
+    /// The options are those of each loop: `max_sockets` is a limit per loop.
+    #[must_use]
+    pub fn new(addr: SocketAddr, options: ListenOptions, spread: Spread) -> Self {
+        let state = State { addr, members: Vec::new(), next: 0, door: Weak::new() };
+        Self { options, spread, state: Arc::new(Mutex::new(state)) }
+    }
+
+    /// Listens, on this loop; accepted sockets belong to the context `key`. What comes in before a loop runs waits.
+    ///
+    /// A loop that is at its `max_sockets` or paused lets others go first as soon as `backlog` connections wait for it;
+    /// where all are, clients are turned away.
+    ///
+    /// # Errors
+    /// As for [`LoopMut::listen`].
+    pub fn listen<H: Handler<T>>(&self, lp: &mut LoopMut<'_, T>, key: ContextKey<H>) -> Result<ListenerId, Error> {
+        let mut state = lock(&self.state);
+        match self.spread {
+            Spread::System => {
+                let id = lp.listen(state.addr, key, ListenOptions { reuse_port: true, ..self.options })?;
+                state.addr = lp.listener(id)?.local_addr();
+                Ok(id)
+            }
+            Spread::InTurn => {
+                let door = match state.door.upgrade() {
+                    Some(door) => door,
+                    None => self.open(&mut state, lp)?,
+                };
+                let inbox = Arc::new(Inbox::new(self.options.backlog, door));
+                let inlet = Arc::downgrade(&inbox);
+                let id = lp.listen_to_inbox(state.addr, key, &self.options, inbox)?;
+                state.members.push(Member { handle: lp.handle(), listener: id, inbox: inlet });
+                Ok(id)
+            }
+        }
+    }
+
+    /// The address; its port is 0 only if it was given so and no loop listens yet.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        lock(&self.state).addr
+    }
+
+    /// Lets this loop accept for all.
+    fn open(&self, state: &mut State<T>, lp: &mut LoopMut<'_, T>) -> Result<Arc<Door<T>>, Error> {
+        let key = lp.context(Acceptor { state: Arc::clone(&self.state) });
+        let id = lp.listen(state.addr, key, ListenOptions { max_sockets: None, ..self.options })?;
+        state.addr = lp.listener(id)?.local_addr();
+        let door = Arc::new(Door { handle: lp.handle(), listener: id });
+        state.door = Arc::downgrade(&door);
+        Ok(door)
+    }
+}
+
+impl<T> Clone for GroupListener<T> {
+    fn clone(&self) -> Self {
+        Self { options: self.options, spread: self.spread, state: Arc::clone(&self.state) }
+    }
+}
+
+impl<T> fmt::Debug for GroupListener<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (addr, spread) = (self.local_addr(), self.spread);
+        f.debug_struct("GroupListener").field("addr", &addr).field("spread", &spread).finish_non_exhaustive()
+    }
+}
+
+/// The open listener of the loop that accepts for all. Closes it when nobody is left to accept for.
+struct Door<T: 'static> {
+    handle: Handle<T>,
+    listener: ListenerId,
+}
+
+impl<T> Drop for Door<T> {
+    fn drop(&mut self) {
+        let id = self.listener;
+        let closed = self.handle.defer(move |lp| {
+            if let Ok(listener) = lp.listener(id) {
+                listener.close();
+            }
+        });
+        // A loop that has ended has closed all its listeners.
+        if closed.is_err_and(|rejected| rejected.why == Why::Full) {
+            tracing::error!("a listener stays open: the queue of deferred calls of its loop is full");
+        }
+    }
+}
+
+/// A loop that is served in turn.
+struct Member<T: 'static> {
+    handle: Handle<T>,
+    listener: ListenerId,
+    inbox: Weak<Inbox>,
+}
+
+impl<T> Member<T> {
+    fn give(&self, arrival: Arrival) -> Result<(), Refusal> {
+        let Some(inbox) = self.inbox.upgrade() else { return Err(Refusal::Closed(arrival)) };
+        inbox.put(arrival)?;
+        let id = self.listener;
+        match self.handle.defer(move |lp| lp.core.listener_filled(id)) {
+            Ok(()) => Ok(()),
+            // If it was taken meanwhile, an earlier call has told the loop.
+            Err(rejected) => inbox.take_back().map_or(Ok(()), |arrival| {
+                Err(if rejected.why == Why::Ended { Refusal::Closed(arrival) } else { Refusal::Full(arrival) })
+            }),
+        }
+    }
+}
+
+impl<T> State<T> {
+    /// Gives a connection to the next loop that has room for it. With none it is closed.
+    fn hand_over(&mut self, mut arrival: Arrival) {
+        for _ in 0..self.members.len() {
+            let at = self.next % self.members.len();
+            match self.members[at].give(arrival) {
+                Ok(()) => {
+                    self.next = at + 1;
+                    return;
+                }
+                Err(Refusal::Full(back)) => {
+                    self.next = at + 1;
+                    arrival = back;
+                }
+                Err(Refusal::Closed(back)) => {
+                    self.members.remove(at);
+                    self.next = at;
+                    arrival = back;
+                }
+            }
+        }
+        tracing::warn!("{} is turned away: no loop has room for another connection", arrival.1);
+    }
+}
+
+/// Takes every connection out before it becomes a socket of the loop that accepts.
+struct Acceptor<T: 'static> {
+    state: Arc<Mutex<State<T>>>,
+}
+
+impl<T: 'static> Handler<T> for Acceptor<T> {
+    type Data = ();
+
+    fn pre_open(&mut self, raw: &mut RawSocket<'_>) -> PreOpen {
+        let peer = raw.peer_addr();
+        if let Some(fd) = raw.take() {
+            lock(&self.state).hand_over((TcpStream::from(fd), peer));
+        }
+        PreOpen::Take
+    }
+}
+
+fn lock<T>(state: &Mutex<State<T>>) -> MutexGuard<'_, State<T>> {
+    // A panic under this lock leaves the list of members whole.
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}

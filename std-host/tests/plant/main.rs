@@ -1,0 +1,8 @@
+//! The plant file: what it accepts, what it refuses and in which words, and that it survives being printed.
+
+mod harness;
+mod keys;
+mod problems;
+mod reading;
+mod relations;
+mod values;
