@@ -2,7 +2,9 @@
 
 mod both_worlds;
 mod connecting;
+mod hammer;
 mod harness;
 mod iteration;
 mod listening;
+mod model;
 mod streams;
