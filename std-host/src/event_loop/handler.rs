@@ -15,6 +15,12 @@ pub trait Handler<T: 'static = ()>: 'static {
     /// What belongs to each socket.
     type Data: Default + 'static;
 
+    /// Whether the handler reads by itself: then `readable` is called in place of `data`. Asked once, when the context
+    /// is made.
+    fn manual_read(&self) -> bool {
+        false
+    }
+
     /// A descriptor that was accepted, or that is connecting, before anything else: the place to set options.
     fn pre_open(&mut self, raw: &mut RawSocket<'_>) -> PreOpen {
         PreOpen::Keep
@@ -26,6 +32,11 @@ pub trait Handler<T: 'static = ()>: 'static {
     /// Bytes have arrived. They lie in the loop's shared receive buffer and are valid during the call.
     fn data(&mut self, s: &mut Socket<'_, T, Self::Data>, bytes: &[u8]) {}
 
+    /// Instead of `data`, if [`Handler::manual_read`] says so: something can be read by
+    /// [`Stream::read`](super::Stream::read), or the end can. It comes again, without news from the system, as long as
+    /// the handler reads something and leaves something.
+    fn readable(&mut self, s: &mut Socket<'_, T, Self::Data>) {}
+
     /// After a write that took less than it was offered: there is room again, and at most half the queue's limit is in
     /// use.
     fn writable(&mut self, s: &mut Socket<'_, T, Self::Data>) {}
@@ -36,9 +47,15 @@ pub trait Handler<T: 'static = ()>: 'static {
     /// The peer has ended its side and all its bytes have been delivered. By default what is queued is sent, and then
     /// the socket is closed; a handler that keeps its own side open says so by an empty body.
     fn end(&mut self, s: &mut Socket<'_, T, Self::Data>) {
-        // A socket that is closed already cannot be finished, and need not be.
-        let _ = s.finish();
+        finish_at_the_end(s);
     }
+
+    /// The timeout set by [`Stream::set_timeout`](super::Stream::set_timeout) or
+    /// [`Stream::set_idle_timeout`](super::Stream::set_idle_timeout) has passed. Once per setting.
+    fn timeout(&mut self, s: &mut Socket<'_, T, Self::Data>) {}
+
+    /// The timeout set by [`Stream::set_long_timeout`](super::Stream::set_long_timeout) has passed. Once per setting.
+    fn long_timeout(&mut self, s: &mut Socket<'_, T, Self::Data>) {}
 
     /// The last call for a socket. Its id is stale from now on.
     fn close(&mut self, lp: &mut LoopMut<'_, T>, closed: Closed<Self::Data>) {}
@@ -48,6 +65,12 @@ pub trait Handler<T: 'static = ()>: 'static {
 
     /// A connection could not be accepted.
     fn accept_error(&mut self, lp: &mut LoopMut<'_, T>, id: ListenerId, failed: AcceptFailed) {}
+}
+
+/// The default of [`Handler::end`].
+pub(super) fn finish_at_the_end<T, D>(s: &mut Socket<'_, T, D>) {
+    // A socket that is closed already cannot be finished, and need not be.
+    let _ = s.finish();
 }
 
 /// What becomes of a descriptor after [`Handler::pre_open`].

@@ -39,6 +39,7 @@
 //! TLS, datagrams, UNIX sockets, name resolution, corked writes, timeouts of sockets and groups of loops. Steps 3 and 8
 //! have no gathered writes until writes can be corked.
 
+mod builder;
 mod context;
 mod deferred;
 mod error;
@@ -53,6 +54,7 @@ mod stats;
 mod stream;
 mod timers;
 
+pub use builder::{Context, ContextBuilder};
 pub use context::ContextKey;
 pub use deferred::{Plain, Rejected, Why};
 pub use error::{CloseReason, Error};
@@ -63,7 +65,7 @@ pub use loop_mut::LoopMut;
 pub use net::{ConnectOptions, ListenOptions};
 pub use signals::Signal;
 pub use stats::Stats;
-pub use stream::{Socket, SocketId, Stream};
+pub use stream::{Received, Socket, SocketId, Stream, Traffic};
 pub use timers::{Tick, TimerId};
 pub use wharf_core::timers::MAX_SPAN;
 
@@ -296,6 +298,8 @@ impl<T> Core<T> {
         self.run_deferred();
         self.run_openings();
 
+        self.send_gathered();
+
         let wait = if hooks == Hook::Busy || self.is_busy() || self.shared.is_stopping() {
             Some(Duration::ZERO)
         } else {
@@ -314,10 +318,12 @@ impl<T> Core<T> {
         self.run_deferred();
         self.run_openings();
 
+        self.send_gathered();
         while !self.closing.is_empty() {
             self.run_closings();
             self.run_openings();
         }
+        self.drop_moved();
         self.objects.reclaim();
         self.timers.reclaim();
 
