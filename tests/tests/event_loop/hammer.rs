@@ -11,18 +11,24 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 use wharf_host::event_loop::{
-    Closed, ConnectFailed, ConnectOptions, ContextKey, Handler, ListenOptions, LoopMut, LoopOptions, Opened, Socket,
-    Stats,
+    Closed, ConnectFailed, ConnectOptions, ContextKey, Error, Handler, ListenOptions, LoopMut, LoopOptions, Opened,
+    Socket, Stats,
 };
 use wharf_tests::rng::{Rng, seeds};
 use wharf_tests::sim_net::{Faults, Sim};
 
-/// One loop's handler: its sockets act at random.
+type Keys = Rc<RefCell<Vec<ContextKey<Subject>>>>;
+
+/// One of a loop's handlers: its sockets act at random.
 struct Subject {
     model: Rc<RefCell<Model>>,
     rng: Rng,
     lp: usize,
     rough: bool,
+    /// Reads by hand.
+    manual: bool,
+    /// The handlers of this loop: one that reads by hand and one that does not.
+    keys: Keys,
     /// Bytes of the longest write.
     most: u64,
     /// New sockets end at once.
@@ -60,8 +66,14 @@ impl Subject {
         s.shutdown().unwrap();
     }
 
+    /// The last thing in every callback, for the socket may have been moved to the other handler after it.
     fn react(&mut self, s: &mut Socket<'_, (), Own>) {
         let name = s.data().name;
+        if !s.is_closed() && self.rng.chance(1, 30) {
+            let other = self.keys.borrow()[usize::from(!self.manual)];
+            let own = std::mem::take(s.data());
+            return s.move_to(other, own).unwrap();
+        }
         if self.rough && *self.closing.borrow() {
             finish(&self.model, s.loop_mut(), name);
         } else if self.rough {
@@ -89,6 +101,10 @@ impl Subject {
 impl Handler for Subject {
     type Data = Own;
 
+    fn manual_read(&self) -> bool {
+        self.manual
+    }
+
     fn open(&mut self, s: &mut Socket<'_, (), Own>, how: Opened) {
         let client = how == Opened::Connected;
         let addr = if client { s.local_addr().unwrap() } else { s.peer_addr().unwrap() };
@@ -106,8 +122,26 @@ impl Handler for Subject {
 
     fn data(&mut self, s: &mut Socket<'_, (), Own>, bytes: &[u8]) {
         let name = s.data().name;
+        assert!(!self.manual, "{name:?} reads by hand");
         self.model.borrow_mut().data(name, bytes);
         self.say(s.loop_mut(), name, "data", bytes.len() as u64);
+        self.react(s);
+    }
+
+    fn readable(&mut self, s: &mut Socket<'_, (), Own>) {
+        let name = s.data().name;
+        assert!(self.manual, "{name:?} does not read by hand");
+        self.model.borrow_mut().told(name);
+        for _ in 0..self.rng.between(1, 3) {
+            let most = self.rng.between(1, self.most);
+            match s.read(usize::try_from(most).unwrap()) {
+                Ok(bytes) if bytes.is_empty() => break,
+                Ok(bytes) => self.model.borrow_mut().data(name, &bytes),
+                Err(Error::WouldBlock | Error::Closed) => break,
+                Err(error) => panic!("{name:?} cannot read: {error}"),
+            }
+        }
+        self.say(s.loop_mut(), name, "readable", 0);
         self.react(s);
     }
 
@@ -158,12 +192,20 @@ fn write(rng: &mut Rng, model: &Rc<RefCell<Model>>, lp: &mut LoopMut<'_>, name: 
     let Ok(mut stream) = lp.stream(side.id) else { panic!("{name:?} is stale before its `close`") };
     let (head, body) = bytes.split_at(rng.index(bytes.len() + 1));
     let direct = stream.queued() == 0;
-    let outcome = match rng.below(4) {
+    // A side that can send no more is refused by the write too.
+    if rng.chance(1, 10) {
+        let _ = stream.cork();
+    }
+    let outcome = match rng.below(6) {
         0 if direct => stream.write_now(&bytes),
         1 if direct => stream.write_now2(head, body),
         2 => stream.write2(head, body),
+        3 => stream.write_more(&bytes),
         _ => stream.write(&bytes),
     };
+    if rng.chance(1, 10) {
+        let _ = stream.flush();
+    }
     let taken = *outcome.as_ref().unwrap_or(&0) as u64;
     model.wrote(name, much, outcome);
     taken
@@ -274,9 +316,16 @@ fn run(seed: u64, rough: bool) -> Run {
             ..LoopOptions::default()
         };
         sim.add_loop((), options);
-        let (model, closing, failed) = (Rc::clone(&model), Rc::clone(&closing), Rc::clone(&failed));
-        let subject = Subject { model, rng: rng.fork(), lp, rough, most, closing, failed };
-        keys.push(sim.lp(lp).context(subject));
+        let own = Keys::default();
+        for manual in [false, true] {
+            let (model, closing, failed) = (Rc::clone(&model), Rc::clone(&closing), Rc::clone(&failed));
+            let (rng, keys) = (rng.fork(), Rc::clone(&own));
+            let subject = Subject { model, rng, lp, rough, manual, keys, most, closing, failed };
+            let key = sim.lp(lp).context(subject);
+            own.borrow_mut().push(key);
+        }
+        let first = *rng.pick(&own.borrow());
+        keys.push(first);
     }
     let server = loops - 1;
     let listen = "127.0.0.1:0".parse().unwrap();
