@@ -157,7 +157,7 @@ impl Handler for Subject {
 
     fn drained(&mut self, s: &mut Socket<'_, (), Own>) {
         let name = s.data().name;
-        self.model.borrow_mut().told(name);
+        self.model.borrow_mut().drained(name);
         assert_eq!(s.queued(), 0);
         self.say(s.loop_mut(), name, "drained", 0);
         self.react(s);
@@ -203,11 +203,12 @@ fn write(rng: &mut Rng, model: &Rc<RefCell<Model>>, lp: &mut LoopMut<'_>, name: 
         3 => stream.write_more(&bytes),
         _ => stream.write(&bytes),
     };
+    let queued = stream.queued();
     if rng.chance(1, 10) {
         let _ = stream.flush();
     }
     let taken = *outcome.as_ref().unwrap_or(&0) as u64;
-    model.wrote(name, much, outcome);
+    model.wrote(name, much, outcome, queued);
     taken
 }
 

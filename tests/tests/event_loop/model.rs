@@ -38,6 +38,8 @@ pub(crate) struct Side {
     pub(crate) limit: u64,
     /// A write came up short, so `writable` is owed.
     pub(crate) short: bool,
+    /// Bytes were queued, so `drained` may come.
+    queued: bool,
     /// Our end was asked for.
     pub(crate) shut: bool,
     /// Nothing is delivered any more, and no end told.
@@ -76,6 +78,7 @@ impl Model {
             delivered: 0,
             limit: u64::MAX,
             short: false,
+            queued: false,
             shut: false,
             deaf: false,
             gone: false,
@@ -115,6 +118,11 @@ impl Model {
         assert!(!side.shut, "{name:?} can write no more");
     }
 
+    pub(crate) fn drained(&mut self, name: Name) {
+        let side = self.told(name);
+        assert!(std::mem::replace(&mut side.queued, false), "{name:?} had nothing in its queue");
+    }
+
     pub(crate) fn ended(&mut self, name: Name) {
         let side = self.told(name);
         assert!(!side.deaf, "{name:?} did not want to hear of an end");
@@ -137,9 +145,10 @@ impl Model {
         assert!(side.over.replace(Over { reason, unsent, received, sent }).is_none(), "{name:?} closed twice");
     }
 
-    /// What a write came to.
-    pub(crate) fn wrote(&mut self, name: Name, offered: u64, outcome: Result<usize, Error>) {
+    /// What a write came to, and what is queued after it.
+    pub(crate) fn wrote(&mut self, name: Name, offered: u64, outcome: Result<usize, Error>, queued: usize) {
         let side = self.sides.get_mut(&name).expect("only open sides write");
+        side.queued |= queued > 0;
         match outcome {
             Ok(taken) => {
                 assert!(!side.gone && !side.shut, "{name:?} can write no more");

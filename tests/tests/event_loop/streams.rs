@@ -4,7 +4,7 @@ use crate::harness::{Bench, any, bench, bench_in, bench_with, echo, quiet, roomy
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
-use wharf_host::event_loop::{ConnectOptions, Error, LoopOptions, Socket, SocketId};
+use wharf_host::event_loop::{ConnectOptions, Error, LoopOptions, Socket, SocketId, Stream};
 use wharf_tests::rng::{Rng, seeds};
 use wharf_tests::sim_net::{Ended, Faults, Sim};
 
@@ -281,6 +281,21 @@ fn a_failed_write_lets_the_bytes_that_came_before_it_arrive() {
     assert!(matches!(bench.lp().stream(id).unwrap().write(b"still"), Err(Error::Closed)));
     bench.sim.run_until_idle();
     assert_eq!(bench.log()[1..], ["close PeerReset with 1000 bytes"]);
+}
+
+#[test]
+fn a_shutdown_that_meets_a_reset_calls_it_one() {
+    let ends: [fn(&mut Stream<'_, ()>) -> Result<(), Error>; 2] = [Stream::shutdown, Stream::finish];
+    for end in ends {
+        let (mut bench, ids) = paused(65_536);
+        let peer = bench.connect();
+        bench.sim.run_until_idle();
+        peer.reset();
+        let id = ids.borrow()[0];
+        end(&mut bench.lp().stream(id).unwrap()).unwrap();
+        bench.sim.run_until_idle();
+        assert_eq!(bench.log()[1..], ["close PeerReset with 0 bytes"]);
+    }
 }
 
 #[test]
