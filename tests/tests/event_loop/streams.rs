@@ -285,7 +285,7 @@ fn a_failed_write_lets_the_bytes_that_came_before_it_arrive() {
 
 #[test]
 fn a_shutdown_that_meets_a_reset_calls_it_one() {
-    let ends: [fn(&mut Stream<'_, ()>) -> Result<(), Error>; 2] = [Stream::shutdown, Stream::finish];
+    let ends: [fn(&mut Stream<'_, ()>) -> Result<(), Error>; 2] = [|s| s.shutdown(), |s| s.finish()];
     for end in ends {
         let (mut bench, ids) = paused(65_536);
         let peer = bench.connect();
