@@ -69,13 +69,12 @@ impl Subject {
     /// The last thing in every callback, for the socket may have been moved to the other handler after it.
     fn react(&mut self, s: &mut Socket<'_, (), Own>) {
         let name = s.data().name;
-        if !s.is_closed() && self.rng.chance(1, 30) {
-            let other = self.keys.borrow()[usize::from(!self.manual)];
-            let own = std::mem::take(s.data());
-            return s.move_to(other, own).unwrap();
-        }
         if self.rough && *self.closing.borrow() {
             finish(&self.model, s.loop_mut(), name);
+        } else if !s.is_closed() && self.rng.chance(1, 30) {
+            let other = self.keys.borrow()[usize::from(!self.manual)];
+            let own = std::mem::take(s.data());
+            s.move_to(other, own).unwrap();
         } else if self.rough {
             let others = self.model.borrow().open_on(self.lp);
             let whom = if self.rng.chance(1, 10) { *self.rng.pick(&others) } else { name };
@@ -349,7 +348,7 @@ fn run(seed: u64, rough: bool) -> Run {
         }
     }
     sim.run_until_idle();
-    assert_eq!(sim.world.open(), 1, "descriptors are left");
+    assert_eq!(sim.world.open(), 1, "descriptors are left: {:?}", model.borrow().unsettled());
     sim.lp(server).listener(listener).unwrap().close();
     sim.run_until_idle();
     assert_eq!((sim.world.open(), sim.world.calls().strays), (0, 0));

@@ -167,6 +167,12 @@ impl Model {
         self.sides.iter().filter(|(_, side)| side.lp == lp && side.over.is_none()).map(|(name, _)| *name).collect()
     }
 
+    /// Who has not been closed, and the last that happened.
+    pub(crate) fn unsettled(&self) -> (Vec<(Name, &Side)>, &[String]) {
+        let open = self.sides.iter().filter(|(_, side)| side.over.is_none()).map(|(name, side)| (*name, side));
+        (open.collect(), &self.trace[self.trace.len().saturating_sub(10)..])
+    }
+
     /// All is over: what each side says of itself has to fit what the other says.
     pub(crate) fn settle(&self) {
         for (name, side) in &self.sides {
