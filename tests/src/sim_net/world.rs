@@ -263,15 +263,20 @@ impl State {
             if first.key().0 > self.now {
                 return;
             }
-            match first.remove() {
-                Flight::Bytes { to, bytes } => self.bytes_arrive(to, &bytes),
-                Flight::Fin { to } => self.fin_arrives(to),
-                Flight::Reset { to } => self.reset_arrives(to),
-                Flight::ReleaseRead(end) => self.release_read(end),
-                Flight::ReleaseWrite(end) => self.release_write(end),
-                Flight::ReleaseListener(key) => self.release_listener(key),
-                Flight::Connect(end) => self.connect_arrives(end),
-            }
+            let flight = first.remove();
+            self.arrive(flight);
+        }
+    }
+
+    pub(super) fn arrive(&mut self, flight: Flight) {
+        match flight {
+            Flight::Bytes { to, bytes } => self.bytes_arrive(to, &bytes),
+            Flight::Fin { to } => self.fin_arrives(to),
+            Flight::Reset { to } => self.reset_arrives(to),
+            Flight::ReleaseRead(end) => self.release_read(end),
+            Flight::ReleaseWrite(end) => self.release_write(end),
+            Flight::ReleaseListener(key) => self.release_listener(key),
+            Flight::Connect(end) => self.connect_arrives(end),
         }
     }
 

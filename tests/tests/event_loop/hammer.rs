@@ -333,8 +333,8 @@ fn run(seed: u64, rough: bool) -> Run {
     let addr = sim.lp(server).listener(listener).unwrap().local_addr();
 
     let count = rng.between(1, 12);
-    for lp in 0..loops {
-        connect_at_times(&mut sim, &mut rng, (lp, keys[lp]), addr, count);
+    for on in keys.into_iter().enumerate() {
+        connect_at_times(&mut sim, &mut rng, on, addr, count);
     }
     if rough {
         sim.run_for(Duration::from_millis(20 * count));
