@@ -22,6 +22,8 @@ pub struct EventLoop {
     pub deferred_limit: u32,
     /// A callback that takes longer is logged; `None` is off.
     pub slow_callback: Option<Duration>,
+    /// Threads that look names up, 1..=64.
+    pub resolver_threads: u16,
 }
 
 impl Default for EventLoop {
@@ -34,12 +36,13 @@ impl Default for EventLoop {
             tx_limit: 1 << 20,
             deferred_limit: 65_536,
             slow_callback: Some(Duration::from_millis(50)),
+            resolver_threads: 2,
         }
     }
 }
 
-/// Keys of the design that this version does not implement: several loops, TLS, datagrams, names.
-const PLANNED: &[&str] = &["threads", "pin", "handshake_budget", "udp_batch", "udp_payload", "resolver_threads"];
+/// Keys of the design that this version does not implement: several loops, TLS, datagrams.
+const PLANNED: &[&str] = &["threads", "pin", "handshake_budget", "udp_batch", "udp_payload"];
 
 pub(super) fn read(r: &mut Reader<'_>) -> EventLoop {
     r.not_yet(PLANNED);
@@ -52,6 +55,7 @@ pub(super) fn read(r: &mut Reader<'_>) -> EventLoop {
         tx_limit: r.or("tx_limit", d.tx_limit, |item| item.size(1 << 10..=1 << 30)),
         deferred_limit: r.or("deferred_limit", d.deferred_limit, |item| item.integer(1..=1 << 24)),
         slow_callback: r.or("slow_callback", d.slow_callback, |item| item.span_or_off()),
+        resolver_threads: r.or("resolver_threads", d.resolver_threads, |item| item.integer(1..=64)),
     }
 }
 
@@ -64,5 +68,6 @@ pub(super) fn print(settings: &EventLoop) -> Table {
         ("tx_limit", size(settings.tx_limit)),
         ("deferred_limit", integer(settings.deferred_limit)),
         ("slow_callback", span(settings.slow_callback)),
+        ("resolver_threads", integer(settings.resolver_threads)),
     ])
 }

@@ -36,9 +36,10 @@
 //!
 //! # What it does not do yet
 //!
-//! TLS, datagrams, UNIX sockets, name resolution, corked writes, timeouts of sockets and groups of loops. Steps 3 and 8
+//! TLS, datagrams, corked writes, timeouts of sockets and groups of loops. Steps 3 and 8
 //! have no gathered writes until writes can be corked.
 
+mod address;
 mod builder;
 mod context;
 mod deferred;
@@ -48,12 +49,14 @@ mod handler;
 mod listener;
 mod loop_mut;
 pub mod net;
+mod resolve;
 mod signals;
 mod state;
 mod stats;
 mod stream;
 mod timers;
 
+pub use address::{Address, Target};
 pub use builder::{Context, ContextBuilder};
 pub use context::ContextKey;
 pub use deferred::{Plain, Rejected, Why};
@@ -63,8 +66,10 @@ pub use handler::{AcceptFailed, Closed, ConnectFailed, Handler, Keepalive, Opene
 pub use listener::{Listener, ListenerId};
 pub use loop_mut::LoopMut;
 pub use net::{ConnectOptions, ListenOptions};
+pub use net::{Lookup, UnixListenOptions};
 pub use signals::Signal;
 pub use stats::Stats;
+pub use stream::{AnyStream, Detached};
 pub use stream::{Received, Socket, SocketId, Stream, Traffic};
 pub use timers::{Tick, TimerId};
 pub use wharf_core::timers::MAX_SPAN;
@@ -92,6 +97,8 @@ pub struct LoopOptions {
     pub deferred_limit: usize,
     /// A callback longer than this is logged and counted. 50 ms.
     pub slow_callback: Duration,
+    /// Threads that look names up, started when they are needed. 2.
+    pub resolver_threads: usize,
 }
 
 impl Default for LoopOptions {
@@ -104,6 +111,7 @@ impl Default for LoopOptions {
             tx_limit: 1024 * 1024,
             deferred_limit: 65_536,
             slow_callback: Duration::from_millis(50),
+            resolver_threads: 2,
         }
     }
 }
@@ -157,7 +165,15 @@ impl<T> Loop<T> {
     /// # Errors
     /// [`Error::Io`] if the system has no descriptors left.
     pub fn with_options(data: T, options: LoopOptions) -> Result<Self, Error> {
-        Ok(Self::with_net(data, options, Box::new(OsNet::new()?)))
+        Ok(Self::with_net(data, options, Box::new(OsNet::new(options.resolver_threads, None)?)))
+    }
+
+    /// A loop that looks names up by `lookup` in place of the system's resolver. It is called on the resolver threads.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the system has no descriptors left.
+    pub fn with_lookup(data: T, options: LoopOptions, lookup: Lookup) -> Result<Self, Error> {
+        Ok(Self::with_net(data, options, Box::new(OsNet::new(options.resolver_threads, Some(lookup))?)))
     }
 
     /// A loop over another system than the real one.

@@ -4,6 +4,7 @@ use super::context::AnyContext;
 use super::deferred::{Call, Shared};
 use super::listener::ListenerState;
 use super::net::{Net, Ready};
+use super::resolve::Names;
 use super::stream::{Pool, StreamState};
 use super::timers::Timers;
 use super::{Error, Hook, LoopMut, LoopOptions, Signal, Stats};
@@ -51,6 +52,7 @@ pub(super) struct Core<T: 'static> {
     pub(super) moved: Vec<(u32, u32)>,
     pub(super) pool: Pool,
     pub(super) timers: Timers<T>,
+    pub(super) names: Names<T>,
     pub(super) before_poll: Vec<BeforePoll<T>>,
     pub(super) after_poll: Vec<AfterPoll<T>>,
     pub(super) on_signal: Vec<(Vec<Signal>, OnSignal<T>)>,
@@ -93,6 +95,7 @@ impl<T: 'static> Core<T> {
             moved: Vec::new(),
             pool: Pool::new(),
             timers: Timers::new(),
+            names: Names::new(),
             before_poll: Vec::new(),
             after_poll: Vec::new(),
             on_signal: Vec::new(),
@@ -125,6 +128,7 @@ impl<T: 'static> Core<T> {
             || !self.ready.is_empty()
             || !self.opening.is_empty()
             || !self.closing.is_empty()
+            || self.names.is_busy()
             || self.timers.next().is_some_and(|due| due <= self.now)
     }
 
@@ -247,6 +251,7 @@ impl<T: 'static> Core<T> {
         }
         self.events = events;
         self.run_signals();
+        self.run_names();
         self.run_openings();
 
         let mut round = std::mem::take(&mut self.ready);
@@ -280,6 +285,7 @@ impl<T: 'static> Core<T> {
         for id in ids {
             self.end_object(id);
         }
+        self.end_names();
         self.run_closings();
         self.finish_end();
     }
@@ -289,9 +295,9 @@ impl<T: 'static> Core<T> {
         self.ended = true;
         self.stats.deferred_dropped += (self.shared.end().len() + self.batch.len()) as u64;
         for (_, object) in self.objects.iter() {
-            let (Object::Stream(StreamState { net, .. }) | Object::Listener(ListenerState { net, .. })) = object;
-            if let Some(net) = net {
-                self.net.close(*net, false);
+            match object {
+                Object::Stream(stream) => stream.nets().for_each(|net| self.net.close(net, false)),
+                Object::Listener(listener) => listener.net.into_iter().for_each(|net| self.net.close(net, false)),
             }
         }
         self.objects = SlotTable::new(Vec::new());
@@ -301,6 +307,7 @@ impl<T: 'static> Core<T> {
 
     fn finish_end(&mut self) {
         drop(self.timers.clear());
+        self.names = Names::new();
         self.batch.clear();
         self.ready.clear();
         self.opening.clear();

@@ -1,11 +1,15 @@
 //! The laws of the event loop, on loopback sockets.
 
+mod connecting;
 mod deferred;
+mod errors;
 mod gathering;
 mod harness;
 mod iteration;
 mod listening;
 mod reading;
+mod scripted;
 mod streams;
 mod timers;
+mod unix;
 mod writing;

@@ -9,3 +9,4 @@ mod iteration;
 mod listening;
 mod model;
 mod streams;
+mod timeouts;

@@ -1,17 +1,25 @@
 //! The real system: `mio` over epoll or kqueue.
 
-use super::{ConnectOptions, ListenOptions, Net, NetId, Ready, Wake};
-use crate::event_loop::{Error, Signal};
+mod resolver;
+mod signals;
+mod unix;
+
+pub use resolver::Lookup;
+
+use super::{ConnectOptions, ListenOptions, Net, NetId, Ready, Resolved, UnixListenOptions, Wake};
+use crate::event_loop::{Address, AnyStream, Error, Signal};
 use crate::sys::errno;
+use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
+use resolver::Resolver;
+use signals::Signals;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::fs::File;
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::net::UnixStream;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use wharf_core::Instant;
 
@@ -34,6 +42,7 @@ pub(in crate::event_loop) struct OsNet {
     /// Given up for the moment when an accept finds no descriptor.
     reserve: Option<File>,
     signals: Option<Signals>,
+    resolver: Resolver,
 }
 
 struct Entry {
@@ -45,31 +54,42 @@ struct Entry {
 enum Kind {
     Listener(mio::net::TcpListener),
     Stream(mio::net::TcpStream),
+    /// Boxed, or its path would make every entry larger.
+    UnixListener(Box<unix::Listener>),
+    UnixStream(mio::net::UnixStream),
+    /// No socket: a pseudo-terminal, a FIFO.
+    File(File),
 }
 
-struct Signals {
-    pipe: mio::net::UnixStream,
-    /// Duplicated for every signal that is watched.
-    sender: UnixStream,
-    watched: Vec<(Signal, Arc<AtomicBool>, Vec<signal_hook::SigId>)>,
-    /// The pipe has reported something: flags may be up.
-    pending: bool,
+impl Kind {
+    fn fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Listener(listener) => listener.as_fd(),
+            Self::Stream(stream) => stream.as_fd(),
+            Self::UnixListener(listener) => listener.socket.as_fd(),
+            Self::UnixStream(stream) => stream.as_fd(),
+            Self::File(file) => file.as_fd(),
+        }
+    }
 }
 
 impl OsNet {
-    pub(in crate::event_loop) fn new() -> Result<Self, Error> {
+    /// Names are looked up by `lookup`, or else by the system, on so many threads.
+    pub(in crate::event_loop) fn new(threads: usize, lookup: Option<Lookup>) -> Result<Self, Error> {
         let poll = Poll::new().map_err(|source| Error::io("create", "the system's poll", source))?;
         let waker =
             mio::Waker::new(poll.registry(), WAKER).map_err(|source| Error::io("create", "the waker", source))?;
+        let waker: Wake = Arc::new(move || {
+            // It can fail only if the kernel has no memory for a counter that exists already.
+            if let Err(error) = waker.wake() {
+                tracing::error!(%error, "cannot wake the loop");
+            }
+        });
         Ok(Self {
             poll,
             events: Events::with_capacity(EVENTS),
-            waker: Arc::new(move || {
-                // It can fail only if the kernel has no memory for a counter that exists already.
-                if let Err(error) = waker.wake() {
-                    tracing::error!(%error, "cannot wake the loop");
-                }
-            }),
+            resolver: Resolver::new(lookup.unwrap_or_else(resolver::system), threads, &waker),
+            waker,
             origin: std::time::Instant::now(),
             sockets: Vec::new(),
             free: Vec::new(),
@@ -93,9 +113,9 @@ impl OsNet {
         self.sockets.get(id.0 as usize)?.as_ref()
     }
 
-    fn stream(&mut self, id: NetId) -> io::Result<&mut mio::net::TcpStream> {
+    fn kind(&mut self, id: NetId) -> io::Result<&mut Kind> {
         match self.sockets.get_mut(id.0 as usize) {
-            Some(Some(Entry { socket: Kind::Stream(stream), .. })) => Ok(stream),
+            Some(Some(entry)) => Ok(&mut entry.socket),
             _ => Err(io::ErrorKind::NotConnected.into()),
         }
     }
@@ -107,18 +127,29 @@ impl OsNet {
         }
     }
 
+    fn unix_listener(&self, id: NetId) -> io::Result<&mio::net::UnixListener> {
+        match self.entry(id) {
+            Some(Entry { socket: Kind::UnixListener(listener), .. }) => Ok(&listener.socket),
+            _ => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+
+    /// Does what needs one descriptor more than there are, by giving the reserve up for the moment. `f` must have closed
+    /// what it opened when it returns.
+    fn with_reserve<R>(&mut self, f: impl FnOnce(&Self) -> io::Result<R>) -> Option<R> {
+        self.reserve = None;
+        let done = f(self).ok();
+        self.reserve = open_reserve();
+        done
+    }
+
     fn remove(&mut self, id: NetId) -> Option<Entry> {
-        let mut entry = self.sockets.get_mut(id.0 as usize)?.take()?;
+        let entry = self.sockets.get_mut(id.0 as usize)?.take()?;
         self.free.push(id.0);
-        if entry.watched {
-            let registry = self.poll.registry();
-            let done = match &mut entry.socket {
-                Kind::Listener(listener) => registry.deregister(listener),
-                Kind::Stream(stream) => registry.deregister(stream),
-            };
-            if let Err(error) = done {
-                tracing::warn!(%error, "cannot take a socket out of the poll");
-            }
+        if entry.watched
+            && let Err(error) = self.poll.registry().deregister(&mut SourceFd(&entry.socket.fd().as_raw_fd()))
+        {
+            tracing::warn!(%error, "cannot take a socket out of the poll");
         }
         Some(entry)
     }
@@ -156,8 +187,11 @@ impl Net for OsNet {
     }
 
     fn listen(&mut self, addr: SocketAddr, options: &ListenOptions) -> io::Result<NetId> {
+        if options.exclusive && options.reuse_port {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "an exclusive address cannot be shared"));
+        }
         let socket = new_socket(addr)?;
-        socket.set_reuse_address(true)?;
+        socket.set_reuse_address(!options.exclusive)?;
         if addr.is_ipv6() {
             socket.set_only_v6(options.v6only)?;
         }
@@ -177,17 +211,15 @@ impl Net for OsNet {
     }
 
     fn shed(&mut self, listener: NetId) -> Option<SocketAddr> {
-        self.reserve = None;
-        let shed = self.listener(listener).and_then(mio::net::TcpListener::accept);
-        let peer = shed.ok().map(|(_, peer)| peer);
-        self.reserve = open_reserve();
-        peer
+        self.with_reserve(|net| net.listener(listener)?.accept().map(|(_, peer)| peer))
     }
 
     fn connect(&mut self, to: SocketAddr, options: &ConnectOptions) -> io::Result<NetId> {
         let socket = new_socket(to)?;
         socket.set_tcp_nodelay(options.nodelay)?;
         if let Some(source) = options.source {
+            // Attempts at several addresses share a port that was asked for.
+            socket.set_reuse_address(source.port() != 0)?;
             socket.bind(&source.into())?;
         }
         match socket.connect(&to.into()) {
@@ -198,7 +230,8 @@ impl Net for OsNet {
     }
 
     fn connected(&mut self, id: NetId) -> io::Result<bool> {
-        let stream = self.stream(id)?;
+        let stream = self.entry(id).ok_or(io::ErrorKind::NotConnected)?.socket.fd();
+        let stream = SockRef::from(&stream);
         if let Some(error) = stream.take_error()? {
             return Err(error);
         }
@@ -220,27 +253,47 @@ impl Net for OsNet {
             return Err(io::ErrorKind::NotConnected.into());
         };
         let (registry, name) = (self.poll.registry(), Token(id.0 as usize));
-        match (&mut entry.socket, entry.watched) {
-            (Kind::Listener(listener), false) => registry.register(listener, name, interest)?,
-            (Kind::Listener(listener), true) => registry.reregister(listener, name, interest)?,
-            (Kind::Stream(stream), false) => registry.register(stream, name, interest)?,
-            (Kind::Stream(stream), true) => registry.reregister(stream, name, interest)?,
+        let fd = entry.socket.fd().as_raw_fd();
+        if entry.watched {
+            registry.reregister(&mut SourceFd(&fd), name, interest)?;
+        } else {
+            registry.register(&mut SourceFd(&fd), name, interest)?;
         }
         (entry.token, entry.watched) = (token, true);
         Ok(())
     }
 
     fn read(&mut self, id: NetId, buf: &mut [u8]) -> io::Result<usize> {
-        self.stream(id)?.read(buf)
+        match self.kind(id)? {
+            Kind::Stream(stream) => stream.read(buf),
+            Kind::UnixStream(stream) => stream.read(buf),
+            Kind::File(file) => match file.read(buf) {
+                Err(error) if errno::is_end_of_file(&error) => Ok(0),
+                other => other,
+            },
+            Kind::Listener(_) | Kind::UnixListener(_) => Err(io::ErrorKind::NotConnected.into()),
+        }
     }
 
     fn write(&mut self, id: NetId, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
-        let stream = self.stream(id)?;
-        if let [piece] = pieces { stream.write(piece) } else { stream.write_vectored(pieces) }
+        fn write(mut to: impl Write, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+            if let [piece] = pieces { to.write(piece) } else { to.write_vectored(pieces) }
+        }
+        match self.kind(id)? {
+            Kind::Stream(stream) => write(stream, pieces),
+            Kind::UnixStream(stream) => write(stream, pieces),
+            Kind::File(file) => write(file, pieces),
+            Kind::Listener(_) | Kind::UnixListener(_) => Err(io::ErrorKind::NotConnected.into()),
+        }
     }
 
     fn end_output(&mut self, id: NetId) -> io::Result<()> {
-        self.stream(id)?.shutdown(Shutdown::Write)
+        match self.kind(id)? {
+            Kind::Stream(stream) => stream.shutdown(Shutdown::Write),
+            Kind::UnixStream(stream) => stream.shutdown(Shutdown::Write),
+            Kind::File(_) => Err(io::ErrorKind::Unsupported.into()),
+            Kind::Listener(_) | Kind::UnixListener(_) => Err(io::ErrorKind::NotConnected.into()),
+        }
     }
 
     fn close(&mut self, id: NetId, reset: bool) {
@@ -253,68 +306,90 @@ impl Net for OsNet {
     }
 
     fn local_addr(&self, id: NetId) -> io::Result<SocketAddr> {
-        match self.entry(id) {
-            Some(Entry { socket: Kind::Stream(stream), .. }) => stream.local_addr(),
-            Some(Entry { socket: Kind::Listener(listener), .. }) => listener.local_addr(),
-            None => Err(io::ErrorKind::NotConnected.into()),
-        }
+        self.local(id)?.inet().ok_or_else(|| io::ErrorKind::Unsupported.into())
     }
 
     fn fd(&self, id: NetId) -> Option<BorrowedFd<'_>> {
-        Some(match &self.entry(id)?.socket {
-            Kind::Stream(stream) => stream.as_fd(),
-            Kind::Listener(listener) => listener.as_fd(),
-        })
+        Some(self.entry(id)?.socket.fd())
     }
 
     fn take(&mut self, id: NetId) -> Option<OwnedFd> {
         Some(match self.remove(id)?.socket {
             Kind::Stream(stream) => TcpStream::from(stream).into(),
             Kind::Listener(listener) => std::net::TcpListener::from(listener).into(),
+            Kind::UnixStream(stream) => UnixStream::from(stream).into(),
+            Kind::UnixListener(listener) => UnixListener::from(listener.socket).into(),
+            Kind::File(file) => file.into(),
         })
     }
 
     fn watch_signal(&mut self, signal: Signal) -> io::Result<()> {
         let signals = match &mut self.signals {
             Some(signals) => signals,
-            none => {
-                let (sender, receiver) = UnixStream::pair()?;
-                sender.set_nonblocking(true)?;
-                receiver.set_nonblocking(true)?;
-                let mut pipe = mio::net::UnixStream::from_std(receiver);
-                self.poll.registry().register(&mut pipe, SIGNALS, Interest::READABLE)?;
-                none.insert(Signals { pipe, sender, watched: Vec::new(), pending: false })
-            }
+            none => none.insert(Signals::new(self.poll.registry(), SIGNALS)?),
         };
-        if signals.watched.iter().all(|(known, ..)| *known != signal) {
-            let arrived = Arc::new(AtomicBool::new(false));
-            // Actions run in the order of their registration: the flag stands before the poll ends.
-            let flag = signal_hook::flag::register(signal.number(), Arc::clone(&arrived))?;
-            let sender = signals.sender.try_clone()?;
-            let wake = signal_hook::low_level::pipe::register(signal.number(), sender)?;
-            signals.watched.push((signal, arrived, vec![flag, wake]));
-        }
-        Ok(())
+        signals.watch(signal)
     }
 
     fn next_signal(&mut self) -> Option<Signal> {
-        let signals = self.signals.as_mut().filter(|signals| signals.pending)?;
-        // Emptied before the flags are looked at: a signal that comes after that makes a new edge.
-        let mut scrap = [0; 64];
-        while matches!(signals.pipe.read(&mut scrap), Ok(1..)) {}
-        let arrived = signals.watched.iter().find(|(_, arrived, _)| arrived.swap(false, Ordering::AcqRel));
-        signals.pending = arrived.is_some();
-        arrived.map(|(signal, ..)| *signal)
+        self.signals.as_mut()?.next()
     }
-}
 
-impl Drop for OsNet {
-    fn drop(&mut self) {
-        for (.., actions) in self.signals.iter().flat_map(|signals| &signals.watched) {
-            for action in actions {
-                signal_hook::low_level::unregister(*action);
+    fn listen_unix(&mut self, at: &Address, options: &UnixListenOptions) -> io::Result<NetId> {
+        let listener = unix::Listener::new(at, options)?;
+        Ok(self.insert(Kind::UnixListener(Box::new(listener))))
+    }
+
+    fn accept_unix(&mut self, listener: NetId) -> io::Result<(NetId, Address)> {
+        let (stream, peer) = self.unix_listener(listener)?.accept()?;
+        Ok((self.insert(Kind::UnixStream(stream)), peer.into()))
+    }
+
+    fn shed_unix(&mut self, listener: NetId) -> Option<Address> {
+        self.with_reserve(|net| net.unix_listener(listener)?.accept().map(|(_, peer)| peer.into()))
+    }
+
+    fn connect_unix(&mut self, to: &Address) -> io::Result<NetId> {
+        let stream = unix::connect(to)?;
+        Ok(self.insert(Kind::UnixStream(stream)))
+    }
+
+    fn adopt_any(&mut self, stream: AnyStream) -> io::Result<NetId> {
+        let kind = match stream {
+            AnyStream::Tcp(stream) => return self.adopt(stream),
+            AnyStream::Unix(stream) => {
+                stream.set_nonblocking(true)?;
+                Kind::UnixStream(mio::net::UnixStream::from_std(stream))
             }
+            AnyStream::Other(fd) => {
+                rustix::io::ioctl_fionbio(&fd, true)?;
+                Kind::File(File::from(fd))
+            }
+        };
+        Ok(self.insert(kind))
+    }
+
+    fn local(&self, id: NetId) -> io::Result<Address> {
+        match self.entry(id).map(|entry| &entry.socket) {
+            Some(Kind::Stream(stream)) => stream.local_addr().map(Address::Inet),
+            Some(Kind::Listener(listener)) => listener.local_addr().map(Address::Inet),
+            Some(Kind::UnixStream(stream)) => stream.local_addr().map(Address::from),
+            Some(Kind::UnixListener(listener)) => listener.socket.local_addr().map(Address::from),
+            Some(Kind::File(_)) => Ok(Address::Unnamed),
+            None => Err(io::ErrorKind::NotConnected.into()),
         }
+    }
+
+    fn resolve(&mut self, query: u64, host: &str, port: u16) -> io::Result<()> {
+        self.resolver.resolve(query, host, port)
+    }
+
+    fn forget(&mut self, query: u64) {
+        self.resolver.forget(query);
+    }
+
+    fn next_resolved(&mut self) -> Option<Resolved> {
+        self.resolver.next()
     }
 }
 
@@ -328,4 +403,15 @@ fn new_socket(addr: SocketAddr) -> io::Result<Socket> {
 /// Any descriptor will do. Without one the loop still works, but cannot turn clients away when descriptors run out.
 fn open_reserve() -> Option<File> {
     File::open("/dev/null").ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_is_small() {
+        // Without optimization mio's sockets carry a check of their own, of 8 bytes.
+        assert!(size_of::<Option<Entry>>() <= 40, "{} bytes", size_of::<Option<Entry>>());
+    }
 }
