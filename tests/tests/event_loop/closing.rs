@@ -124,7 +124,7 @@ fn run(at: &'static str, how: How, own: bool) {
     let key = lp.context(ender.clone());
     let listener = lp.listen(any(), key, ListenOptions::default()).unwrap();
     let addr = lp.listener(listener).unwrap().local_addr();
-    lp.connect("10.0.0.1:1".parse().unwrap(), key, (), ConnectOptions::default()).unwrap();
+    lp.connect("10.0.0.1:1", key, (), ConnectOptions::default()).unwrap();
     let peers = [(); 3].map(|()| sim.world.connect(addr).unwrap());
     sim.run_until_idle();
     let timer = ender.clone();

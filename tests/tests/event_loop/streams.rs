@@ -272,6 +272,25 @@ fn callbacks_never_nest_and_what_they_cause_comes_later_in_the_same_iteration() 
 }
 
 #[test]
+fn a_close_shows_as_an_end_and_an_abort_as_a_reset() {
+    for (aborts, seen) in [(false, Ended::InOrder), (true, Ended::Reset)] {
+        let (mut bench, ids) = paused(65_536);
+        let peer = bench.connect();
+        bench.sim.run_until_idle();
+        let id = ids.borrow()[0];
+        let mut lp = bench.lp();
+        let mut stream = lp.stream(id).unwrap();
+        if aborts {
+            stream.abort()
+        } else {
+            stream.close(1)
+        }
+        bench.sim.run_until_idle();
+        assert_eq!(peer.ended(), Some(seen));
+    }
+}
+
+#[test]
 fn a_failed_write_lets_the_bytes_that_came_before_it_arrive() {
     let (mut bench, ids) = paused(65_536);
     let peer = bench.connect();
