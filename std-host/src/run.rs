@@ -76,6 +76,8 @@ fn options(settings: &EventLoop) -> LoopOptions {
         deferred_limit: settings.deferred_limit as usize,
         slow_callback: settings.slow_callback.unwrap_or(Duration::MAX),
         resolver_threads: settings.resolver_threads.into(),
+        udp_batch: settings.udp_batch.into(),
+        udp_payload: settings.udp_payload as usize,
     }
 }
 

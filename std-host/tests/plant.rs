@@ -19,6 +19,8 @@ tx_limit = "2MiB"
 deferred_limit = 1000
 slow_callback = "10ms"
 resolver_threads = 3
+udp_batch = 16
+udp_payload = "9000"
 
 [[modbus.server]]
 name = "hall.3"
@@ -255,7 +257,7 @@ fn unknown_keys_name_the_nearest_key() {
         errors.to_string(),
         "plant.toml:2:1: loop.accept_budge: unknown key, did you mean `accept_budget`?; accepted: receive_buffer, \
          read_budget, accept_budget, timer_budget, tx_limit, deferred_limit, slow_callback, \
-         resolver_threads"
+         resolver_threads, udp_batch, udp_payload"
     );
 }
 

@@ -209,7 +209,7 @@ impl<T> Core<T> {
     fn listener_mut(&mut self, id: SlotId) -> Option<&mut ListenerState> {
         match self.objects.get_mut(id)? {
             Object::Listener(listener) => Some(listener),
-            Object::Stream(_) => None,
+            Object::Stream(_) | Object::Udp(_) => None,
         }
     }
 

@@ -1,6 +1,7 @@
 //! The laws of the event loop, on loopback sockets.
 
 mod connecting;
+mod datagrams;
 mod deferred;
 mod errors;
 mod gathering;

@@ -3,8 +3,10 @@
 //! [`Net`] shows in no handler, socket or [`LoopMut`](super::LoopMut) type, so the same handlers run over the real
 //! system and over a simulated one.
 
+mod datagrams;
 mod os;
 
+pub use datagrams::{Arena, Ecn, Membership, More, Out, PacketInfo, UdpOptions, UdpSetting};
 pub use os::Lookup;
 
 pub(super) use os::OsNet;
@@ -182,6 +184,51 @@ pub trait Net {
     /// # Errors
     /// Whatever the system says.
     fn end_output(&mut self, id: NetId) -> io::Result<()>;
+
+    /// A UDP socket on `addr`.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    fn bind_udp(&mut self, addr: SocketAddr, options: &UdpOptions) -> io::Result<NetId> {
+        let _ = (addr, options);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Connects a UDP socket to `peer`, or to nobody. The local address that it was bound to stays.
+    ///
+    /// # Errors
+    /// Whatever the system says; it is connected to nobody then.
+    fn connect_udp(&mut self, id: NetId, peer: Option<SocketAddr>) -> io::Result<()> {
+        let _ = (id, peer);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Changes a UDP socket.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    fn set_udp(&mut self, id: NetId, setting: &UdpSetting) -> io::Result<()> {
+        let _ = (id, setting);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Receives at most `max` packets into the free places of `arena`: none only if there is no free place.
+    ///
+    /// # Errors
+    /// Whatever the system says, an earlier packet that reached nobody included. Nothing was received then.
+    fn receive_packets(&mut self, id: NetId, arena: &mut Arena, max: usize) -> io::Result<More> {
+        let _ = (id, arena, max);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Sends the first of `packets` and returns how many, at least one.
+    ///
+    /// # Errors
+    /// Whatever the system says of the first packet, or of an earlier one that reached nobody. Nothing was sent then.
+    fn send_packets(&mut self, id: NetId, packets: &[Out<'_>]) -> io::Result<usize> {
+        let _ = (id, packets);
+        Err(io::ErrorKind::Unsupported.into())
+    }
 
     /// Gives `id` back; with `reset` the peer sees a reset in place of an end.
     fn close(&mut self, id: NetId, reset: bool);

@@ -82,7 +82,10 @@ impl<T> Core<T> {
             }
             Some(Phase::Open | Phase::Finishing) => self.begin_close(id, CloseReason::LoopEnded),
             Some(Phase::Closing) => {}
-            None => self.close_listener(id),
+            None => {
+                self.close_listener(id);
+                self.close_udp(id);
+            }
         }
     }
 
@@ -145,6 +148,7 @@ impl<T> Core<T> {
                         self.socket_released(listener);
                     }
                 }
+                Some(Object::Udp(udp)) => self.release_udp(&udp),
                 Some(Object::Listener(_)) | None => {}
             }
         }

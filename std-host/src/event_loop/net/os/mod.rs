@@ -2,12 +2,15 @@
 
 mod resolver;
 mod signals;
+mod udp;
 mod unix;
 
 pub use resolver::Lookup;
 
+use super::{Arena, More, Out, UdpOptions, UdpSetting};
 use super::{ConnectOptions, ListenOptions, Net, NetId, Ready, Resolved, UnixListenOptions, Wake};
 use crate::event_loop::{Address, AnyStream, Error, Signal};
+use crate::sys::datagrams::Datagrams;
 use crate::sys::errno;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
@@ -43,6 +46,8 @@ pub(in crate::event_loop) struct OsNet {
     reserve: Option<File>,
     signals: Option<Signals>,
     resolver: Resolver,
+    /// Made at the first bind.
+    datagrams: Option<Datagrams>,
 }
 
 struct Entry {
@@ -59,6 +64,7 @@ enum Kind {
     UnixStream(mio::net::UnixStream),
     /// No socket: a pseudo-terminal, a FIFO.
     File(File),
+    Udp(Box<udp::UdpSocket>),
 }
 
 impl Kind {
@@ -69,6 +75,7 @@ impl Kind {
             Self::UnixListener(listener) => listener.socket.as_fd(),
             Self::UnixStream(stream) => stream.as_fd(),
             Self::File(file) => file.as_fd(),
+            Self::Udp(udp) => udp.fd(),
         }
     }
 }
@@ -95,6 +102,7 @@ impl OsNet {
             free: Vec::new(),
             reserve: open_reserve(),
             signals: None,
+            datagrams: None,
         })
     }
 
@@ -130,6 +138,14 @@ impl OsNet {
     fn unix_listener(&self, id: NetId) -> io::Result<&mio::net::UnixListener> {
         match self.entry(id) {
             Some(Entry { socket: Kind::UnixListener(listener), .. }) => Ok(&listener.socket),
+            _ => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+
+    /// A UDP socket, and what its calls need.
+    fn udp(&mut self, id: NetId) -> io::Result<(&mut udp::UdpSocket, &mut Datagrams)> {
+        match (self.sockets.get_mut(id.0 as usize), &mut self.datagrams) {
+            (Some(Some(Entry { socket: Kind::Udp(udp), .. })), Some(datagrams)) => Ok((udp, datagrams)),
             _ => Err(io::ErrorKind::NotConnected.into()),
         }
     }
@@ -271,7 +287,7 @@ impl Net for OsNet {
                 Err(error) if errno::is_end_of_file(&error) => Ok(0),
                 other => other,
             },
-            Kind::Listener(_) | Kind::UnixListener(_) => Err(io::ErrorKind::NotConnected.into()),
+            Kind::Listener(_) | Kind::UnixListener(_) | Kind::Udp(_) => Err(io::ErrorKind::NotConnected.into()),
         }
     }
 
@@ -283,7 +299,7 @@ impl Net for OsNet {
             Kind::Stream(stream) => write(stream, pieces),
             Kind::UnixStream(stream) => write(stream, pieces),
             Kind::File(file) => write(file, pieces),
-            Kind::Listener(_) | Kind::UnixListener(_) => Err(io::ErrorKind::NotConnected.into()),
+            Kind::Listener(_) | Kind::UnixListener(_) | Kind::Udp(_) => Err(io::ErrorKind::NotConnected.into()),
         }
     }
 
@@ -292,8 +308,32 @@ impl Net for OsNet {
             Kind::Stream(stream) => stream.shutdown(Shutdown::Write),
             Kind::UnixStream(stream) => stream.shutdown(Shutdown::Write),
             Kind::File(_) => Err(io::ErrorKind::Unsupported.into()),
-            Kind::Listener(_) | Kind::UnixListener(_) => Err(io::ErrorKind::NotConnected.into()),
+            Kind::Listener(_) | Kind::UnixListener(_) | Kind::Udp(_) => Err(io::ErrorKind::NotConnected.into()),
         }
+    }
+
+    fn bind_udp(&mut self, addr: SocketAddr, options: &UdpOptions) -> io::Result<NetId> {
+        let socket = udp::UdpSocket::bind(addr, options)?;
+        self.datagrams.get_or_insert_with(Datagrams::new);
+        Ok(self.insert(Kind::Udp(Box::new(socket))))
+    }
+
+    fn connect_udp(&mut self, id: NetId, peer: Option<SocketAddr>) -> io::Result<()> {
+        self.udp(id)?.0.connect(peer)
+    }
+
+    fn set_udp(&mut self, id: NetId, setting: &UdpSetting) -> io::Result<()> {
+        self.udp(id)?.0.set(setting)
+    }
+
+    fn receive_packets(&mut self, id: NetId, arena: &mut Arena, max: usize) -> io::Result<More> {
+        let (socket, datagrams) = self.udp(id)?;
+        datagrams.receive(socket.fd(), arena, max)
+    }
+
+    fn send_packets(&mut self, id: NetId, packets: &[Out<'_>]) -> io::Result<usize> {
+        let (socket, datagrams) = self.udp(id)?;
+        datagrams.send(socket.fd(), packets, socket.is_v6())
     }
 
     fn close(&mut self, id: NetId, reset: bool) {
@@ -320,6 +360,7 @@ impl Net for OsNet {
             Kind::UnixStream(stream) => UnixStream::from(stream).into(),
             Kind::UnixListener(listener) => UnixListener::from(listener.socket).into(),
             Kind::File(file) => file.into(),
+            Kind::Udp(udp) => udp.into_fd(),
         })
     }
 
@@ -372,6 +413,7 @@ impl Net for OsNet {
     fn local(&self, id: NetId) -> io::Result<Address> {
         match self.entry(id).map(|entry| &entry.socket) {
             Some(Kind::Stream(stream)) => stream.local_addr().map(Address::Inet),
+            Some(Kind::Udp(udp)) => udp.local_addr().map(Address::from),
             Some(Kind::Listener(listener)) => listener.local_addr().map(Address::Inet),
             Some(Kind::UnixStream(stream)) => stream.local_addr().map(Address::from),
             Some(Kind::UnixListener(listener)) => listener.socket.local_addr().map(Address::from),
