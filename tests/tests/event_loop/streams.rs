@@ -281,9 +281,9 @@ fn a_close_shows_as_an_end_and_an_abort_as_a_reset() {
         let mut lp = bench.lp();
         let mut stream = lp.stream(id).unwrap();
         if aborts {
-            stream.abort()
+            stream.abort();
         } else {
-            stream.close(1)
+            stream.close(1);
         }
         bench.sim.run_until_idle();
         assert_eq!(peer.ended(), Some(seen));
