@@ -387,7 +387,8 @@ fn disturb(sim: &mut Sim, rng: &mut Rng, model: &Rc<RefCell<Model>>, most: u64) 
 
 fn check(run: &Run) {
     for stats in &run.stats {
-        let closed = stats.closed_peer + stats.closed_reset + stats.closed_local + stats.closed_failed;
+        let ours = stats.closed_local + stats.closed_aborted;
+        let closed = stats.closed_peer + stats.closed_reset + ours + stats.closed_failed;
         assert_eq!((stats.opened, stats.sockets, stats.queued), (closed, 0, 0), "{stats:?}");
     }
     let opened: u64 = run.stats.iter().map(|stats| stats.opened).sum();
