@@ -8,7 +8,8 @@
 //! * [`modbus`]: the server of `wharf-core` over that plant, plugged into all of the above.
 //! * [`fuzz`]: what the targets in `fuzz/` do with their bytes.
 //!
-//! Every random choice follows from a seed that a failure prints; `WHARF_SEED` runs that one again ([`rng`]).
+//! Every random choice follows from a seed that a failure prints; `WHARF_SEED` runs that one again, and
+//! `WHARF_SEEDS` says how many to run ([`rng`]).
 
 pub mod fixture;
 pub mod fuzz;

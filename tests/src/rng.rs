@@ -4,6 +4,8 @@
 
 /// The environment variable that replaces a suite's own seeds by one.
 pub const SEED_VARIABLE: &str = "WHARF_SEED";
+/// The environment variable that says how many seeds a suite takes, in place of its own number.
+pub const COUNT_VARIABLE: &str = "WHARF_SEEDS";
 
 /// A seeded random source.
 #[derive(Clone, Debug)]
@@ -84,19 +86,21 @@ impl Rng {
     }
 }
 
-/// The seeds of one run: `0..count`, or the one that [`SEED_VARIABLE`] names (decimal, or hexadecimal after `0x`).
+/// The seeds of one run: `0..count`, or as many as [`COUNT_VARIABLE`] says, or the one that [`SEED_VARIABLE`] names.
+/// Both are decimal, or hexadecimal after `0x`.
 ///
 /// # Panics
-/// When the variable is set to what is not a number: a run that silently took other seeds would prove nothing.
+/// When a variable is set to what is not a number: a run that silently took other seeds would prove nothing.
 #[must_use]
 pub fn seeds(count: u64) -> Vec<u64> {
-    std::env::var(SEED_VARIABLE).map_or_else(|_| (0..count).collect(), |text| vec![parse(&text)])
+    let set = |variable| std::env::var(variable).ok().map(|text| parse(variable, &text));
+    set(SEED_VARIABLE).map_or_else(|| (0..set(COUNT_VARIABLE).unwrap_or(count)).collect(), |seed| vec![seed])
 }
 
-fn parse(text: &str) -> u64 {
+fn parse(variable: &str, text: &str) -> u64 {
     let text = text.trim();
     let parsed = text.strip_prefix("0x").map_or_else(|| text.parse(), |hex| u64::from_str_radix(hex, 16));
-    parsed.unwrap_or_else(|_| panic!("{SEED_VARIABLE}={text} is not a number"))
+    parsed.unwrap_or_else(|_| panic!("{variable}={text} is not a number"))
 }
 
 #[cfg(test)]
@@ -125,7 +129,7 @@ mod tests {
 
     #[test]
     fn seeds_are_read_as_decimal_or_hexadecimal() {
-        assert_eq!(parse("17"), 17);
-        assert_eq!(parse("0xFf"), 255);
+        assert_eq!(parse(SEED_VARIABLE, "17"), 17);
+        assert_eq!(parse(SEED_VARIABLE, "0xFf"), 255);
     }
 }

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
-use wharf_host::event_loop::net::NetId;
+use wharf_host::event_loop::net::{NetId, Resolved};
 
 /// EMFILE, which has this number on every system that Wharf runs on. The loop knows it by its number alone.
 const NO_DESCRIPTORS: i32 = 24;
@@ -152,6 +152,17 @@ impl State {
             (None, Link::Failed) => Err(ErrorKind::NotConnected.into()),
             (None, link) => Ok(link != Link::Connecting),
         }
+    }
+
+    /// Asks what a name stands for.
+    pub(super) fn resolve(&mut self, net: usize, query: u64, host: &str, port: u16) {
+        let known = self.names.get(host).cloned();
+        let (after, outcome) = known.map_or_else(
+            || (Duration::ZERO, Err(ErrorKind::NotFound.into())),
+            |(after, addrs)| (after, Ok(addrs.into_iter().map(|ip| SocketAddr::new(ip, port)).collect())),
+        );
+        let answer = Resolved { query, outcome };
+        self.depart(self.now.saturating_add(after), Flight::Answer { net, answer });
     }
 
     pub(super) fn release_listener(&mut self, key: ListenerKey) {

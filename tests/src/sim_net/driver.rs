@@ -46,6 +46,12 @@ impl<T> Sim<T> {
         self.loops.len() - 1
     }
 
+    /// How many loops there are, those that have ended included.
+    #[must_use]
+    pub fn loops(&self) -> usize {
+        self.loops.len()
+    }
+
     /// A loop's operations, between its iterations.
     ///
     /// # Panics

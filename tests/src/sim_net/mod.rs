@@ -26,7 +26,7 @@
 //!
 //! It has no threads: a deferred call from another thread does not end a poll. With several loops, an `after_poll` hook
 //! that arms a timer after an idle poll may find it late, because the clock has moved on for the others. There are no
-//! descriptors to show, so `raw()` and `adopt` have nothing to offer.
+//! descriptors to show, so `raw()` and `adopt` have nothing to offer. UNIX sockets and datagrams are unsupported as yet.
 
 mod connection;
 mod driver;

@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use wharf_core::Instant;
 use wharf_host::event_loop::Signal;
-use wharf_host::event_loop::net::{ConnectOptions, ListenOptions, Net, NetId, Ready, Wake};
+use wharf_host::event_loop::net::{ConnectOptions, ListenOptions, Net, NetId, Ready, Resolved, Wake};
 
 /// The system of one loop in a [`World`]: for [`Loop::with_net`](wharf_host::event_loop::Loop::with_net).
 pub struct SimNet {
@@ -149,6 +149,16 @@ impl Net for SimNet {
 
     fn next_signal(&mut self) -> Option<Signal> {
         self.world.state().nets[self.net].arrived_signals.pop()
+    }
+
+    // An answer that was forgotten comes nevertheless: the default of `forget` does nothing.
+    fn resolve(&mut self, query: u64, host: &str, port: u16) -> io::Result<()> {
+        self.world.state().resolve(self.net, query, host, port);
+        Ok(())
+    }
+
+    fn next_resolved(&mut self) -> Option<Resolved> {
+        self.world.state().nets[self.net].next_answer()
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use wharf_core::Instant;
 use wharf_host::event_loop::Signal;
-use wharf_host::event_loop::net::{NetId, Ready};
+use wharf_host::event_loop::net::{NetId, Ready, Resolved};
 
 /// Polls without hope after which the world gives up: of a loop that is run by `run`, which would not end.
 const REST_BOUND: u32 = 10_000;
@@ -68,6 +68,8 @@ pub(super) struct NetState {
     waits: Waits,
     watched_signals: Vec<Signal>,
     pub(super) arrived_signals: Vec<Signal>,
+    /// What names stand for, to be told.
+    answers: VecDeque<Resolved>,
 }
 
 impl NetState {
@@ -80,6 +82,7 @@ impl NetState {
             waits: Waits::No,
             watched_signals: Vec::new(),
             arrived_signals: Vec::new(),
+            answers: VecDeque::new(),
         }
     }
 
@@ -123,6 +126,16 @@ impl NetState {
             slot.edge.read |= edge.read;
             slot.edge.write |= edge.write && write;
         }
+    }
+
+    /// An answer ends one poll, whether the loop asks for it or not.
+    pub(super) fn answer(&mut self, answer: Resolved) {
+        self.answers.push_back(answer);
+        self.woken.store(true, Ordering::Release);
+    }
+
+    pub(super) fn next_answer(&mut self) -> Option<Resolved> {
+        self.answers.pop_front()
     }
 
     pub(super) fn leave(&mut self) {

@@ -319,12 +319,7 @@ impl State {
         if at > now || overtakes {
             return self.depart(at, flight);
         }
-        match flight {
-            Flight::Bytes { to, bytes } => self.bytes_arrive(to, &bytes),
-            Flight::Fin { to } => self.fin_arrives(to),
-            Flight::Reset { to } => self.reset_arrives(to),
-            other => self.depart(at, other),
-        }
+        self.arrive(flight);
     }
 
     /// What `key` has read makes room for its peer.

@@ -9,11 +9,12 @@ use crate::rng::Rng;
 use std::cell::{RefCell, RefMut};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 use wharf_core::Instant;
 use wharf_host::event_loop::Signal;
+use wharf_host::event_loop::net::Resolved;
 
 /// One end of a connection. Never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -79,6 +80,7 @@ impl World {
             listeners: BTreeMap::new(),
             flights: BTreeMap::new(),
             routes: BTreeMap::new(),
+            names: BTreeMap::new(),
             next: 0,
             next_port: 40_000,
             descriptors: None,
@@ -118,6 +120,12 @@ impl World {
     /// What becomes of connections to `to` from now on.
     pub fn route(&self, to: SocketAddr, route: Route) {
         self.state().routes.insert(to, route);
+    }
+
+    /// What a host name stands for, and after which time that is known. A name that nobody has told of is unknown at
+    /// once.
+    pub fn name(&self, host: &str, after: Duration, addrs: &[IpAddr]) {
+        self.state().names.insert(host.to_owned(), (after, addrs.to_vec()));
     }
 
     /// A connection that the test holds the other side of. `None` if nobody listens there or the backlog is full.
@@ -202,6 +210,11 @@ pub(super) enum Flight {
     ReleaseListener(ListenerKey),
     /// A connection comes about or fails.
     Connect(EndKey),
+    /// A loop learns what a name stands for.
+    Answer {
+        net: usize,
+        answer: Resolved,
+    },
 }
 
 pub(super) struct State {
@@ -220,6 +233,7 @@ pub(super) struct State {
     /// In order of time, then of departure.
     pub(super) flights: BTreeMap<(Instant, u64), Flight>,
     pub(super) routes: BTreeMap<SocketAddr, Route>,
+    pub(super) names: BTreeMap<String, (Duration, Vec<IpAddr>)>,
     next: u64,
     next_port: u16,
     pub(super) descriptors: Option<usize>,
@@ -263,15 +277,21 @@ impl State {
             if first.key().0 > self.now {
                 return;
             }
-            match first.remove() {
-                Flight::Bytes { to, bytes } => self.bytes_arrive(to, &bytes),
-                Flight::Fin { to } => self.fin_arrives(to),
-                Flight::Reset { to } => self.reset_arrives(to),
-                Flight::ReleaseRead(end) => self.release_read(end),
-                Flight::ReleaseWrite(end) => self.release_write(end),
-                Flight::ReleaseListener(key) => self.release_listener(key),
-                Flight::Connect(end) => self.connect_arrives(end),
-            }
+            let flight = first.remove();
+            self.arrive(flight);
+        }
+    }
+
+    pub(super) fn arrive(&mut self, flight: Flight) {
+        match flight {
+            Flight::Bytes { to, bytes } => self.bytes_arrive(to, &bytes),
+            Flight::Fin { to } => self.fin_arrives(to),
+            Flight::Reset { to } => self.reset_arrives(to),
+            Flight::ReleaseRead(end) => self.release_read(end),
+            Flight::ReleaseWrite(end) => self.release_write(end),
+            Flight::ReleaseListener(key) => self.release_listener(key),
+            Flight::Connect(end) => self.connect_arrives(end),
+            Flight::Answer { net, answer } => self.nets[net].answer(answer),
         }
     }
 

@@ -85,8 +85,8 @@ impl Handler for Client {
     }
 }
 
-/// A client and an echo server on one loop: what the client saw.
-fn echo_on(mut lp: Loop, much: usize) -> Vec<String> {
+/// A client and an echo server on one loop: what the client saw. Without an end within `patience` it fails.
+fn echo_on(mut lp: Loop, much: usize, patience: Duration) -> Vec<String> {
     let log = Rc::new(RefCell::new(Vec::new()));
     let mut set = lp.loop_mut();
     let echo = set.context(Echo);
@@ -94,7 +94,7 @@ fn echo_on(mut lp: Loop, much: usize) -> Vec<String> {
     let listener = set.listen("127.0.0.1:0".parse().unwrap(), echo, ListenOptions::default()).unwrap();
     let addr = set.listener(listener).unwrap().local_addr();
     set.connect(addr, client, Progress::default(), ConnectOptions::default()).unwrap();
-    set.add_timer(Duration::from_secs(3600), None, |_, _| panic!("the echo hangs")).unwrap();
+    set.add_timer(patience, None, |_, _| panic!("the echo hangs")).unwrap();
     lp.run().unwrap();
     log.take()
 }
@@ -104,12 +104,17 @@ fn an_echo_is_the_same_in_both_worlds() {
     const MUCH: usize = 3 << 20;
     let expected =
         |much| ["Connected".to_owned(), format!("end after {much}"), format!("close Peer, {much} sent")].to_vec();
+    let minute = Duration::from_secs(60);
     let options = LoopOptions { tx_limit: 100_000, ..LoopOptions::default() };
-    assert_eq!(echo_on(Loop::with_options((), options).unwrap(), MUCH), expected(MUCH));
-    assert_eq!(echo_on(Loop::with_net((), options, Box::new(World::strict().net())), MUCH), expected(MUCH));
+    assert_eq!(echo_on(Loop::with_options((), options).unwrap(), MUCH, minute), expected(MUCH));
+    assert_eq!(echo_on(Loop::with_net((), options, Box::new(World::strict().net())), MUCH, minute), expected(MUCH));
     for seed in wharf_tests::rng::seeds(50) {
         let world = World::new(seed, Faults::harmless(&mut Rng::new(seed)));
         let small = LoopOptions { tx_limit: 100, ..LoopOptions::default() };
-        assert_eq!(echo_on(Loop::with_net((), small, Box::new(world.net())), 2000), expected(2000), "seed {seed}");
+        assert_eq!(
+            echo_on(Loop::with_net((), small, Box::new(world.net())), 2000, 60 * minute),
+            expected(2000),
+            "seed {seed}"
+        );
     }
 }

@@ -1,6 +1,6 @@
 //! Connecting: slow, refused, silent, and cancelled at every stage.
 
-use crate::harness::{Bench, any, bench, quiet};
+use crate::harness::{Bench, any, bench, echo, quiet};
 use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -93,6 +93,66 @@ fn connect_can_be_cancelled() {
     assert!(matches!(bench.lp().stream(id).unwrap().cancel(), Err(Error::Closed)));
     assert_eq!(bench.log(), ["open Connected"]);
     assert!(bench.lp().stats().connect_failed == 0);
+}
+
+#[test]
+fn a_slow_resolver_stalls_nobody() {
+    let mut bench = bench(echo);
+    let port = bench.addr.port();
+    bench.sim.world.name("slow", Duration::from_secs(5), &[bench.addr.ip()]);
+    let peer = bench.connect();
+    bench.sim.run_until_idle();
+    let key = bench.key;
+    bench.lp().connect(("slow", port), key, Vec::new(), ConnectOptions::default()).unwrap();
+    for _ in 0..49 {
+        assert_eq!(peer.send(b"ping"), 4);
+        bench.sim.step();
+        assert_eq!(peer.receive(), b"ping");
+        bench.sim.run_for(Duration::from_millis(100));
+    }
+    assert_eq!(bench.log(), ["open Accepted"]);
+    bench.sim.run_for(Duration::from_millis(200));
+    let log = bench.log();
+    assert!(log.len() == 3 && log.contains(&"open Connected".to_owned()), "{log:?}");
+}
+
+#[test]
+fn the_second_address_is_tried() {
+    let mut bench = bench(quiet);
+    let to = SocketAddr::new("10.0.0.2".parse().unwrap(), 502);
+    let listener = bench.sim.world.listen(to);
+    bench.sim.world.name("plant", Duration::ZERO, &["10.0.0.1".parse().unwrap(), to.ip()]);
+    let key = bench.key;
+    // The first address refuses, then it is silent: the second has its turn at once, or after 250 ms.
+    bench.lp().connect("plant:502", key, Vec::new(), ConnectOptions::default()).unwrap();
+    bench.sim.run_for(Duration::ZERO);
+    assert_eq!(bench.log(), ["open Connected"]);
+    bench.sim.world.route("10.0.0.1:502".parse().unwrap(), Route::Silent);
+    bench.lp().connect("plant:502", key, Vec::new(), ConnectOptions::default()).unwrap();
+    bench.sim.run_for(Duration::from_millis(249));
+    assert_eq!(bench.log().len(), 1);
+    bench.sim.run_for(Duration::from_millis(2));
+    assert_eq!(bench.log(), ["open Connected"; 2]);
+    // The loser is closed: two connections and the listener are left.
+    assert_eq!(bench.sim.world.open(), 3);
+    assert!(listener.accept().is_some() && listener.accept().is_some());
+    bench.lp().connect("nobody:1", key, Vec::new(), ConnectOptions::default()).unwrap();
+    bench.sim.run_until_idle();
+    let log = bench.log();
+    assert!(log.iter().any(|line| line.starts_with("connect_error: ")), "{log:?}");
+}
+
+#[test]
+fn a_connection_cancelled_while_its_name_is_looked_up_leaves_nothing() {
+    let mut bench = bench(quiet);
+    bench.sim.world.name("slow", Duration::from_secs(5), &[bench.addr.ip()]);
+    let (key, port) = (bench.key, bench.addr.port());
+    let id = bench.lp().connect(("slow", port), key, Vec::new(), ConnectOptions::default()).unwrap();
+    bench.sim.run_for(Duration::from_secs(1));
+    bench.lp().stream(id).unwrap().cancel().unwrap();
+    bench.sim.run_until_idle();
+    assert_eq!((bench.log(), bench.sim.world.open()), (Vec::new(), 1));
+    assert_eq!((bench.sim.world.calls().connects, bench.lp().stats().sockets), (0, 0));
 }
 
 #[test]

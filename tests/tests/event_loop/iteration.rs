@@ -162,6 +162,9 @@ fn a_deferring_call_cannot_starve_io() {
 
 #[test]
 fn a_deferred_call_and_a_signal_end_a_wait() {
+    fn end(lp: &mut LoopMut<'_>) {
+        lp.stop();
+    }
     let mut bench = bench(quiet);
     bench.sim.run_until_idle();
     let (log, handle) = (Rc::clone(&bench.log), bench.lp().handle());
@@ -171,7 +174,7 @@ fn a_deferred_call_and_a_signal_end_a_wait() {
         .on_signal(&[wharf_host::event_loop::Signal::User1], move |_, _| seen.borrow_mut().push("signal".into()))
         .unwrap();
     bench.sim.run_until_idle();
-    handle.defer(|lp| lp.stop()).unwrap();
+    handle.defer_fn(end).unwrap();
     bench.sim.world.raise(wharf_host::event_loop::Signal::User1);
     bench.sim.world.raise(wharf_host::event_loop::Signal::User2);
     bench.sim.run_until_idle();

@@ -1,9 +1,12 @@
 //! The event loop of `wharf-host` in the simulated world, where time is exact and every accident has a seed.
 
 mod both_worlds;
+mod closing;
 mod connecting;
+mod hammer;
 mod harness;
 mod iteration;
 mod listening;
+mod model;
 mod streams;
 mod timeouts;

@@ -4,9 +4,9 @@ use crate::harness::{Bench, any, bench, bench_in, bench_with, echo, quiet, roomy
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
-use wharf_host::event_loop::{ConnectOptions, Error, LoopOptions, Socket, SocketId};
+use wharf_host::event_loop::{ConnectOptions, Error, LoopOptions, Socket, SocketId, Stream};
 use wharf_tests::rng::{Rng, seeds};
-use wharf_tests::sim_net::{Ended, Faults, Sim};
+use wharf_tests::sim_net::{Ended, Faults, Peer, Sim};
 
 /// The ids of the sockets in the order in which they opened.
 type Ids = Rc<RefCell<Vec<SocketId>>>;
@@ -134,8 +134,13 @@ fn bytes_behind_a_half_close_arrive() {
     }
 }
 
+/// A way to send: what it took.
+type Send = fn(&mut Socket<'_, (), Vec<u8>>, &[u8]) -> usize;
+/// A way to end a stream.
+type End = fn(&mut Stream<'_, ()>) -> Result<(), Error>;
+
 /// A socket sends `much` by `send`, which is called in `open` and in `writable` until all is taken.
-fn arrives_whole(sim: Sim, much: usize, send: fn(&mut Socket<'_, (), Vec<u8>>, &[u8]) -> usize) -> u64 {
+fn arrives_whole(sim: Sim, much: usize, send: Send) -> u64 {
     let all: Vec<u8> = (0..=250).cycle().take(much).collect();
     let (source, mut at) = (all.clone(), 0);
     let mut bench = bench_in(sim, move |what, s, _| {
@@ -167,7 +172,7 @@ fn arrives_whole(sim: Sim, much: usize, send: fn(&mut Socket<'_, (), Vec<u8>>, &
 
 #[test]
 fn a_short_write_in_writable_is_resumed() {
-    let ways: [fn(&mut Socket<'_, (), Vec<u8>>, &[u8]) -> usize; 4] = [
+    let ways: [Send; 4] = [
         |s, rest| s.write(rest).unwrap(),
         |s, rest| s.write2(&rest[..rest.len() / 3], &rest[rest.len() / 3..]).unwrap(),
         |s, rest| s.write_now(rest).unwrap(),
@@ -262,8 +267,27 @@ fn callbacks_never_nest_and_what_they_cause_comes_later_in_the_same_iteration() 
     let closes =
         ["close Local { code: 1 } with 0 bytes"; 2].into_iter().chain(["close Local { code: 2 } with 1 bytes"]);
     assert_eq!(bench.log()[3..], closes.collect::<Vec<_>>());
-    assert_eq!(peers.each_ref().map(|peer| peer.receive()), [&b"bye"[..], b"", b"bye"]);
-    assert_eq!(peers.each_ref().map(|peer| peer.ended()), [Some(Ended::InOrder); 3]);
+    assert_eq!(peers.each_ref().map(Peer::receive), [&b"bye"[..], b"", b"bye"]);
+    assert_eq!(peers.each_ref().map(Peer::ended), [Some(Ended::InOrder); 3]);
+}
+
+#[test]
+fn a_close_shows_as_an_end_and_an_abort_as_a_reset() {
+    for (aborts, seen) in [(false, Ended::InOrder), (true, Ended::Reset)] {
+        let (mut bench, ids) = paused(65_536);
+        let peer = bench.connect();
+        bench.sim.run_until_idle();
+        let id = ids.borrow()[0];
+        let mut lp = bench.lp();
+        let mut stream = lp.stream(id).unwrap();
+        if aborts {
+            stream.abort();
+        } else {
+            stream.close(1);
+        }
+        bench.sim.run_until_idle();
+        assert_eq!(peer.ended(), Some(seen));
+    }
 }
 
 #[test]
@@ -281,6 +305,21 @@ fn a_failed_write_lets_the_bytes_that_came_before_it_arrive() {
     assert!(matches!(bench.lp().stream(id).unwrap().write(b"still"), Err(Error::Closed)));
     bench.sim.run_until_idle();
     assert_eq!(bench.log()[1..], ["close PeerReset with 1000 bytes"]);
+}
+
+#[test]
+fn a_shutdown_that_meets_a_reset_calls_it_one() {
+    let ends: [End; 2] = [|s| s.shutdown(), |s| s.finish()];
+    for end in ends {
+        let (mut bench, ids) = paused(65_536);
+        let peer = bench.connect();
+        bench.sim.run_until_idle();
+        peer.reset();
+        let id = ids.borrow()[0];
+        end(&mut bench.lp().stream(id).unwrap()).unwrap();
+        bench.sim.run_until_idle();
+        assert_eq!(bench.log()[1..], ["close PeerReset with 0 bytes"]);
+    }
 }
 
 #[test]

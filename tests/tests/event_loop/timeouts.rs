@@ -92,6 +92,10 @@ fn a_thousand_second_timeout_waits_a_thousand_seconds() {
     scene.assert_called(&[("timeout", 1000)]);
 }
 
+fn up_to(rng: &mut Rng, most: u32) -> u32 {
+    u32::try_from(rng.between(1, most.into())).expect("it is not more than `most`")
+}
+
 #[test]
 fn timeouts_of_all_lengths_are_neither_early_nor_late() {
     let mut rng = Rng::new(7);
@@ -99,7 +103,7 @@ fn timeouts_of_all_lengths_are_neither_early_nor_late() {
         let (seconds, minutes) = match round {
             0 => (1, 1),
             1 => (4_294_967, 71_582),
-            _ => (1 + rng.below(4_294_967) as u32, 1 + rng.below(71_582) as u32),
+            _ => (up_to(&mut rng, 4_294_967), up_to(&mut rng, 71_582)),
         };
         let mut scene = scene();
         scene.seconds(seconds);

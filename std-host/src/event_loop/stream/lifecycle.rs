@@ -180,7 +180,9 @@ impl<T> Core<T> {
     /// Reading or writing has failed for good.
     pub(in crate::event_loop) fn fail(&mut self, id: SlotId, error: io::Error, op: &'static str) {
         let Some(stream) = self.stream(id) else { return };
-        let reason = if matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) {
+        // To end the output of a connection that has been reset is refused because there is none any more.
+        let gone = [io::ErrorKind::ConnectionReset, io::ErrorKind::BrokenPipe, io::ErrorKind::NotConnected];
+        let reason = if gone.contains(&error.kind()) {
             CloseReason::PeerReset
         } else {
             CloseReason::Failed(Error::io(op, &stream.peer, error))
