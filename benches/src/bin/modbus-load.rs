@@ -16,6 +16,7 @@ use wharf_benches::client::{self, Failure, Measurement};
 use wharf_benches::count::{self, Count};
 use wharf_benches::echo;
 use wharf_benches::micro::Part;
+use wharf_benches::process;
 use wharf_benches::runner::{self, Kind, Peer, Plan};
 use wharf_benches::wire::Operation;
 
@@ -251,7 +252,7 @@ fn compare(arguments: RunArguments) -> io::Result<bool> {
         }
     };
     add("wharf", Kind::Wharf, &|| {
-        let path = arguments.wharf.clone().map_or_else(|| runner::locate_wharf(&program), Ok)?;
+        let path = arguments.wharf.clone().map_or_else(|| process::locate(&program, "wharf-host", "wharf"), Ok)?;
         Ok(runner::wharf_command(&path))
     });
     add("tokio-modbus", Kind::Peer, &|| foreign("tokio-modbus"));
