@@ -143,6 +143,13 @@ impl Report {
         self.facts.push((name, value.into()));
     }
 
+    /// Whether every row has figures, or at least nothing in it went wrong.
+    #[must_use]
+    pub fn is_right(&self) -> bool {
+        let cells = self.tables.iter().flat_map(|table| &table.rows).flatten();
+        cells.filter(|cell| **cell == Cell::Text("wrong".into())).count() == 0
+    }
+
     /// Prints the report for people, or for programs if `json` says so.
     ///
     /// # Errors
