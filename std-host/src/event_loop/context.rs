@@ -40,12 +40,14 @@ impl<H> fmt::Debug for ContextKey<H> {
 /// A handler and the data of its sockets.
 pub(super) struct Context<H, D> {
     handler: RefCell<H>,
+    /// Sockets are read by the handler itself.
+    pub(super) manual_read: bool,
     pub(super) table: Table<D>,
 }
 
 impl<H, D> Context<H, D> {
-    pub(super) fn new(handler: H) -> Self {
-        Self { handler: RefCell::new(handler), table: Table::new() }
+    pub(super) fn new(handler: H, manual_read: bool) -> Self {
+        Self { handler: RefCell::new(handler), manual_read, table: Table::new() }
     }
 }
 
@@ -60,14 +62,19 @@ pub(super) struct Farewell {
 /// A [`Context`] whose handler's type is not known. `place` is where the socket's data lies.
 pub(super) trait AnyContext<T: 'static> {
     fn as_any(&self) -> &dyn Any;
+    fn manual_read(&self) -> bool;
     fn add_default(&self) -> u32;
     fn name(&self, place: u32, id: SocketId);
+    fn unname(&self, place: u32);
     fn forget(&self, place: u32);
     fn pre_open(&self, raw: &mut RawSocket<'_>) -> PreOpen;
     fn open(&self, core: &mut Core<T>, id: SocketId, place: u32, how: Opened);
     fn data(&self, core: &mut Core<T>, id: SocketId, place: u32, bytes: &[u8]);
+    fn readable(&self, core: &mut Core<T>, id: SocketId, place: u32);
     fn writable(&self, core: &mut Core<T>, id: SocketId, place: u32);
     fn drained(&self, core: &mut Core<T>, id: SocketId, place: u32);
+    fn timeout(&self, core: &mut Core<T>, id: SocketId, place: u32);
+    fn long_timeout(&self, core: &mut Core<T>, id: SocketId, place: u32);
     fn end(&self, core: &mut Core<T>, id: SocketId, place: u32);
     fn close(&self, core: &mut Core<T>, id: SocketId, place: u32, last: Farewell);
     fn connect_error(&self, core: &mut Core<T>, id: SocketId, place: u32, error: Error, tried: u32);
@@ -79,12 +86,20 @@ impl<T: 'static, H: Handler<T>> AnyContext<T> for Context<H, H::Data> {
         self
     }
 
+    fn manual_read(&self) -> bool {
+        self.manual_read
+    }
+
     fn add_default(&self) -> u32 {
         self.table.add(H::Data::default())
     }
 
     fn name(&self, place: u32, id: SocketId) {
-        self.table.place(place).id.set(Some(id));
+        self.table.name(place, Some(id));
+    }
+
+    fn unname(&self, place: u32) {
+        self.table.name(place, None);
     }
 
     fn forget(&self, place: u32) {
@@ -103,12 +118,24 @@ impl<T: 'static, H: Handler<T>> AnyContext<T> for Context<H, H::Data> {
         self.with(core, id, place, |handler, s| handler.data(s, bytes));
     }
 
+    fn readable(&self, core: &mut Core<T>, id: SocketId, place: u32) {
+        self.with(core, id, place, H::readable);
+    }
+
     fn writable(&self, core: &mut Core<T>, id: SocketId, place: u32) {
         self.with(core, id, place, H::writable);
     }
 
     fn drained(&self, core: &mut Core<T>, id: SocketId, place: u32) {
         self.with(core, id, place, H::drained);
+    }
+
+    fn timeout(&self, core: &mut Core<T>, id: SocketId, place: u32) {
+        self.with(core, id, place, H::timeout);
+    }
+
+    fn long_timeout(&self, core: &mut Core<T>, id: SocketId, place: u32) {
+        self.with(core, id, place, H::long_timeout);
     }
 
     fn end(&self, core: &mut Core<T>, id: SocketId, place: u32) {
@@ -178,6 +205,11 @@ impl<D> Table<D> {
         });
         *self.place(place).data.borrow_mut() = Some(data);
         place
+    }
+
+    /// Says whose data lies at a place.
+    pub(super) fn name(&self, place: u32, id: Option<SocketId>) {
+        self.place(place).id.set(id);
     }
 
     /// Takes the data out of a place that is in use.

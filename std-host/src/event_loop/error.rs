@@ -28,6 +28,8 @@ pub enum Error {
     NotEmpty,
     /// The socket has been closed in this batch, or can no longer send.
     Closed,
+    /// There is nothing to read now.
+    WouldBlock,
     /// A number is out of its range. Spans are in milliseconds.
     OutOfRange {
         /// What was asked for.
@@ -59,6 +61,7 @@ impl fmt::Display for Error {
             Self::ShutDown => f.write_str("the sending side has been shut down"),
             Self::NotEmpty => f.write_str("queued bytes have to leave first"),
             Self::Closed => f.write_str("the socket is closed"),
+            Self::WouldBlock => f.write_str("there is nothing to read now"),
             Self::OutOfRange { asked, max } if asked > max => write!(f, "{asked} is out of range, at most {max}"),
             Self::OutOfRange { asked, max } => write!(f, "{asked} is out of range, at least {max}"),
             Self::OnLoopThread => f.write_str("a blocking call on the loop's own thread"),

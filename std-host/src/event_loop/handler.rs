@@ -15,6 +15,12 @@ pub trait Handler<T: 'static = ()>: 'static {
     /// What belongs to each socket.
     type Data: Default + 'static;
 
+    /// Whether the handler reads by itself: then `readable` is called in place of `data`. Asked once, when the context
+    /// is made.
+    fn manual_read(&self) -> bool {
+        false
+    }
+
     /// A descriptor that was accepted, or that is connecting, before anything else: the place to set options.
     fn pre_open(&mut self, raw: &mut RawSocket<'_>) -> PreOpen {
         PreOpen::Keep
@@ -25,6 +31,11 @@ pub trait Handler<T: 'static = ()>: 'static {
 
     /// Bytes have arrived. They lie in the loop's shared receive buffer and are valid during the call.
     fn data(&mut self, s: &mut Socket<'_, T, Self::Data>, bytes: &[u8]) {}
+
+    /// Instead of `data`, if [`Handler::manual_read`] says so: something can be read by
+    /// [`Stream::read`](super::Stream::read), or the end can. It comes again, without news from the system, as long as
+    /// the handler reads something and leaves something.
+    fn readable(&mut self, s: &mut Socket<'_, T, Self::Data>) {}
 
     /// After a write that took less than it was offered: there is room again, and at most half the queue's limit is in
     /// use.
@@ -39,6 +50,13 @@ pub trait Handler<T: 'static = ()>: 'static {
         // A socket that is closed already cannot be finished, and need not be.
         let _ = s.finish();
     }
+
+    /// The timeout set by [`Stream::set_timeout`](super::Stream::set_timeout) or
+    /// [`Stream::set_idle_timeout`](super::Stream::set_idle_timeout) has passed. Once per setting.
+    fn timeout(&mut self, s: &mut Socket<'_, T, Self::Data>) {}
+
+    /// The timeout set by [`Stream::set_long_timeout`](super::Stream::set_long_timeout) has passed. Once per setting.
+    fn long_timeout(&mut self, s: &mut Socket<'_, T, Self::Data>) {}
 
     /// The last call for a socket. Its id is stale from now on.
     fn close(&mut self, lp: &mut LoopMut<'_, T>, closed: Closed<Self::Data>) {}

@@ -53,7 +53,8 @@ impl<T> LoopMut<'_, T> {
     /// Makes a context of a handler. Contexts last as long as the loop.
     pub fn context<H: Handler<T>>(&mut self, handler: H) -> ContextKey<H> {
         let index = u32::try_from(self.core.contexts.len()).expect("there are fewer than 2^32 contexts");
-        self.core.contexts.push(Rc::new(Context::<H, H::Data>::new(handler)));
+        let manual_read = handler.manual_read();
+        self.core.contexts.push(Rc::new(Context::<H, H::Data>::new(handler, manual_read)));
         ContextKey::new(index)
     }
 

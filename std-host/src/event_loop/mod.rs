@@ -63,7 +63,7 @@ pub use loop_mut::LoopMut;
 pub use net::{ConnectOptions, ListenOptions};
 pub use signals::Signal;
 pub use stats::Stats;
-pub use stream::{Socket, SocketId, Stream};
+pub use stream::{Received, Socket, SocketId, Stream, Traffic};
 pub use timers::{Tick, TimerId};
 pub use wharf_core::timers::MAX_SPAN;
 
@@ -296,6 +296,8 @@ impl<T> Core<T> {
         self.run_deferred();
         self.run_openings();
 
+        self.send_gathered();
+
         let wait = if hooks == Hook::Busy || self.is_busy() || self.shared.is_stopping() {
             Some(Duration::ZERO)
         } else {
@@ -314,10 +316,12 @@ impl<T> Core<T> {
         self.run_deferred();
         self.run_openings();
 
+        self.send_gathered();
         while !self.closing.is_empty() {
             self.run_closings();
             self.run_openings();
         }
+        self.drop_moved();
         self.objects.reclaim();
         self.timers.reclaim();
 

@@ -7,6 +7,7 @@ use super::net::{Net, Ready};
 use super::stream::{Pool, StreamState};
 use super::timers::Timers;
 use super::{Error, Hook, LoopMut, LoopOptions, Signal, Stats};
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -24,7 +25,7 @@ pub(super) struct Core<T: 'static> {
     pub(super) data: T,
     pub(super) now: Instant,
     /// The last reading of the clock, for the length of callbacks.
-    mark: Instant,
+    pub(super) mark: Instant,
     pub(super) iteration: u64,
     pub(super) objects: SlotTable<Object, Vec<Entry<Object>>>,
     pub(super) contexts: Vec<Rc<dyn AnyContext<T>>>,
@@ -39,7 +40,15 @@ pub(super) struct Core<T: 'static> {
     /// Sockets whose `close` is to come, and listeners to be released.
     pub(super) closing: Vec<SlotId>,
     /// The shared receive buffer; empty while a callback has it.
-    pub(super) receive: Vec<u8>,
+    pub(super) receive: Rc<Cell<Vec<u8>>>,
+    /// What the `readable` that runs may still read; unlimited outside of one.
+    pub(super) read_left: usize,
+    /// The socket that gathers its writes until the end of the callback.
+    pub(super) corked: Option<SlotId>,
+    /// Sockets that gather their writes until the next step that sends them.
+    pub(super) gathered: Vec<SlotId>,
+    /// Context and place of data whose sockets were moved away.
+    pub(super) moved: Vec<(u32, u32)>,
     pub(super) pool: Pool,
     pub(super) timers: Timers<T>,
     pub(super) before_poll: Vec<BeforePoll<T>>,
@@ -77,7 +86,11 @@ impl<T: 'static> Core<T> {
             ready: Vec::new(),
             opening: Vec::new(),
             closing: Vec::new(),
-            receive,
+            receive: Rc::new(Cell::new(receive)),
+            read_left: usize::MAX,
+            corked: None,
+            gathered: Vec::new(),
+            moved: Vec::new(),
             pool: Pool::new(),
             timers: Timers::new(),
             before_poll: Vec::new(),
@@ -120,8 +133,9 @@ impl<T: 'static> Core<T> {
         self.mark = self.now;
     }
 
-    /// Looks at how long a callback took. `now` follows the clock if it was more than a millisecond.
+    /// What follows every callback: a cork ends, and a long callback is looked at. `now` follows the clock if it was more than a millisecond.
     pub(super) fn after_callback(&mut self, kind: &'static str) {
+        self.uncork();
         let (from, to) = (self.mark, self.net.now());
         self.mark = to;
         if to.as_micros() - self.now.as_micros() > 1000 {
@@ -195,6 +209,13 @@ impl<T: 'static> Core<T> {
             coalesced: self.shared.coalesced.load(Ordering::Relaxed),
             queued: self.pool.queued(),
             ..self.stats
+        }
+    }
+
+    /// Drops the data of sockets that changed their context.
+    pub(super) fn drop_moved(&mut self) {
+        while let Some((context, place)) = self.moved.pop() {
+            self.context(context).forget(place);
         }
     }
 

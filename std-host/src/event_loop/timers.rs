@@ -4,6 +4,7 @@
 //! reaches. What the wheel reports early is armed again, so neither rounding nor range shows.
 
 use super::state::Core;
+use super::stream::Which;
 use super::{Error, LoopMut};
 use std::time::Duration;
 use wharf_core::Instant;
@@ -33,6 +34,8 @@ pub(super) enum Action<T: 'static> {
     User(Option<Callback<T>>),
     /// The connect or finish timeout of a socket.
     Stream(SlotId),
+    /// A timeout that a socket's user has set.
+    Timeout(SlotId, Which),
     /// The end of a listener's pause.
     Listener(SlotId),
 }
@@ -190,6 +193,10 @@ impl<T> Core<T> {
                 let socket = *socket;
                 self.timers.remove(id);
                 self.stream_timeout(socket);
+            }
+            Action::Timeout(socket, which) => {
+                let (socket, which) = (*socket, *which);
+                self.socket_timeout(socket, which);
             }
             Action::Listener(listener) => {
                 let listener = *listener;

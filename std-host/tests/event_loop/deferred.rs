@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
-use wharf_host::event_loop::{Error, Handler, Loop, LoopMut, LoopOptions, Why};
+use wharf_host::event_loop::{Error, Loop, LoopMut, LoopOptions, Why};
 
 #[test]
 fn defer_before_run_and_after_end() {

@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
-use wharf_host::event_loop::{Error, Handler, Hook, ListenOptions, Loop, Signal, Why};
+use wharf_host::event_loop::{Error, Hook, ListenOptions, Loop, Signal, Why};
 
 #[test]
 fn hooks_and_iteration_run_once_each() {

@@ -7,7 +7,7 @@ use std::net::{Shutdown, TcpStream};
 use std::rc::Rc;
 use std::thread;
 use std::time::Duration;
-use wharf_host::event_loop::{CloseReason, ConnectOptions, Error, Handler, LoopOptions, SocketId};
+use wharf_host::event_loop::{CloseReason, ConnectOptions, Error, LoopOptions, SocketId};
 
 #[test]
 fn a_socket_sees_open_then_its_bytes_then_end_then_one_close() {

@@ -2,12 +2,12 @@
 
 use crate::harness::{Probe, bench};
 use std::cell::RefCell;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::net::TcpStream;
 use std::rc::Rc;
 use std::thread;
 use std::time::Duration;
-use wharf_host::event_loop::{ContextKey, Error, Handler, Loop};
+use wharf_host::event_loop::{ContextKey, Error, Loop};
 
 #[test]
 fn timers_fire_in_order_never_early_and_not_in_the_step_that_armed_them() {

@@ -1,75 +1,228 @@
 //! Reading: from the system into the shared buffer, and on to the handler.
 
-use super::Phase;
-use crate::event_loop::SocketId;
+use super::{Phase, Stream};
 use crate::event_loop::state::Core;
+use crate::event_loop::{Error, SocketId};
+use std::cell::Cell;
+use std::fmt;
 use std::io;
+use std::ops::Deref;
+use std::rc::Rc;
 use wharf_core::slots::SlotId;
+
+/// Bytes that [`Stream::read`] has taken from the system. They lie in the loop's shared receive buffer, which goes back to
+/// the loop when this is dropped; until then nothing else can be read by hand.
+pub struct Received {
+    buffer: Vec<u8>,
+    len: usize,
+    home: Rc<Cell<Vec<u8>>>,
+}
+
+impl Deref for Received {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.buffer[..self.len]
+    }
+}
+
+impl fmt::Debug for Received {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Received").field("len", &self.len).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Received {
+    fn drop(&mut self) {
+        self.home.set(std::mem::take(&mut self.buffer));
+    }
+}
+
+/// What one read came to.
+enum Taken {
+    Bytes(usize),
+    End,
+    Nothing,
+    Failed(io::Error),
+}
+
+impl<T> Stream<'_, T> {
+    /// Takes at most `max` bytes from the system, for sockets of a handler with
+    /// [`manual_read`](crate::event_loop::Handler::manual_read). None (an empty slice) means that the input has ended;
+    /// `end` follows.
+    ///
+    /// # Errors
+    /// [`Error::WouldBlock`] if nothing has arrived, while the socket is paused, and once `readable` has used up the
+    /// socket's share of the iteration: `readable` will come. [`Error::Busy`] in a `data` callback and while a
+    /// [`Received`] is held, [`Error::NotOpen`], [`Error::Closed`].
+    pub fn read(&mut self, max: usize) -> Result<Received, Error> {
+        self.opened()?;
+        let id = self.id().0;
+        self.core().read_by_hand(id, max)
+    }
+}
 
 impl<T> Core<T> {
     pub(super) fn serve_input(&mut self, id: SlotId) {
         let mut budget = self.options.read_budget;
         let mut first = true;
         while let Some(stream) = self.stream(id) {
+            if stream.end_due {
+                return self.input_ended(id);
+            }
             if !stream.readable || !matches!(stream.phase, Phase::Open | Phase::Finishing) {
                 return;
             }
-            let (Some(net), discards) = (stream.net, stream.discards) else { return };
-            let limit = if discards { usize::MAX } else { usize::try_from(stream.limit).unwrap_or(usize::MAX) };
+            if stream.manual && !stream.discards {
+                return self.serve_reader(id);
+            }
+            let limit = if stream.discards { usize::MAX } else { stream.deliverable() };
             if limit == 0 {
                 return;
             }
             if budget == 0 {
                 return self.mark_ready(id);
             }
-            let asked = self.receive.len().min(budget).min(limit);
-            self.stats.reads += 1;
-            match self.net.read(net, &mut self.receive[..asked]) {
-                Ok(0) => return self.input_ended(id),
-                Ok(count) => {
-                    budget -= count;
-                    self.deliver(id, count, asked);
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            let mut buffer = self.take_buffer();
+            let asked = buffer.len().min(budget).min(limit);
+            let taken = self.take(id, &mut buffer[..asked]);
+            if let Taken::Bytes(count) = taken {
+                budget -= count;
+                self.deliver(id, &buffer[..count]);
+            }
+            self.receive.set(buffer);
+            match taken {
+                Taken::Bytes(_) => {}
+                Taken::End => return self.input_ended(id),
+                Taken::Nothing => {
                     self.stats.false_events += u64::from(first);
-                    if let Some(stream) = self.stream_mut(id) {
-                        (stream.readable, stream.hung_up) = (false, false);
-                    }
                     return;
                 }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return self.fail(id, error, "read from"),
+                Taken::Failed(error) => return self.fail(id, error, "read from"),
             }
             first = false;
         }
     }
 
-    fn deliver(&mut self, id: SlotId, count: usize, asked: usize) {
-        let bytes = count as u64;
-        self.stats.bytes_in += bytes;
-        let Some(stream) = self.stream_mut(id) else { return };
-        stream.received += bytes;
-        if count < asked && !stream.hung_up {
-            // The system had no more. What comes from now on is a new edge.
-            stream.readable = false;
+    /// Lets a handler read by itself. It is asked again, without a new edge, as long as it reads and something is left.
+    fn serve_reader(&mut self, id: SlotId) {
+        let Some(stream) = self.stream_mut(id).filter(|stream| stream.phase == Phase::Open && stream.limit > 0) else {
+            return;
+        };
+        stream.has_read = false;
+        let (context, place) = (stream.context, stream.place);
+        self.read_left = self.options.read_budget;
+        self.context(context).readable(self, SocketId(id), place);
+        self.after_callback("readable");
+        self.read_left = usize::MAX;
+        let Some(stream) = self.stream(id) else { return };
+        if stream.end_due || (stream.readable && stream.has_read) {
+            self.mark_ready(id);
         }
+    }
+
+    fn read_by_hand(&mut self, id: SlotId, max: usize) -> Result<Received, Error> {
+        let left = self.read_left;
+        let stream = self.stream(id).ok_or(Error::Stale)?;
+        if !stream.readable || stream.discards || stream.input_ended || stream.end_due {
+            return Err(Error::WouldBlock);
+        }
+        let share = stream.deliverable().min(left).min(max);
+        if share == 0 {
+            return Err(Error::WouldBlock);
+        }
+        let mut buffer = self.receive.take();
+        if buffer.is_empty() {
+            return Err(Error::Busy);
+        }
+        let asked = share.min(buffer.len());
+        let taken = self.take(id, &mut buffer[..asked]);
+        let mut received = Received { buffer, len: 0, home: Rc::clone(&self.receive) };
+        match taken {
+            Taken::Bytes(count) => {
+                received.len = count;
+                if left != usize::MAX {
+                    self.read_left -= count;
+                }
+                if let Some(stream) = self.stream_mut(id) {
+                    stream.has_read = true;
+                }
+                Ok(received)
+            }
+            Taken::End => {
+                if let Some(stream) = self.stream_mut(id) {
+                    stream.end_due = true;
+                }
+                self.mark_ready(id);
+                Ok(received)
+            }
+            Taken::Nothing => Err(Error::WouldBlock),
+            Taken::Failed(error) => {
+                self.fail(id, error, "read from");
+                Err(Error::Closed)
+            }
+        }
+    }
+
+    /// One read, with all that follows from it for the latches and the counts.
+    fn take(&mut self, id: SlotId, buffer: &mut [u8]) -> Taken {
+        let Some(net) = self.stream(id).and_then(|stream| stream.net) else { return Taken::Nothing };
+        let outcome = loop {
+            self.stats.reads += 1;
+            match self.net.read(net, buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => break other,
+            }
+        };
+        let now = self.mark;
+        let Some(stream) = self.stream_mut(id) else { return Taken::Nothing };
+        match outcome {
+            Ok(0) => {
+                stream.readable = false;
+                Taken::End
+            }
+            Ok(count) => {
+                let bytes = count as u64;
+                stream.received += bytes;
+                stream.note_received(now);
+                if count < buffer.len() && !stream.hung_up {
+                    // The system had no more. What comes from now on is a new edge.
+                    stream.readable = false;
+                }
+                if stream.limit != u64::MAX && !stream.discards {
+                    stream.limit -= bytes;
+                }
+                self.stats.bytes_in += bytes;
+                Taken::Bytes(count)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                (stream.readable, stream.hung_up) = (false, false);
+                Taken::Nothing
+            }
+            Err(error) => Taken::Failed(error),
+        }
+    }
+
+    /// The shared buffer. Whoever holds on to a [`Received`] costs the loop another one.
+    fn take_buffer(&self) -> Vec<u8> {
+        let buffer = self.receive.take();
+        if buffer.is_empty() { vec![0; self.options.receive_buffer.max(1)] } else { buffer }
+    }
+
+    fn deliver(&mut self, id: SlotId, bytes: &[u8]) {
+        let Some(stream) = self.stream(id) else { return };
         if stream.discards {
-            self.stats.discarded += bytes;
+            self.stats.discarded += bytes.len() as u64;
             return;
         }
-        if stream.limit != u64::MAX {
-            stream.limit -= bytes;
-        }
         let (context, place) = (stream.context, stream.place);
-        let receive = std::mem::take(&mut self.receive);
-        self.context(context).data(self, SocketId(id), place, &receive[..count]);
-        self.receive = receive;
+        self.context(context).data(self, SocketId(id), place, bytes);
         self.after_callback("data");
     }
 
     fn input_ended(&mut self, id: SlotId) {
         let Some(stream) = self.stream_mut(id) else { return };
-        stream.readable = false;
+        (stream.readable, stream.end_due) = (false, false);
         let before = std::mem::replace(&mut stream.input_ended, true);
         if let Some(error) = stream.send_error.take() {
             // Sending failed before: now all that came is delivered.
@@ -84,7 +237,7 @@ impl<T> Core<T> {
         self.close_if_both_ended(id);
     }
 
-    pub(in crate::event_loop) fn set_limit(&mut self, id: SlotId, limit: u64) {
+    pub(super) fn set_limit(&mut self, id: SlotId, limit: u64) {
         let Some(stream) = self.stream_mut(id) else { return };
         stream.limit = limit;
         if limit == 0

@@ -134,6 +134,7 @@ impl<T> Core<T> {
         if let Some(TimerId(timer)) = timer {
             self.timers.remove(timer);
         }
+        self.drop_timeouts(id);
         self.closing.push(id);
     }
 
@@ -229,6 +230,7 @@ impl<T> Core<T> {
         }
         (stream.phase, stream.discards) = (Phase::Finishing, true);
         let readable = stream.readable;
+        self.drop_timeouts(id);
         if readable {
             self.mark_ready(id);
         }

@@ -10,23 +10,30 @@
 
 mod input;
 mod lifecycle;
+mod moving;
 mod output;
 mod pool;
 mod socket;
+mod timeouts;
 
+pub use input::Received;
 pub use socket::{Socket, SocketId, Stream};
+pub use timeouts::Traffic;
 
 pub(in crate::event_loop) use pool::Pool;
+pub(in crate::event_loop) use timeouts::Which;
 
 use super::handler::Opened;
 use super::net::{ConnectOptions, NetId, Ready};
 use super::state::{Core, Object};
 use super::timers::TimerId;
 use super::{CloseReason, Error};
+use output::Hold;
 use pool::Queue;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
+use timeouts::Timeouts;
 use wharf_core::slots::SlotId;
 
 /// The longest wait for a peer that does not answer `finish`, or does not take what is queued before it.
@@ -56,8 +63,16 @@ pub(in crate::event_loop) struct StreamState {
     pub(in crate::event_loop) timer: Option<TimerId>,
     pub(in crate::event_loop) in_ready: bool,
     readable: bool,
+    /// The handler reads by itself.
+    manual: bool,
+    /// It has read something in its present `readable`.
+    has_read: bool,
+    /// A read by hand has found the end, which is to be told.
+    end_due: bool,
     pub(in crate::event_loop) writable: bool,
     hung_up: bool,
+    /// A hang-up was reported at any time.
+    has_hung_up: bool,
     pub(in crate::event_loop) watches_write: bool,
     /// The user was told that `writable` will come.
     pub(in crate::event_loop) wants_room: bool,
@@ -79,6 +94,10 @@ pub(in crate::event_loop) struct StreamState {
     /// Queued bytes that were dropped because sending failed.
     pub(in crate::event_loop) lost: u64,
     pub(in crate::event_loop) queue: Queue,
+    /// What keeps the queue from leaving.
+    hold: Option<Hold>,
+    in_gathered: bool,
+    timeouts: Option<Box<Timeouts>>,
     /// Why sending failed: the reason of a close to which reading gives no better one.
     send_error: Option<io::Error>,
     /// What `close` or `connect_error` will say; nothing is said of a socket that was cancelled.
@@ -103,8 +122,12 @@ impl StreamState {
             timer: None,
             in_ready: false,
             readable: false,
+            manual: false,
+            has_read: false,
+            end_due: false,
             writable: true,
             hung_up: false,
+            has_hung_up: false,
             watches_write: false,
             wants_room: false,
             drain_due: false,
@@ -119,6 +142,9 @@ impl StreamState {
             lost: 0,
             resets: false,
             queue: Queue::new(),
+            hold: None,
+            in_gathered: false,
+            timeouts: None,
             send_error: None,
             last_word: None,
         }
@@ -128,6 +154,12 @@ impl StreamState {
         self.readable |= event.read;
         self.writable |= event.write;
         self.hung_up |= event.hung_up;
+        self.has_hung_up |= event.hung_up;
+    }
+
+    /// How much may still be delivered.
+    fn deliverable(&self) -> usize {
+        usize::try_from(self.limit).unwrap_or(usize::MAX)
     }
 
     /// Whether what is written now can leave.
@@ -160,8 +192,9 @@ impl<T> Core<T> {
         }
     }
 
-    pub(in crate::event_loop) fn add_stream(&mut self, state: StreamState) -> SlotId {
+    pub(in crate::event_loop) fn add_stream(&mut self, mut state: StreamState) -> SlotId {
         let context = self.context(state.context);
+        state.manual = context.manual_read();
         let place = state.place;
         let id = self.add_object(Object::Stream(state));
         context.name(place, SocketId(id));

@@ -1,13 +1,29 @@
 //! Writing: directly to the system, by the queue, and our end after it.
+//!
+//! What is written leaves at once if nothing is queued before it; what the system does not take is queued. A socket can
+//! hold its queue back for a moment, so that small writes leave together: [`Hold`].
 
-use super::pool::GATHER;
-use super::{FINISH_WAIT, Phase};
+use super::pool::{BLOCK, GATHER};
+use super::{FINISH_WAIT, Phase, StreamState};
 use crate::event_loop::state::{Core, Object};
 use crate::event_loop::{CloseReason, SocketId};
 use std::io::{self, IoSlice};
 use wharf_core::slots::SlotId;
 
+/// Until when a queue is held back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hold {
+    /// `write_more`: until a plain write or the next step of the iteration that sends gathered writes.
+    Step,
+    /// `cork`: until the end of the callback.
+    Callback,
+}
+
+/// The most bytes that are gathered before they leave.
+const GATHERED: usize = BLOCK;
+
 impl<T> Core<T> {
+    /// Room in the system: sends what is queued, then tells who waits for that.
     pub(super) fn serve_output(&mut self, id: SlotId) {
         self.flush(id);
         let Some(stream) = self.stream_mut(id) else { return };
@@ -18,6 +34,7 @@ impl<T> Core<T> {
         }
         let half = self.options.tx_limit / 2;
         let Some(stream) = self.stream_mut(id) else { return };
+        let (context, place) = (stream.context, stream.place);
         // The queue can be short while the latch is down: `write_now` came up short and nothing is queued.
         let room = stream.writable || !stream.queue.is_empty();
         if stream.phase == Phase::Open && stream.wants_room && room && stream.queue.len() <= half {
@@ -27,29 +44,78 @@ impl<T> Core<T> {
         }
     }
 
-    /// One write. What the system did not take is the caller's. A failure is told later: first come the bytes that have
-    /// arrived.
-    pub(in crate::event_loop) fn send(&mut self, id: SlotId, pieces: &[IoSlice<'_>]) -> usize {
-        let offered: usize = pieces.iter().map(|piece| piece.len()).sum();
-        let Some(net) = self.stream(id).and_then(|stream| stream.net) else { return 0 };
-        if offered == 0 {
+    /// Sends, gathers or queues two pieces as one unit. Returns how much of them was taken.
+    pub(super) fn put(&mut self, id: SlotId, head: &[u8], body: &[u8], more: bool) -> usize {
+        let limit = GATHERED.min(self.options.tx_limit);
+        let Some(stream) = self.stream_mut(id) else { return 0 };
+        let gathers = stream.hold == Some(Hold::Callback) || (stream.hold == Some(Hold::Step) && more);
+        let mut taken = 0;
+        if !gathers || stream.queue.len() + head.len() + body.len() > limit {
+            let direct = stream.writable && (stream.queue.is_empty() || stream.hold.is_some());
+            if !gathers {
+                stream.hold = None;
+            }
+            taken = if direct { self.send(id, head, body) } else { 0 };
+        }
+        // A failure leaves nothing to queue for.
+        if self.stream(id).is_some_and(StreamState::can_send) {
+            if taken < head.len() {
+                taken += self.enqueue(id, &head[taken..]);
+            }
+            if taken >= head.len() {
+                taken += self.enqueue(id, &body[taken - head.len()..]);
+            }
+        }
+        taken
+    }
+
+    /// One write of what is queued, as far as it can be gathered, with two more pieces behind it. Returns how much of
+    /// those was taken; the rest stays the caller's. A failure is told later: first come the bytes that have arrived.
+    pub(super) fn send(&mut self, id: SlotId, head: &[u8], body: &[u8]) -> usize {
+        let Some(Object::Stream(stream)) = self.objects.get(id) else { return 0 };
+        let Some(net) = stream.net else { return 0 };
+        let mut pieces = [IoSlice::new(&[]); GATHER + 2];
+        let (mut count, queued) = match stream.queue.is_empty() {
+            true => (0, 0),
+            false => self.pool.front(&stream.queue, &mut pieces[..GATHER]),
+        };
+        for piece in [head, body] {
+            if !piece.is_empty() {
+                pieces[count] = IoSlice::new(piece);
+                count += 1;
+            }
+        }
+        if count == 0 {
             return 0;
         }
         let outcome = loop {
-            match self.net.write(net, pieces) {
+            match self.net.write(net, &pieces[..count]) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 other => break other,
             }
         };
-        self.account(id, offered, outcome)
+        let taken = self.account(id, queued + head.len() + body.len(), outcome);
+        let of_queue = taken.min(queued);
+        if of_queue > 0
+            && let Some(Object::Stream(stream)) = self.objects.get_mut(id)
+        {
+            self.pool.consume(&mut stream.queue, of_queue);
+            if let (Phase::Finishing, Some(timer)) = (stream.phase, stream.timer) {
+                let due = self.net.now().saturating_add(FINISH_WAIT);
+                self.timers.arm(timer.0, self.now, due, None);
+            }
+        }
+        taken - of_queue
     }
 
     fn account(&mut self, id: SlotId, offered: usize, outcome: io::Result<usize>) -> usize {
+        let now = self.mark;
         let Some(stream) = self.stream_mut(id) else { return 0 };
         match outcome {
             Ok(count) => {
                 stream.sent += count as u64;
                 stream.writable = count == offered;
+                stream.note_sent(now);
                 (self.stats.bytes_out, self.stats.writes) =
                     (self.stats.bytes_out + count as u64, self.stats.writes + 1);
                 self.stats.short_writes += u64::from(count < offered);
@@ -70,7 +136,7 @@ impl<T> Core<T> {
     fn send_failed(&mut self, id: SlotId, error: io::Error) {
         let Some(stream) = self.stream_mut(id) else { return };
         let stuck = stream.limit == 0 || stream.input_ended;
-        (stream.wants_room, stream.drain_due) = (false, false);
+        (stream.wants_room, stream.drain_due, stream.hold) = (false, false, None);
         let lost = self.drop_queue(id);
         if let Some(stream) = self.stream_mut(id) {
             stream.lost += lost;
@@ -85,45 +151,83 @@ impl<T> Core<T> {
         self.mark_ready(id);
     }
 
-    /// Sends what is queued, as far as the system takes it, and our end after it.
-    pub(in crate::event_loop) fn flush(&mut self, id: SlotId) {
-        while let Some(Object::Stream(stream)) = self.objects.get_mut(id) {
-            if !stream.writable || stream.queue.is_empty() || stream.phase == Phase::Closing {
+    /// Sends what is queued, unless it is held back, as far as the system takes it, and our end after it.
+    pub(super) fn flush(&mut self, id: SlotId) {
+        while let Some(stream) = self.stream(id) {
+            let idle = !stream.writable || stream.queue.is_empty() || stream.hold.is_some();
+            if idle || stream.phase == Phase::Closing {
                 break;
             }
-            let Some(net) = stream.net else { return };
-            let mut pieces = [IoSlice::new(&[]); GATHER];
-            let (count, offered) = self.pool.front(&stream.queue, &mut pieces);
-            let outcome = self.net.write(net, &pieces[..count]);
-            if outcome.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::Interrupted) {
-                continue;
-            }
-            let taken = self.account(id, offered, outcome);
-            let Some(Object::Stream(stream)) = self.objects.get_mut(id) else { return };
-            self.pool.consume(&mut stream.queue, taken);
-            if let (Phase::Finishing, Some(timer), 1..) = (stream.phase, stream.timer, taken) {
-                let due = self.net.now().saturating_add(FINISH_WAIT);
-                self.timers.arm(timer.0, self.now, due, None);
-            }
+            self.send(id, &[], &[]);
         }
         self.end_output_if_due(id);
         self.arm_write(id);
     }
 
     /// Queues as much as the limit allows and returns how much that was.
-    pub(in crate::event_loop) fn enqueue(&mut self, id: SlotId, bytes: &[u8]) -> usize {
+    fn enqueue(&mut self, id: SlotId, bytes: &[u8]) -> usize {
         let limit = self.options.tx_limit;
         let Some(Object::Stream(stream)) = self.objects.get_mut(id) else { return 0 };
         let taken = bytes.len().min(limit.saturating_sub(stream.queue.len()));
-        stream.drain_due |= taken > 0;
         self.pool.append(&mut stream.queue, &bytes[..taken]);
         self.stats.queued_peak = self.stats.queued_peak.max(self.pool.queued());
         taken
     }
 
-    /// The one place that decides about write interest. Once armed it stays: an edge costs nothing until it comes.
-    pub(in crate::event_loop) fn arm_write(&mut self, id: SlotId) {
+    /// Holds the queue of a socket back until the gathered writes leave.
+    pub(super) fn gather(&mut self, id: SlotId) {
         let Some(stream) = self.stream_mut(id) else { return };
+        // A queue that waits for the system anyway needs no holding back.
+        if stream.hold.is_none() && stream.queue.is_empty() {
+            stream.hold = Some(Hold::Step);
+            if !std::mem::replace(&mut stream.in_gathered, true) {
+                self.gathered.push(id);
+            }
+        }
+    }
+
+    /// Holds the queue of a socket back until the end of the callback.
+    pub(super) fn cork(&mut self, id: SlotId) {
+        if self.corked != Some(id) {
+            self.uncork();
+            self.corked = Some(id);
+        }
+        if let Some(stream) = self.stream_mut(id) {
+            stream.hold = Some(Hold::Callback);
+        }
+    }
+
+    /// Ends the hold of the one socket that is corked.
+    pub(in crate::event_loop) fn uncork(&mut self) {
+        if let Some(id) = self.corked.take() {
+            self.release(id);
+        }
+    }
+
+    /// Lets the queue of a socket go.
+    pub(super) fn release(&mut self, id: SlotId) {
+        if self.stream_mut(id).is_some_and(|stream| stream.hold.take().is_some()) {
+            self.flush(id);
+        }
+    }
+
+    /// Steps 3 and 8: gathered writes leave.
+    pub(in crate::event_loop) fn send_gathered(&mut self) {
+        self.uncork();
+        let mut gathered = std::mem::take(&mut self.gathered);
+        for id in gathered.drain(..) {
+            if let Some(stream) = self.stream_mut(id) {
+                stream.in_gathered = false;
+                self.release(id);
+            }
+        }
+        self.gathered = gathered;
+    }
+
+    /// The one place that decides about write interest. Once armed it stays: an edge costs nothing until it comes.
+    pub(super) fn arm_write(&mut self, id: SlotId) {
+        let Some(stream) = self.stream_mut(id).filter(|stream| stream.hold.is_none()) else { return };
+        stream.drain_due |= !stream.queue.is_empty();
         let waits = stream.wants_room || !stream.queue.is_empty();
         if !waits || stream.phase == Phase::Closing {
             return;
@@ -156,7 +260,8 @@ impl<T> Core<T> {
         }
     }
 
-    pub(in crate::event_loop) fn shut_down(&mut self, id: SlotId) {
+    pub(super) fn shut_down(&mut self, id: SlotId) {
+        self.release(id);
         if let Some(stream) = self.stream_mut(id) {
             stream.shut_down = true;
             stream.wants_room = false;

@@ -91,10 +91,10 @@ impl Pool {
         }
     }
 
-    /// The first bytes of the queue, in at most [`GATHER`] pieces; returns the pieces and their length together.
-    pub(super) fn front<'a>(&'a self, queue: &Queue, pieces: &mut [IoSlice<'a>; GATHER]) -> (usize, usize) {
+    /// The first bytes of the queue, in as many of `pieces` as it takes; returns how many, and their length together.
+    pub(super) fn front<'a>(&'a self, queue: &Queue, pieces: &mut [IoSlice<'a>]) -> (usize, usize) {
         let (mut count, mut total, mut at, mut start) = (0, 0, queue.head, queue.start);
-        while at != NIL && count < GATHER {
+        while at != NIL && count < pieces.len() {
             let block = &self.blocks[at as usize];
             let end = if at == queue.tail { queue.end } else { BLOCK };
             pieces[count] = IoSlice::new(&block.bytes[start..end]);

@@ -7,7 +7,6 @@ use crate::event_loop::net::ConnectOptions;
 use crate::event_loop::state::Core;
 use crate::event_loop::{CloseReason, Error, LoopMut};
 use std::fmt;
-use std::io::IoSlice;
 use std::net::{SocketAddr, TcpStream};
 use std::ops::{Deref, DerefMut};
 use std::os::fd::BorrowedFd;
@@ -109,24 +108,45 @@ impl<T> Stream<'_, T> {
     /// # Errors
     /// As for [`Stream::write`].
     pub fn write2(&mut self, head: &[u8], body: &[u8]) -> Result<usize, Error> {
-        let id = self.id.0;
-        let state = self.sender()?;
-        let direct = state.queue.is_empty() && state.writable;
-        let mut taken = if direct { self.send_pieces(head, body) } else { 0 };
-        let core = &mut *self.lp.core;
-        // A failure leaves nothing to queue for.
-        if core.stream(id).is_some_and(StreamState::can_send) {
-            if taken < head.len() {
-                taken += core.enqueue(id, &head[taken..]);
-            }
-            if taken >= head.len() {
-                taken += core.enqueue(id, &body[taken - head.len()..]);
-            }
-        }
+        self.sender()?;
+        let taken = self.lp.core.put(self.id.0, head, body, false);
         Ok(self.accepted(taken, head.len() + body.len()))
     }
 
-    /// Sends without queueing. Returns what the system took; the rest stays the caller's, and `writable` will come.
+    /// [`Stream::write`] with more to follow in this callback: the bytes are gathered, up to 16 KiB, and leave with the
+    /// next plain write, at [`Stream::flush`], or in the same iteration.
+    ///
+    /// # Errors
+    /// As for [`Stream::write`].
+    pub fn write_more(&mut self, bytes: &[u8]) -> Result<usize, Error> {
+        self.sender()?;
+        self.lp.core.gather(self.id.0);
+        let taken = self.lp.core.put(self.id.0, bytes, &[], true);
+        Ok(self.accepted(taken, bytes.len()))
+    }
+
+    /// Gathers all writes of this socket, up to 16 KiB at a time, until [`Stream::flush`], the end of the callback, or
+    /// the cork of another socket.
+    ///
+    /// # Errors
+    /// As for [`Stream::write`].
+    pub fn cork(&mut self) -> Result<(), Error> {
+        self.sender()?;
+        self.lp.core.cork(self.id.0);
+        Ok(())
+    }
+
+    /// Sends what [`Stream::cork`] and [`Stream::write_more`] have gathered, and ends the cork.
+    ///
+    /// # Errors
+    /// As for [`Stream::write`].
+    pub fn flush(&mut self) -> Result<(), Error> {
+        self.sender()?;
+        self.lp.core.release(self.id.0);
+        Ok(())
+    }
+
+    /// Sends without queueing. What was gathered before leaves first. Returns what the system took; the rest stays the caller's, and `writable` will come.
     ///
     /// # Errors
     /// [`Error::NotEmpty`] while bytes are queued; else as for [`Stream::write`].
@@ -139,12 +159,14 @@ impl<T> Stream<'_, T> {
     /// # Errors
     /// As for [`Stream::write_now`].
     pub fn write_now2(&mut self, head: &[u8], body: &[u8]) -> Result<usize, Error> {
+        self.sender()?;
+        self.lp.core.release(self.id.0);
         let state = self.sender()?;
         if !state.queue.is_empty() {
             return Err(Error::NotEmpty);
         }
         let writable = state.writable;
-        let taken = if writable { self.send_pieces(head, body) } else { 0 };
+        let taken = if writable { self.lp.core.send(self.id.0, head, body) } else { 0 };
         Ok(self.accepted(taken, head.len() + body.len()))
     }
 
@@ -269,13 +291,32 @@ impl<T> Stream<'_, T> {
         self.state().phase == Phase::Closing
     }
 
+    /// Whether the system has reported a hang-up; reading tells which end it is.
+    #[must_use]
+    pub fn is_hung_up(&self) -> bool {
+        self.state().has_hung_up
+    }
+
     /// The descriptor; `None` before there is one, and in a simulated world.
     #[must_use]
     pub fn raw(&self) -> Option<BorrowedFd<'_>> {
         self.lp.core.net.fd(self.state().net?)
     }
 
-    fn state(&self) -> &StreamState {
+    pub(super) const fn core(&mut self) -> &mut Core<T> {
+        self.lp.core
+    }
+
+    pub(super) const fn loop_of(&self) -> &LoopMut<'_, T> {
+        &self.lp
+    }
+
+    /// Refuses what needs a socket that is open.
+    pub(super) fn opened(&self) -> Result<(), Error> {
+        self.state().check_open()
+    }
+
+    pub(super) fn state(&self) -> &StreamState {
         self.lp.core.stream(self.id.0).expect("a socket that is borrowed here stays in the table")
     }
 
@@ -292,14 +333,6 @@ impl<T> Stream<'_, T> {
             Ok(state)
         } else {
             Err(Error::Closed)
-        }
-    }
-
-    fn send_pieces(&mut self, head: &[u8], body: &[u8]) -> usize {
-        let (core, id) = (&mut *self.lp.core, self.id.0);
-        match (head, body) {
-            (one, []) | ([], one) => core.send(id, &[IoSlice::new(one)]),
-            (head, body) => core.send(id, &[IoSlice::new(head), IoSlice::new(body)]),
         }
     }
 
