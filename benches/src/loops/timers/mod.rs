@@ -29,10 +29,13 @@ pub struct Arguments {
 }
 
 const PEERS: [&str; 3] = ["wharf", "tokio", "map"];
-const OPERATIONS: [&str; 3] = ["insert", "reset", "cancel"];
+/// A reset of one of a few timers that are reset again and again, as those of busy connections are; of any of them.
+const OPERATIONS: [&str; 4] = ["insert", "reset", "reset of any", "cancel"];
+/// How many timers are reset again and again.
+const BUSY: usize = 1000;
 
-/// Nanoseconds per insert, reset and cancel.
-type Costs = [f64; 3];
+/// Nanoseconds per operation.
+type Costs = [f64; OPERATIONS.len()];
 
 /// Measures and reports.
 ///
@@ -43,8 +46,8 @@ pub fn run(arguments: &Arguments) -> io::Result<Report> {
     let standing = if common.quick { vec![100, 1000] } else { arguments.standing.clone() };
     let operations = common.pick(arguments.operations, 500).max(1);
     let rounds = common.rounds();
-    let pinned = crate::machine::pin(&[common.server_core]);
     let mut report = Report::new("timers");
+    let pinned = crate::machine::pin(&[common.server_core]);
     let say = |round: usize, load: usize| eprintln!("round {}/{rounds}: {} timers", round + 1, standing[load]);
     let figures = rounds::run((PEERS.len(), standing.len(), rounds), say, |peer, load| {
         let draw = Draw::new(standing[load].max(1), operations);
@@ -59,7 +62,13 @@ pub fn run(arguments: &Arguments) -> io::Result<Report> {
     });
     report.fact("pinned", common.cores(pinned));
     let method = format!("medians of {rounds} rounds of {operations} operations of each kind");
-    report.fact("method", format!("{method}; ratios are medians of the ratios within a round"));
+    report.fact(
+        "method",
+        format!(
+            "{method}; a reset is of one of {BUSY} timers that are reset again and again, or of any of them; \
+             ratios are medians of the ratios within a round"
+        ),
+    );
     report.tables.push(costs(&standing, &figures));
     report.tables.push(growth(&standing, &figures));
     Ok(report)
@@ -72,7 +81,8 @@ struct Draw {
     batch: usize,
     fresh: Vec<Duration>,
     /// Which of the standing timers is reset, and to what.
-    resets: Vec<(usize, Duration)>,
+    busy: Vec<(usize, Duration)>,
+    any: Vec<(usize, Duration)>,
     /// The order in which a batch is cancelled.
     cancels: Vec<usize>,
 }
@@ -85,11 +95,13 @@ impl Draw {
         for at in (1..batch).rev() {
             cancels.swap(at, random.below(at + 1));
         }
+        let few: Vec<usize> = (0..BUSY.min(standing)).map(|_| random.below(standing)).collect();
         Self {
             standing: (0..standing).map(|_| random.delay()).collect(),
             batch,
             fresh: (0..operations / batch * batch).map(|_| random.delay()).collect(),
-            resets: (0..operations).map(|_| (random.below(standing), random.delay())).collect(),
+            busy: (0..operations).map(|at| (few[at % few.len()], random.delay())).collect(),
+            any: (0..operations).map(|_| (random.below(standing), random.delay())).collect(),
             cancels,
         }
     }
@@ -133,15 +145,18 @@ fn measure<W: Timers>(timers: &mut W, draw: &Draw) -> Costs {
         cancelling += begin.elapsed();
         batch.clear();
     }
-    let begin = Instant::now();
-    for &(at, delay) in &draw.resets {
-        timers.reset(&mut ids[at], delay);
-    }
-    let resetting = begin.elapsed();
+    let mut resetting = |resets: &[(usize, Duration)]| {
+        let begin = Instant::now();
+        for &(at, delay) in resets {
+            timers.reset(&mut ids[at], delay);
+        }
+        begin.elapsed()
+    };
+    let (busy, any) = (resetting(&draw.busy), resetting(&draw.any));
     #[expect(clippy::cast_precision_loss, reason = "a few million operations")]
     let each = |time: Duration, operations: usize| time.as_nanos() as f64 / operations as f64;
     let fresh = draw.fresh.len();
-    [each(inserting, fresh), each(resetting, draw.resets.len()), each(cancelling, fresh)]
+    [each(inserting, fresh), each(busy, draw.busy.len()), each(any, draw.any.len()), each(cancelling, fresh)]
 }
 
 fn costs(standing: &[usize], figures: &[Vec<Rounds<Costs>>]) -> Table {
@@ -150,9 +165,11 @@ fn costs(standing: &[usize], figures: &[Vec<Rounds<Costs>>]) -> Table {
         "<loop",
         "inserts/s",
         "resets/s",
+        "resets/s of any",
         "cancels/s",
         "wharf's inserts to it",
         "wharf's resets to it",
+        "wharf's resets of any to it",
         "wharf's cancels to it",
     ];
     let mut table = Table::new("Operations per second while so many timers are armed", &columns);
@@ -164,8 +181,8 @@ fn costs(standing: &[usize], figures: &[Vec<Rounds<Costs>>]) -> Table {
                 continue;
             }
             let rates = |rounds: &Rounds<Costs>, of: usize| rounds.column(|costs| Some(1e9 / costs[of]));
-            let rate = (0..3).map(|of| Cell::number(rates(rounds, of).map(median), 0));
-            let to_ours = (0..3).map(|of| {
+            let rate = (0..OPERATIONS.len()).map(|of| Cell::number(rates(rounds, of).map(median), 0));
+            let to_ours = (0..OPERATIONS.len()).map(|of| {
                 let both = rates(&rows[0], of).filter(|_| at > 0).zip(rates(rounds, of));
                 Cell::number(both.and_then(|(ours, theirs)| ratio(&ours, &theirs)), 2)
             });
@@ -176,7 +193,7 @@ fn costs(standing: &[usize], figures: &[Vec<Rounds<Costs>>]) -> Table {
 }
 
 fn growth(standing: &[usize], figures: &[Vec<Rounds<Costs>>]) -> Table {
-    let columns = ["timers", "<loop", OPERATIONS[0], OPERATIONS[1], OPERATIONS[2]];
+    let columns: Vec<&str> = ["timers", "<loop"].into_iter().chain(OPERATIONS).collect();
     let least = standing.first().copied().unwrap_or(0);
     let mut table = Table::new(format!("Cost of an operation, to its cost among {least}"), &columns);
     for (count, rows) in standing.iter().zip(figures).skip(1) {
@@ -187,7 +204,7 @@ fn growth(standing: &[usize], figures: &[Vec<Rounds<Costs>>]) -> Table {
                 continue;
             }
             let cost = |rounds: &Rounds<Costs>, of: usize| rounds.column(|costs| Some(costs[of]));
-            let grown = (0..3).map(|of| {
+            let grown = (0..OPERATIONS.len()).map(|of| {
                 let both = cost(rounds, of).zip(cost(&figures[0][at], of));
                 Cell::number(both.and_then(|(many, few)| ratio(&many, &few)), 2)
             });
