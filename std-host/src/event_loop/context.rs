@@ -38,14 +38,14 @@ impl<H> fmt::Debug for ContextKey<H> {
 }
 
 /// A handler and the data of its sockets.
-pub(super) struct Context<H, D> {
+pub(super) struct Bound<H, D> {
     handler: RefCell<H>,
     /// Sockets are read by the handler itself.
     pub(super) manual_read: bool,
     pub(super) table: Table<D>,
 }
 
-impl<H, D> Context<H, D> {
+impl<H, D> Bound<H, D> {
     pub(super) fn new(handler: H, manual_read: bool) -> Self {
         Self { handler: RefCell::new(handler), manual_read, table: Table::new() }
     }
@@ -59,7 +59,7 @@ pub(super) struct Farewell {
     pub(super) sent: u64,
 }
 
-/// A [`Context`] whose handler's type is not known. `place` is where the socket's data lies.
+/// A [`Bound`] whose handler's type is not known. `place` is where the socket's data lies.
 pub(super) trait AnyContext<T: 'static> {
     fn as_any(&self) -> &dyn Any;
     fn manual_read(&self) -> bool;
@@ -81,7 +81,7 @@ pub(super) trait AnyContext<T: 'static> {
     fn accept_error(&self, core: &mut Core<T>, id: ListenerId, failed: AcceptFailed);
 }
 
-impl<T: 'static, H: Handler<T>> AnyContext<T> for Context<H, H::Data> {
+impl<T: 'static, H: Handler<T>> AnyContext<T> for Bound<H, H::Data> {
     fn as_any(&self) -> &dyn Any {
         self
     }
@@ -159,7 +159,7 @@ impl<T: 'static, H: Handler<T>> AnyContext<T> for Context<H, H::Data> {
     }
 }
 
-impl<H, D> Context<H, D> {
+impl<H, D> Bound<H, D> {
     fn with<T: 'static>(
         &self,
         core: &mut Core<T>,

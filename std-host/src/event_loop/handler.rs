@@ -47,8 +47,7 @@ pub trait Handler<T: 'static = ()>: 'static {
     /// The peer has ended its side and all its bytes have been delivered. By default what is queued is sent, and then
     /// the socket is closed; a handler that keeps its own side open says so by an empty body.
     fn end(&mut self, s: &mut Socket<'_, T, Self::Data>) {
-        // A socket that is closed already cannot be finished, and need not be.
-        let _ = s.finish();
+        finish_at_the_end(s);
     }
 
     /// The timeout set by [`Stream::set_timeout`](super::Stream::set_timeout) or
@@ -66,6 +65,12 @@ pub trait Handler<T: 'static = ()>: 'static {
 
     /// A connection could not be accepted.
     fn accept_error(&mut self, lp: &mut LoopMut<'_, T>, id: ListenerId, failed: AcceptFailed) {}
+}
+
+/// The default of [`Handler::end`].
+pub(super) fn finish_at_the_end<T, D>(s: &mut Socket<'_, T, D>) {
+    // A socket that is closed already cannot be finished, and need not be.
+    let _ = s.finish();
 }
 
 /// What becomes of a descriptor after [`Handler::pre_open`].

@@ -1,6 +1,6 @@
 //! The loop as callbacks see it.
 
-use super::context::{AnyContext, Context, ContextKey};
+use super::context::{AnyContext, Bound, ContextKey};
 use super::handler::Handler;
 use super::state::Core;
 use super::{Error, Handle, Hook, Signal, SocketId, Stats};
@@ -54,7 +54,7 @@ impl<T> LoopMut<'_, T> {
     pub fn context<H: Handler<T>>(&mut self, handler: H) -> ContextKey<H> {
         let index = u32::try_from(self.core.contexts.len()).expect("there are fewer than 2^32 contexts");
         let manual_read = handler.manual_read();
-        self.core.contexts.push(Rc::new(Context::<H, H::Data>::new(handler, manual_read)));
+        self.core.contexts.push(Rc::new(Bound::<H, H::Data>::new(handler, manual_read)));
         ContextKey::new(index)
     }
 
@@ -101,12 +101,12 @@ impl<T> LoopMut<'_, T> {
     }
 
     /// The context of a key, unless the key is another loop's.
-    pub(super) fn typed<H: Handler<T>>(&self, key: ContextKey<H>) -> Result<&Context<H, H::Data>, Error> {
+    pub(super) fn typed<H: Handler<T>>(&self, key: ContextKey<H>) -> Result<&Bound<H, H::Data>, Error> {
         let context = self.core.contexts.get(key.index as usize).ok_or(Error::Stale)?;
         Self::downcast::<H>(&**context).ok_or(Error::Stale)
     }
 
-    pub(super) fn downcast<H: Handler<T>>(context: &dyn AnyContext<T>) -> Option<&Context<H, H::Data>> {
+    pub(super) fn downcast<H: Handler<T>>(context: &dyn AnyContext<T>) -> Option<&Bound<H, H::Data>> {
         context.as_any().downcast_ref()
     }
 

@@ -39,6 +39,7 @@
 //! TLS, datagrams, UNIX sockets, name resolution, corked writes, timeouts of sockets and groups of loops. Steps 3 and 8
 //! have no gathered writes until writes can be corked.
 
+mod builder;
 mod context;
 mod deferred;
 mod error;
@@ -53,6 +54,7 @@ mod stats;
 mod stream;
 mod timers;
 
+pub use builder::{Context, ContextBuilder};
 pub use context::ContextKey;
 pub use deferred::{Plain, Rejected, Why};
 pub use error::{CloseReason, Error};
