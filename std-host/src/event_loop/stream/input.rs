@@ -116,7 +116,7 @@ impl<T> Core<T> {
         self.after_callback("readable");
         self.read_left = usize::MAX;
         let Some(stream) = self.stream(id) else { return };
-        if stream.end_due {
+        if stream.end_due || (stream.readable && stream.has_read) {
             self.mark_ready(id);
         }
     }
