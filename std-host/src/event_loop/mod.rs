@@ -198,8 +198,8 @@ impl<T> Loop<T> {
     pub fn run_until(&mut self, mut f: impl FnMut(&mut LoopMut<'_, T>) -> bool) -> Result<bool, Error> {
         self.core.refuse_if_ended()?;
         self.core.take_time();
+        let running = Running::new(&mut self.core);
         loop {
-            let running = Running::new(&mut self.core);
             let wait = (!running.core.is_alive()).then_some(Duration::ZERO);
             running.core.iterate(wait)?;
             if f(&mut LoopMut { core: running.core }) {
@@ -211,7 +211,6 @@ impl<T> Loop<T> {
                 running.leave();
                 return Ok(false);
             }
-            running.leave();
         }
     }
 

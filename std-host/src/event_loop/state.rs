@@ -150,6 +150,9 @@ impl<T: 'static> Core<T> {
 
     /// Steps 2 and 7: the deferred calls present at the swap.
     pub(super) fn run_deferred(&mut self) {
+        if !self.shared.is_waiting() {
+            return;
+        }
         let mut batch = std::mem::take(&mut self.batch);
         self.shared.swap(&mut batch);
         for call in batch.drain(..) {
@@ -161,6 +164,9 @@ impl<T: 'static> Core<T> {
     }
 
     pub(super) fn run_before_poll(&mut self) -> Hook {
+        if self.before_poll.is_empty() {
+            return Hook::Idle;
+        }
         let mut answer = Hook::Idle;
         // A hook that is added by a hook has its turn in the next iteration.
         let mut hooks = std::mem::take(&mut self.before_poll);
@@ -176,6 +182,9 @@ impl<T: 'static> Core<T> {
     }
 
     pub(super) fn run_after_poll(&mut self) {
+        if self.after_poll.is_empty() {
+            return;
+        }
         let mut hooks = std::mem::take(&mut self.after_poll);
         for hook in &mut hooks {
             hook(&mut LoopMut { core: self });
@@ -238,12 +247,20 @@ impl<T: 'static> Core<T> {
         for event in events.drain(..) {
             self.stats.events += 1;
             let id = SlotId::from_bits(event.token);
-            match self.objects.get_mut(id) {
-                Some(Object::Stream(stream)) => stream.latch(&event),
-                Some(Object::Listener(listener)) => listener.latched |= event.read,
+            let queued = match self.objects.get_mut(id) {
+                Some(Object::Stream(stream)) => {
+                    stream.latch(&event);
+                    &mut stream.in_ready
+                }
+                Some(Object::Listener(listener)) => {
+                    listener.latched |= event.read;
+                    &mut listener.in_ready
+                }
                 None => continue,
+            };
+            if !std::mem::replace(queued, true) {
+                self.ready.push(id);
             }
-            self.mark_ready(id);
         }
         self.events = events;
         self.run_signals();
@@ -252,8 +269,8 @@ impl<T: 'static> Core<T> {
         let mut round = std::mem::take(&mut self.ready);
         let first = usize::try_from(self.iteration).unwrap_or(0) % round.len().max(1);
         // What is marked from now on is served in the next round: `in_ready` falls only when the object has its turn.
-        for at in 0..round.len() {
-            let id = round[(first + at) % round.len()];
+        let (late, early) = round.split_at(first);
+        for &id in early.iter().chain(late) {
             match self.objects.get_mut(id) {
                 Some(Object::Stream(stream)) => {
                     stream.in_ready = false;

@@ -14,6 +14,9 @@ use wharf_core::slots::SlotId;
 impl<T> Core<T> {
     /// Lets sockets that were made in callbacks come to life.
     pub(in crate::event_loop) fn run_openings(&mut self) {
+        if self.opening.is_empty() {
+            return;
+        }
         let mut next = 0;
         while let Some(&id) = self.opening.get(next) {
             next += 1;

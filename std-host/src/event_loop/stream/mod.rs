@@ -162,6 +162,16 @@ impl StreamState {
         usize::try_from(self.limit).unwrap_or(usize::MAX)
     }
 
+    /// Whether something waits for the system to take more, or for the queue to be shorter.
+    const fn waits_for_room(&self) -> bool {
+        self.wants_room || !self.queue.is_empty()
+    }
+
+    /// Whether room in the system changes anything: for the queue, for our end, or for what the user is to be told.
+    const fn has_output(&self) -> bool {
+        self.waits_for_room() || self.drain_due || self.shut_down && !self.output_ended
+    }
+
     /// Whether what is written now can leave.
     pub(in crate::event_loop) const fn can_send(&self) -> bool {
         matches!(self.phase, Phase::Open) && self.send_error.is_none()
@@ -214,7 +224,7 @@ impl<T> Core<T> {
 
     /// One turn of a socket: what connecting came to, what is queued, what has arrived.
     pub(in crate::event_loop) fn serve_stream(&mut self, id: SlotId) {
-        let Some(stream) = self.stream(id) else { return };
+        let Some(mut stream) = self.stream(id) else { return };
         if stream.phase == Phase::Connecting {
             let Some(net) = stream.net else { return };
             match self.net.connected(net) {
@@ -222,8 +232,12 @@ impl<T> Core<T> {
                 Ok(false) => return,
                 Err(error) => return self.connect_failed(id, error),
             }
+            let Some(opened) = self.stream(id) else { return };
+            stream = opened;
         }
-        self.serve_output(id);
+        if stream.has_output() {
+            self.serve_output(id);
+        }
         self.serve_input(id);
     }
 }
