@@ -301,6 +301,6 @@ impl<T> Core<T> {
         if let Some(TimerId(timer)) = retry {
             self.timers.remove(timer);
         }
-        self.closing.push(id);
+        self.closing.push((id, None));
     }
 }

@@ -4,7 +4,7 @@ use super::context::AnyContext;
 use super::deferred::{Call, Shared};
 use super::listener::ListenerState;
 use super::net::{Net, Ready};
-use super::stream::{Pool, StreamState};
+use super::stream::{LastWord, Pool, StreamState};
 use super::timers::Timers;
 use super::{Error, Hook, LoopMut, LoopOptions, Signal, Stats};
 use std::cell::Cell;
@@ -37,8 +37,8 @@ pub(super) struct Core<T: 'static> {
     pub(super) ready: Vec<SlotId>,
     /// Sockets whose `open` or connecting is to come.
     pub(super) opening: Vec<SlotId>,
-    /// Sockets whose `close` is to come, and listeners to be released.
-    pub(super) closing: Vec<SlotId>,
+    /// Sockets whose last callback is to come, with what it will say, and listeners to be released.
+    pub(super) closing: Vec<(SlotId, Option<LastWord>)>,
     /// The shared receive buffer; empty while a callback has it.
     pub(super) receive: Rc<Cell<Vec<u8>>>,
     /// What the `readable` that runs may still read; unlimited outside of one.

@@ -100,10 +100,9 @@ pub(in crate::event_loop) struct StreamState {
     timeouts: Option<Box<Timeouts>>,
     /// Why sending failed: the reason of a close to which reading gives no better one.
     send_error: Option<io::Error>,
-    /// What `close` or `connect_error` will say; nothing is said of a socket that was cancelled.
-    pub(in crate::event_loop) last_word: Option<LastWord>,
 }
 
+/// What `close` or `connect_error` will say; nothing is said of a socket that was cancelled.
 pub(in crate::event_loop) enum LastWord {
     Close(CloseReason),
     ConnectError(Error),
@@ -146,7 +145,6 @@ impl StreamState {
             in_gathered: false,
             timeouts: None,
             send_error: None,
-            last_word: None,
         }
     }
 
