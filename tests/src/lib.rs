@@ -1,6 +1,7 @@
 //! What every Wharf machine is held against: the laws, the simulated world, the naive models and the fuzz bodies.
 //!
 //! * [`laws`]: the six laws of the machine contract as one suite over any machine.
+//! * `sim_net` (feature `host`, on by default): the system under the event loop, in virtual time and full of faults.
 //! * [`world`]: peers, links and a clock in virtual time, for scenarios with many connections.
 //! * [`fixture`], [`vectors`], [`naive`]: a plant of Modbus devices, the table of what it must answer, and a second
 //!   implementation that shares nothing with the first. [`requests`] draws more of them at random.
@@ -16,5 +17,7 @@ pub mod modbus;
 pub mod naive;
 pub mod requests;
 pub mod rng;
+#[cfg(feature = "host")]
+pub mod sim_net;
 pub mod vectors;
 pub mod world;

@@ -1,0 +1,46 @@
+//! The system under the event loop, simulated: [`SimNet`] is a [`Net`](wharf_host::event_loop::net::Net) in virtual
+//! time, whose every accident follows from a seed.
+//!
+//! A [`World`] holds all sockets of all its loops. The other side of a socket is a socket of the same loop, of another
+//! loop, or a [`Peer`] that the test moves by hand. A [`Sim`] runs the loops: nothing waits, the clock is put exactly
+//! where the next thing happens, and a loop that never comes to rest fails the test instead of hanging it.
+//!
+//! # What is exact
+//!
+//! Without [`Faults`] the world is *strict*. An edge comes when something has become possible and only then:
+//!
+//! | edge | when |
+//! | --- | --- |
+//! | read | the first byte arrives where there was none; the end arrives; a reset arrives |
+//! | write | there is room, after a write that came up short; a connection has come about or failed; a reset arrives |
+//! | listener | the first connection waits where there was none |
+//!
+//! `watch` adds an edge for what is possible at that moment. Edges that a poll finds to be out of date are dropped, and
+//! those of one socket between two polls are one event. So a loop that forgets a latch waits for ever, which
+//! [`Sim::run_until_idle`] shows as rest with work undone.
+//!
+//! With faults a short read or write *holds* its direction: the rest of the bytes, or of the room, is there a moment
+//! later, with an edge. That is what a real system does whose bytes arrive one by one.
+//!
+//! # What it is not
+//!
+//! It has no threads: a deferred call from another thread does not end a poll. With several loops, an `after_poll` hook
+//! that arms a timer after an idle poll may find it late, because the clock has moved on for the others. There are no
+//! descriptors to show, so `raw()` and `adopt` have nothing to offer.
+
+mod connection;
+mod driver;
+mod faults;
+mod net;
+mod peer;
+mod poll;
+mod stream;
+#[cfg(test)]
+mod tests;
+mod world;
+
+pub use driver::{STEP_BOUND, Sim};
+pub use faults::Faults;
+pub use net::SimNet;
+pub use peer::{Ended, Peer, PeerListener};
+pub use world::{Calls, Route, World};

@@ -1,0 +1,170 @@
+//! [`SimNet`]: what a loop sees of the world.
+
+use super::World;
+use super::poll::{NetState, What};
+use super::world::{EndKey, ListenerKey};
+use std::fmt;
+use std::io::{self, ErrorKind, IoSlice};
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use wharf_core::Instant;
+use wharf_host::event_loop::Signal;
+use wharf_host::event_loop::net::{ConnectOptions, ListenOptions, Net, NetId, Ready, Wake};
+
+/// The system of one loop in a [`World`]: for [`Loop::with_net`](wharf_host::event_loop::Loop::with_net).
+pub struct SimNet {
+    world: World,
+    /// Which of the world's loops this is.
+    net: usize,
+}
+
+impl SimNet {
+    pub(super) fn new(world: World) -> Self {
+        let mut state = world.state();
+        state.nets.push(NetState::new());
+        let net = state.nets.len() - 1;
+        drop(state);
+        Self { world, net }
+    }
+
+    fn what(&self, id: NetId) -> Option<What> {
+        self.world.state().nets[self.net].slot(id).map(|slot| slot.what)
+    }
+
+    fn stream(&self, id: NetId) -> io::Result<EndKey> {
+        if let Some(What::Stream(key)) = self.what(id) { Ok(key) } else { Err(self.stray()) }
+    }
+
+    fn listener(&self, id: NetId) -> io::Result<ListenerKey> {
+        if let Some(What::Listener(key)) = self.what(id) { Ok(key) } else { Err(self.stray()) }
+    }
+
+    fn stray(&self) -> io::Error {
+        self.world.state().calls.strays += 1;
+        ErrorKind::NotConnected.into()
+    }
+}
+
+impl Net for SimNet {
+    fn now(&mut self) -> Instant {
+        self.world.now()
+    }
+
+    fn poll(&mut self, wait: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()> {
+        self.world.state().poll(self.net, wait, ready);
+        Ok(())
+    }
+
+    fn waker(&self) -> Wake {
+        let woken = Arc::clone(&self.world.state().nets[self.net].woken);
+        Arc::new(move || woken.store(true, Ordering::Release))
+    }
+
+    fn listen(&mut self, addr: SocketAddr, options: &ListenOptions) -> io::Result<NetId> {
+        let mut state = self.world.state();
+        let key = state.bind(addr, options.backlog, options.reuse_port, Some(self.net))?;
+        Ok(state.listener_id(key).expect("the listener was just made for this loop"))
+    }
+
+    fn accept(&mut self, listener: NetId) -> io::Result<(NetId, SocketAddr)> {
+        let key = self.listener(listener)?;
+        self.world.state().accept(self.net, key)
+    }
+
+    fn shed(&mut self, listener: NetId) -> Option<SocketAddr> {
+        let key = self.listener(listener).ok()?;
+        self.world.state().shed(key)
+    }
+
+    fn connect(&mut self, to: SocketAddr, options: &ConnectOptions) -> io::Result<NetId> {
+        self.world.state().connect(self.net, to, options.source)
+    }
+
+    fn connected(&mut self, id: NetId) -> io::Result<bool> {
+        let key = self.stream(id)?;
+        self.world.state().connected(key)
+    }
+
+    fn adopt(&mut self, _: TcpStream) -> io::Result<NetId> {
+        Err(ErrorKind::Unsupported.into())
+    }
+
+    fn watch(&mut self, id: NetId, token: u64, write: bool) -> io::Result<()> {
+        if self.world.state().watch(self.net, id, token, write) { Ok(()) } else { Err(self.stray()) }
+    }
+
+    fn read(&mut self, id: NetId, buf: &mut [u8]) -> io::Result<usize> {
+        let key = self.stream(id)?;
+        let mut state = self.world.state();
+        state.calls.reads += 1;
+        state.read(key, buf)
+    }
+
+    fn write(&mut self, id: NetId, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        let key = self.stream(id)?;
+        let mut state = self.world.state();
+        state.calls.writes += 1;
+        state.write(key, pieces)
+    }
+
+    fn end_output(&mut self, id: NetId) -> io::Result<()> {
+        let key = self.stream(id)?;
+        self.world.state().end_output(key)
+    }
+
+    fn close(&mut self, id: NetId, reset: bool) {
+        let slot = self.world.state().nets[self.net].remove(id);
+        match slot.map(|slot| slot.what) {
+            Some(What::Stream(key)) => self.world.state().close_end(key, reset),
+            Some(What::Listener(key)) => self.world.state().close_listener(key),
+            None => drop(self.stray()),
+        }
+    }
+
+    fn local_addr(&self, id: NetId) -> io::Result<SocketAddr> {
+        match self.what(id) {
+            Some(What::Stream(key)) => Ok(self.world.state().ends[&key].local),
+            Some(What::Listener(key)) => Ok(self.world.state().listeners[&key].addr),
+            None => Err(self.stray()),
+        }
+    }
+
+    fn fd(&self, _: NetId) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    /// There is no descriptor to give, but the socket is gone.
+    fn take(&mut self, id: NetId) -> Option<OwnedFd> {
+        self.close(id, false);
+        None
+    }
+
+    fn watch_signal(&mut self, signal: Signal) -> io::Result<()> {
+        self.world.state().nets[self.net].watch_signal(signal);
+        Ok(())
+    }
+
+    fn next_signal(&mut self) -> Option<Signal> {
+        self.world.state().nets[self.net].arrived_signals.pop()
+    }
+}
+
+/// A process that ends closes what it has open.
+impl Drop for SimNet {
+    fn drop(&mut self) {
+        let ids = self.world.state().nets[self.net].ids();
+        for id in ids {
+            self.close(id, false);
+        }
+        self.world.state().nets[self.net].leave();
+    }
+}
+
+impl fmt::Debug for SimNet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SimNet").field("net", &self.net).finish_non_exhaustive()
+    }
+}
