@@ -75,6 +75,9 @@ fn options(settings: &EventLoop) -> LoopOptions {
         tx_limit: settings.tx_limit as usize,
         deferred_limit: settings.deferred_limit as usize,
         slow_callback: settings.slow_callback.unwrap_or(Duration::MAX),
+        resolver_threads: settings.resolver_threads.into(),
+        udp_batch: settings.udp_batch.into(),
+        udp_payload: settings.udp_payload as usize,
     }
 }
 

@@ -18,6 +18,9 @@ timer_budget = 512
 tx_limit = "2MiB"
 deferred_limit = 1000
 slow_callback = "10ms"
+resolver_threads = 3
+udp_batch = 16
+udp_payload = "9000"
 
 [[modbus.server]]
 name = "hall.3"
@@ -111,6 +114,7 @@ fn every_key_is_read() {
     assert_eq!(plant.event_loop.accept_budget, 16);
     assert_eq!((plant.event_loop.receive_buffer, plant.event_loop.tx_limit), (131_072, 2 << 20));
     assert_eq!(plant.event_loop.slow_callback, Some(Duration::from_millis(10)));
+    assert_eq!(plant.event_loop.resolver_threads, 3);
     let [server, plain] = plant.modbus.as_slice() else { panic!("{plant:?}") };
     assert_eq!(server.name, "hall.3");
     assert_eq!(server.listen, ["127.0.0.1:0".parse().unwrap(), "[::1]:1502".parse().unwrap()]);
@@ -252,7 +256,8 @@ fn unknown_keys_name_the_nearest_key() {
     assert_eq!(
         errors.to_string(),
         "plant.toml:2:1: loop.accept_budge: unknown key, did you mean `accept_budget`?; accepted: receive_buffer, \
-         read_budget, accept_budget, timer_budget, tx_limit, deferred_limit, slow_callback"
+         read_budget, accept_budget, timer_budget, tx_limit, deferred_limit, slow_callback, \
+         resolver_threads, udp_batch, udp_payload"
     );
 }
 

@@ -22,6 +22,12 @@ pub struct EventLoop {
     pub deferred_limit: u32,
     /// A callback that takes longer is logged; `None` is off.
     pub slow_callback: Option<Duration>,
+    /// Threads that look names up, 1..=64.
+    pub resolver_threads: u16,
+    /// Packets received together, 1..=64.
+    pub udp_batch: u8,
+    /// Bytes of a received packet, 1..=65535.
+    pub udp_payload: u32,
 }
 
 impl Default for EventLoop {
@@ -34,12 +40,15 @@ impl Default for EventLoop {
             tx_limit: 1 << 20,
             deferred_limit: 65_536,
             slow_callback: Some(Duration::from_millis(50)),
+            resolver_threads: 2,
+            udp_batch: 32,
+            udp_payload: 2048,
         }
     }
 }
 
-/// Keys of the design that this version does not implement: several loops, TLS, datagrams, names.
-const PLANNED: &[&str] = &["threads", "pin", "handshake_budget", "udp_batch", "udp_payload", "resolver_threads"];
+/// Keys of the design that this version does not implement: several loops, TLS.
+const PLANNED: &[&str] = &["threads", "pin", "handshake_budget"];
 
 pub(super) fn read(r: &mut Reader<'_>) -> EventLoop {
     r.not_yet(PLANNED);
@@ -52,6 +61,9 @@ pub(super) fn read(r: &mut Reader<'_>) -> EventLoop {
         tx_limit: r.or("tx_limit", d.tx_limit, |item| item.size(1 << 10..=1 << 30)),
         deferred_limit: r.or("deferred_limit", d.deferred_limit, |item| item.integer(1..=1 << 24)),
         slow_callback: r.or("slow_callback", d.slow_callback, |item| item.span_or_off()),
+        resolver_threads: r.or("resolver_threads", d.resolver_threads, |item| item.integer(1..=64)),
+        udp_batch: r.or("udp_batch", d.udp_batch, |item| item.integer(1..=64)),
+        udp_payload: r.or("udp_payload", d.udp_payload, |item| item.size(1..=65_535)),
     }
 }
 
@@ -64,5 +76,8 @@ pub(super) fn print(settings: &EventLoop) -> Table {
         ("tx_limit", size(settings.tx_limit)),
         ("deferred_limit", integer(settings.deferred_limit)),
         ("slow_callback", span(settings.slow_callback)),
+        ("resolver_threads", integer(settings.resolver_threads)),
+        ("udp_batch", integer(settings.udp_batch)),
+        ("udp_payload", size(settings.udp_payload)),
     ])
 }

@@ -16,6 +16,13 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+    /// A name has no address, or is none. Prints like `resolve nowhere.example:80: no such name`.
+    Resolve {
+        /// The name, with its port.
+        name: String,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The id names something that is closed, or a key that is not this loop's.
     Stale,
     /// The data is in use further up the call stack: a callback's own data asked for through `user`.
@@ -41,7 +48,7 @@ pub enum Error {
     OnLoopThread,
     /// The loop has ended.
     Ended,
-    /// The queue of deferred calls is full.
+    /// The queue is full: of deferred calls, or of names that wait to be resolved.
     Full,
 }
 
@@ -49,12 +56,17 @@ impl Error {
     pub(super) fn io(op: &'static str, object: impl fmt::Display, source: io::Error) -> Self {
         Self::Io { op, object: object.to_string(), source }
     }
+
+    pub(super) fn resolve(name: impl Into<String>, source: io::Error) -> Self {
+        Self::Resolve { name: name.into(), source }
+    }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Io { op, object, source } => write!(f, "{op} {object}: {}", Cause(source)),
+            Self::Resolve { name, source } => write!(f, "resolve {name}: {}", Cause(source)),
             Self::Stale => f.write_str("the id names nothing that is open"),
             Self::Busy => f.write_str("the data is in use by a callback that is still running"),
             Self::NotOpen => f.write_str("the socket is not open yet"),
@@ -66,14 +78,14 @@ impl fmt::Display for Error {
             Self::OutOfRange { asked, max } => write!(f, "{asked} is out of range, at least {max}"),
             Self::OnLoopThread => f.write_str("a blocking call on the loop's own thread"),
             Self::Ended => f.write_str("the loop has ended"),
-            Self::Full => f.write_str("the queue of deferred calls is full"),
+            Self::Full => f.write_str("the queue is full"),
         }
     }
 }
 
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        if let Self::Io { source, .. } = self { Some(source) } else { None }
+        if let Self::Io { source, .. } | Self::Resolve { source, .. } = self { Some(source) } else { None }
     }
 }
 
@@ -104,6 +116,8 @@ pub enum CloseReason {
     },
     /// `abort()`.
     Aborted,
+    /// `detach()`: the stream lives on outside of the loop.
+    Detached,
     /// Reading or writing failed.
     Failed(Error),
     /// The loop has ended.

@@ -1,8 +1,8 @@
 //! What a user of the loop writes: a [`Handler`] per kind of socket.
 
 use super::net::{Net, NetId};
-use super::{CloseReason, Error, ListenerId, LoopMut, Socket, SocketId};
-use std::net::SocketAddr;
+use super::{Address, CloseReason, Error, ListenerId, LoopMut, Socket, SocketId};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
@@ -78,7 +78,7 @@ pub(super) fn finish_at_the_end<T, D>(s: &mut Socket<'_, T, D>) {
 pub enum PreOpen {
     /// It becomes a socket of the loop.
     Keep,
-    /// It is closed. One that was connecting ends with `connect_error`.
+    /// It is closed. Connecting goes on at the next address, and ends with `connect_error` if there is none.
     Reject,
     /// The same by a reset, so that the peer learns at once that it was turned away.
     Reset,
@@ -102,19 +102,25 @@ pub struct Keepalive {
 pub struct RawSocket<'a> {
     pub(super) net: &'a mut dyn Net,
     pub(super) id: NetId,
-    pub(super) peer: SocketAddr,
+    pub(super) peer: &'a Address,
     pub(super) taken: bool,
 }
 
 impl<'a> RawSocket<'a> {
-    pub(super) fn new(net: &'a mut dyn Net, id: NetId, peer: SocketAddr) -> Self {
+    pub(super) fn new(net: &'a mut dyn Net, id: NetId, peer: &'a Address) -> Self {
         Self { net, id, peer, taken: false }
     }
 
     /// The address of the other side.
     #[must_use]
-    pub const fn peer_addr(&self) -> SocketAddr {
+    pub const fn peer(&self) -> &Address {
         self.peer
+    }
+
+    /// The IP address of the other side; `0.0.0.0:0` if it has none.
+    #[must_use]
+    pub fn peer_addr(&self) -> SocketAddr {
+        self.peer.inet().unwrap_or_else(|| SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)))
     }
 
     /// The descriptor, for setting options; `None` in a simulated world and after [`RawSocket::take`].
@@ -235,7 +241,7 @@ pub enum AcceptFailed {
         /// The length of the pause.
         pause: Duration,
         /// The client that was turned away with the help of the reserve, so that it does not wait for nothing.
-        refused: Option<SocketAddr>,
+        refused: Option<Address>,
     },
     /// The listener is closed.
     Fatal(Error),

@@ -2,14 +2,15 @@
 
 use super::context::ContextKey;
 use super::handler::{AcceptFailed, Handler, Opened, PreOpen, RawSocket};
-use super::net::{ListenOptions, NetId};
+use super::net::{ListenOptions, NetId, UnixListenOptions};
 use super::state::{Core, Object};
 use super::stream::{Phase, StreamState};
 use super::timers::{Action, TimerId};
-use super::{Error, LoopMut};
+use super::{Address, Error, LoopMut};
 use crate::sys::errno;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::time::Duration;
 use wharf_core::slots::SlotId;
 
@@ -25,7 +26,9 @@ const LAST_PAUSE: Duration = Duration::from_secs(5);
 pub(super) struct ListenerState {
     pub(super) net: Option<NetId>,
     context: u32,
-    addr: SocketAddr,
+    addr: Address,
+    /// How many connections may wait that have to be accepted before the listener goes: others share its address.
+    backlog: Option<u32>,
     max_sockets: u32,
     /// Sockets of this listener that exist.
     sockets: u32,
@@ -67,28 +70,28 @@ impl<T> LoopMut<'_, T> {
         self.typed(key)?;
         let failed = |source| Error::io("listen on", addr, source);
         let net = self.core.net.listen(addr, &options).map_err(failed)?;
-        let state = ListenerState {
-            net: Some(net),
-            context: key.index,
-            addr: self.core.net.local_addr(net).unwrap_or(addr),
-            max_sockets: options.max_sockets.unwrap_or(u32::MAX),
-            sockets: 0,
-            latched: false,
-            in_ready: false,
-            paused: false,
-            closed: false,
-            counts: true,
-            retry: None,
-            pause: FIRST_PAUSE,
-        };
-        let id = self.core.add_object(Object::Listener(state));
-        if let Err(source) = self.core.net.watch(net, id.to_bits(), false) {
-            self.core.objects.remove(id);
-            self.core.net.close(net, false);
-            return Err(failed(source));
-        }
-        self.core.alive += 1;
-        Ok(ListenerId(id))
+        let backlog = options.reuse_port.then_some(options.backlog);
+        self.core.add_listener(net, addr.into(), key.index, backlog, options.max_sockets)
+    }
+
+    /// Listens on a UNIX socket: a path, or with a leading `@` a Linux abstract name ([`Address::unix`]). A socket that
+    /// an earlier listener left at the path is removed if nobody answers on it; anything else there is an error. The
+    /// path goes with the listener.
+    ///
+    /// # Errors
+    /// As for [`LoopMut::listen`].
+    pub fn listen_unix<H: Handler<T>>(
+        &mut self,
+        path: impl AsRef<Path>,
+        key: ContextKey<H>,
+        options: UnixListenOptions,
+    ) -> Result<ListenerId, Error> {
+        self.core.refuse_if_ended()?;
+        self.typed(key)?;
+        let at = Address::unix(path);
+        let net = self.core.net.listen_unix(&at, &options);
+        let net = net.map_err(|source| Error::io("listen on", &at, source))?;
+        self.core.add_listener(net, at, key.index, None, options.max_sockets)
     }
 
     /// A listener by its id.
@@ -110,8 +113,14 @@ impl<T> Listener<'_, T> {
 
     /// The address that it is bound to.
     #[must_use]
+    pub fn local(&self) -> &Address {
+        &self.state().addr
+    }
+
+    /// The IP address that it is bound to; `0.0.0.0:0` for a UNIX socket.
+    #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
-        self.state().addr
+        self.local().inet().unwrap_or_else(|| SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)))
     }
 
     /// Sockets of this listener that exist.
@@ -133,7 +142,8 @@ impl<T> Listener<'_, T> {
         }
     }
 
-    /// Ends listening. Sockets that were accepted stay; what waits in the backlog is refused by the system.
+    /// Ends listening at once. Sockets that were accepted stay; what waits in the backlog is refused by the system. A
+    /// listener that shares its port (`reuse_port`) accepts it first, in the same iteration, paused or not.
     pub fn close(self) {
         self.core.close_listener(self.id.0);
     }
@@ -158,15 +168,48 @@ impl<T> Listener<'_, T> {
 
 impl<T> std::fmt::Debug for Listener<'_, T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Listener").field("id", &self.id).field("local_addr", &self.local_addr()).finish()
+        f.debug_struct("Listener").field("id", &self.id).field("local", self.local()).finish()
     }
 }
 
 impl<T> Core<T> {
+    fn add_listener(
+        &mut self,
+        net: NetId,
+        asked: Address,
+        context: u32,
+        backlog: Option<u32>,
+        max_sockets: Option<u32>,
+    ) -> Result<ListenerId, Error> {
+        let state = ListenerState {
+            net: Some(net),
+            context,
+            addr: self.net.local(net).unwrap_or_else(|_| asked.clone()),
+            backlog,
+            max_sockets: max_sockets.unwrap_or(u32::MAX),
+            sockets: 0,
+            latched: false,
+            in_ready: false,
+            paused: false,
+            closed: false,
+            counts: true,
+            retry: None,
+            pause: FIRST_PAUSE,
+        };
+        let id = self.add_object(Object::Listener(state));
+        if let Err(source) = self.net.watch(net, id.to_bits(), false) {
+            self.objects.remove(id);
+            self.net.close(net, false);
+            return Err(Error::io("listen on", asked, source));
+        }
+        self.alive += 1;
+        Ok(ListenerId(id))
+    }
+
     fn listener_mut(&mut self, id: SlotId) -> Option<&mut ListenerState> {
         match self.objects.get_mut(id)? {
             Object::Listener(listener) => Some(listener),
-            Object::Stream(_) => None,
+            Object::Stream(_) | Object::Udp(_) => None,
         }
     }
 
@@ -179,8 +222,7 @@ impl<T> Core<T> {
                 return;
             }
             let Some(net) = listener.net else { return };
-            self.stats.accepts += 1;
-            match self.net.accept(net) {
+            match self.accept(id, net) {
                 Ok((socket, peer)) => {
                     transient = 0;
                     self.accepted(id, socket, peer);
@@ -215,12 +257,25 @@ impl<T> Core<T> {
         self.mark_ready(id);
     }
 
-    fn accepted(&mut self, id: SlotId, socket: NetId, peer: SocketAddr) {
+    fn accept(&mut self, id: SlotId, net: NetId) -> io::Result<(NetId, Address)> {
+        self.stats.accepts += 1;
+        if self.is_inet(id) {
+            self.net.accept(net).map(|(socket, peer)| (socket, peer.into()))
+        } else {
+            self.net.accept_unix(net)
+        }
+    }
+
+    fn is_inet(&mut self, id: SlotId) -> bool {
+        self.listener_mut(id).is_some_and(|listener| listener.addr.inet().is_some())
+    }
+
+    fn accepted(&mut self, id: SlotId, socket: NetId, peer: Address) {
         let Some(listener) = self.listener_mut(id) else { return };
         listener.pause = FIRST_PAUSE;
         let context = listener.context;
         let handler = self.context(context);
-        let answer = RawSocket::new(&mut *self.net, socket, peer).ask(|raw| handler.pre_open(raw));
+        let answer = RawSocket::new(&mut *self.net, socket, &peer).ask(|raw| handler.pre_open(raw));
         self.after_callback("pre_open");
         if answer != Some(PreOpen::Keep) {
             self.stats.refused += 1;
@@ -230,7 +285,7 @@ impl<T> Core<T> {
             return;
         }
         let mut state = StreamState::new(Some(socket), context, handler.add_default(), Phase::Open);
-        (state.peer, state.listener) = (Some(peer), Some(id));
+        (state.peer, state.listener) = (peer, Some(id));
         let place = state.place;
         let stream = self.add_stream(state);
         if let Err(error) = self.net.watch(socket, stream.to_bits(), false) {
@@ -250,12 +305,12 @@ impl<T> Core<T> {
     fn exhausted(&mut self, id: SlotId, net: NetId, error: io::Error) {
         self.stats.exhausted += 1;
         self.stats.accepts += 1;
-        let refused = self.net.shed(net);
+        let refused = if self.is_inet(id) { self.net.shed(net).map(Address::Inet) } else { self.net.shed_unix(net) };
         self.stats.refused += u64::from(refused.is_some());
         let Some(listener) = self.listener_mut(id) else { return };
         let pause = listener.pause;
         listener.pause = (pause * 2).min(LAST_PAUSE);
-        let addr = listener.addr;
+        let addr = &listener.addr;
         tracing::warn!(%addr, %error, ?pause, "accepting pauses");
         self.stats.pauses += 1;
         let retry = self.add_internal(Action::Listener(id), pause);
@@ -267,8 +322,8 @@ impl<T> Core<T> {
 
     fn accept_failed(&mut self, id: SlotId, source: io::Error, how: impl FnOnce(Error) -> AcceptFailed) {
         let Some(listener) = self.listener_mut(id) else { return };
-        let (context, addr) = (listener.context, listener.addr);
-        let failed = how(Error::io("accept on", addr, source));
+        let context = listener.context;
+        let failed = how(Error::io("accept on", &listener.addr, source));
         self.context(context).accept_error(self, ListenerId(id), failed);
         self.after_callback("accept_error");
     }
@@ -296,10 +351,40 @@ impl<T> Core<T> {
         if std::mem::replace(&mut listener.closed, true) {
             return;
         }
-        let (counts, retry) = (listener.counts, listener.retry.take());
+        let (counts, retry, shares) = (listener.counts, listener.retry.take(), listener.backlog.is_some());
         self.alive -= usize::from(counts);
         if let Some(TimerId(timer)) = retry {
             self.timers.remove(timer);
+        }
+        if shares && !self.ended {
+            // Accepting calls back, which has to wait for the end of the present callback.
+            self.opening.push(id);
+        } else {
+            self.release_listener(id);
+        }
+    }
+
+    /// Accepts what the system has given to a closed listener and would give to no other, then lets it go.
+    pub(super) fn drain_listener(&mut self, id: SlotId) {
+        let Some(listener) = self.listener_mut(id) else { return };
+        // The system lets one more wait than it was told.
+        let (Some(net), most) = (listener.net, listener.backlog.unwrap_or(0).saturating_add(1)) else { return };
+        for _ in 0..most {
+            match self.accept(id, net) {
+                Ok((socket, peer)) => self.accepted(id, socket, peer),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock || errno::is_exhaustion(&error) => break,
+                Err(error) if errno::is_not_listening(&error) => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => self.accept_failed(id, error, AcceptFailed::Transient),
+            }
+        }
+        self.release_listener(id);
+    }
+
+    /// The descriptor goes at once: whoever hears of the close finds nobody listening.
+    fn release_listener(&mut self, id: SlotId) {
+        if let Some(net) = self.listener_mut(id).and_then(|listener| listener.net.take()) {
+            self.net.close(net, false);
         }
         self.closing.push((id, None));
     }

@@ -36,11 +36,12 @@
 //!
 //! # What it does not do yet
 //!
-//! TLS, datagrams, UNIX sockets, name resolution, corked writes, timeouts of sockets and groups of loops. Steps 3 and 8
-//! have no gathered writes until writes can be corked.
+//! TLS and groups of loops.
 
+mod address;
 mod builder;
 mod context;
+mod datagrams;
 mod deferred;
 mod error;
 mod handle;
@@ -48,14 +49,17 @@ mod handler;
 mod listener;
 mod loop_mut;
 pub mod net;
+mod resolve;
 mod signals;
 mod state;
 mod stats;
 mod stream;
 mod timers;
 
+pub use address::{Address, Target};
 pub use builder::{Context, ContextBuilder};
 pub use context::ContextKey;
+pub use datagrams::{Packet, Packets, Udp, UdpHandler, UdpId};
 pub use deferred::{Plain, Rejected, Why};
 pub use error::{CloseReason, Error};
 pub use handle::Handle;
@@ -63,8 +67,11 @@ pub use handler::{AcceptFailed, Closed, ConnectFailed, Handler, Keepalive, Opene
 pub use listener::{Listener, ListenerId};
 pub use loop_mut::LoopMut;
 pub use net::{ConnectOptions, ListenOptions};
+pub use net::{Ecn, Membership, Out, UdpOptions};
+pub use net::{Lookup, UnixListenOptions};
 pub use signals::Signal;
 pub use stats::Stats;
+pub use stream::{AnyStream, Detached};
 pub use stream::{Received, Socket, SocketId, Stream, Traffic};
 pub use timers::{Tick, TimerId};
 pub use wharf_core::timers::MAX_SPAN;
@@ -80,7 +87,8 @@ use std::time::Duration;
 pub struct LoopOptions {
     /// Bytes of the one buffer into which all sockets receive. 256 KiB.
     pub receive_buffer: usize,
-    /// Bytes that one socket may read in an iteration. 64 KiB.
+    /// Bytes that one socket may read in an iteration. 64 KiB. Each packet counts as `udp_payload` bytes, and one batch is
+    /// always allowed.
     pub read_budget: usize,
     /// Accepts of one listener in an iteration. 64.
     pub accept_budget: u32,
@@ -90,8 +98,14 @@ pub struct LoopOptions {
     pub tx_limit: usize,
     /// Deferred calls that may wait. 65 536.
     pub deferred_limit: usize,
+    /// Packets that are received together, 1 to 64. 32.
+    pub udp_batch: usize,
+    /// Bytes of a received packet that there is room for, 1 to 65 535. 2048.
+    pub udp_payload: usize,
     /// A callback longer than this is logged and counted. 50 ms.
     pub slow_callback: Duration,
+    /// Threads that look names up, started when they are needed. 2.
+    pub resolver_threads: usize,
 }
 
 impl Default for LoopOptions {
@@ -103,7 +117,10 @@ impl Default for LoopOptions {
             timer_budget: 1024,
             tx_limit: 1024 * 1024,
             deferred_limit: 65_536,
+            udp_batch: 32,
+            udp_payload: 2048,
             slow_callback: Duration::from_millis(50),
+            resolver_threads: 2,
         }
     }
 }
@@ -157,7 +174,15 @@ impl<T> Loop<T> {
     /// # Errors
     /// [`Error::Io`] if the system has no descriptors left.
     pub fn with_options(data: T, options: LoopOptions) -> Result<Self, Error> {
-        Ok(Self::with_net(data, options, Box::new(OsNet::new()?)))
+        Ok(Self::with_net(data, options, Box::new(OsNet::new(options.resolver_threads, None)?)))
+    }
+
+    /// A loop that looks names up by `lookup` in place of the system's resolver. It is called on the resolver threads.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the system has no descriptors left.
+    pub fn with_lookup(data: T, options: LoopOptions, lookup: Lookup) -> Result<Self, Error> {
+        Ok(Self::with_net(data, options, Box::new(OsNet::new(options.resolver_threads, Some(lookup))?)))
     }
 
     /// A loop over another system than the real one.

@@ -1,9 +1,11 @@
 //! What the loop consists of, and what every part of it uses.
 
 use super::context::AnyContext;
+use super::datagrams::{self, UdpState};
 use super::deferred::{Call, Shared};
 use super::listener::ListenerState;
 use super::net::{Net, Ready};
+use super::resolve::Names;
 use super::stream::{LastWord, Pool, StreamState};
 use super::timers::Timers;
 use super::{Error, Hook, LoopMut, LoopOptions, Signal, Stats};
@@ -27,7 +29,7 @@ pub(super) struct Core<T: 'static> {
     /// The last reading of the clock, for the length of callbacks.
     pub(super) mark: Instant,
     pub(super) iteration: u64,
-    pub(super) objects: SlotTable<Object, Vec<Entry<Object>>>,
+    pub(super) objects: SlotTable<Object<T>, Vec<Entry<Object<T>>>>,
     pub(super) contexts: Vec<Rc<dyn AnyContext<T>>>,
     pub(super) shared: Arc<Shared<T>>,
     /// The queue of deferred calls that senders do not append to; empty but while a batch runs.
@@ -35,6 +37,8 @@ pub(super) struct Core<T: 'static> {
     pub(super) events: Vec<Ready>,
     /// Objects with a latch to be served, each at most once.
     pub(super) ready: Vec<SlotId>,
+    /// The memory of the round before, for the next.
+    round: Vec<SlotId>,
     /// Sockets whose `open` or connecting is to come.
     pub(super) opening: Vec<SlotId>,
     /// Sockets whose last callback is to come, with what it will say, and listeners to be released.
@@ -50,7 +54,9 @@ pub(super) struct Core<T: 'static> {
     /// Context and place of data whose sockets were moved away.
     pub(super) moved: Vec<(u32, u32)>,
     pub(super) pool: Pool,
+    pub(super) datagrams: datagrams::Shared,
     pub(super) timers: Timers<T>,
+    pub(super) names: Names<T>,
     pub(super) before_poll: Vec<BeforePoll<T>>,
     pub(super) after_poll: Vec<AfterPoll<T>>,
     pub(super) on_signal: Vec<(Vec<Signal>, OnSignal<T>)>,
@@ -61,9 +67,10 @@ pub(super) struct Core<T: 'static> {
 }
 
 /// What an id of the loop names.
-pub(super) enum Object {
+pub(super) enum Object<T: 'static> {
     Stream(StreamState),
     Listener(ListenerState),
+    Udp(Box<UdpState<T>>),
 }
 
 impl<T: 'static> Core<T> {
@@ -84,6 +91,7 @@ impl<T: 'static> Core<T> {
             batch: Vec::new(),
             events: Vec::new(),
             ready: Vec::new(),
+            round: Vec::new(),
             opening: Vec::new(),
             closing: Vec::new(),
             receive: Rc::new(Cell::new(receive)),
@@ -92,7 +100,9 @@ impl<T: 'static> Core<T> {
             gathered: Vec::new(),
             moved: Vec::new(),
             pool: Pool::new(),
+            datagrams: datagrams::Shared::default(),
             timers: Timers::new(),
+            names: Names::new(),
             before_poll: Vec::new(),
             after_poll: Vec::new(),
             on_signal: Vec::new(),
@@ -102,7 +112,7 @@ impl<T: 'static> Core<T> {
         }
     }
 
-    pub(super) fn add_object(&mut self, object: Object) -> SlotId {
+    pub(super) fn add_object(&mut self, object: Object<T>) -> SlotId {
         self.objects.insert(object).unwrap_or_else(|Full(object)| {
             let capacity = (self.objects.capacity() as usize * 2).max(16);
             self.objects.grow(|entries| entries.resize_with(capacity, Entry::default));
@@ -125,6 +135,7 @@ impl<T: 'static> Core<T> {
             || !self.ready.is_empty()
             || !self.opening.is_empty()
             || !self.closing.is_empty()
+            || self.names.is_busy()
             || self.timers.next().is_some_and(|due| due <= self.now)
     }
 
@@ -233,6 +244,7 @@ impl<T: 'static> Core<T> {
         let queued = match self.objects.get_mut(id) {
             Some(Object::Stream(stream)) => &mut stream.in_ready,
             Some(Object::Listener(listener)) => &mut listener.in_ready,
+            Some(Object::Udp(udp)) => &mut udp.in_ready,
             None => return,
         };
         if !std::mem::replace(queued, true) {
@@ -256,6 +268,10 @@ impl<T: 'static> Core<T> {
                     listener.latched |= event.read;
                     &mut listener.in_ready
                 }
+                Some(Object::Udp(udp)) => {
+                    udp.latch(&event);
+                    &mut udp.in_ready
+                }
                 None => continue,
             };
             if !std::mem::replace(queued, true) {
@@ -264,9 +280,10 @@ impl<T: 'static> Core<T> {
         }
         self.events = events;
         self.run_signals();
+        self.run_names();
         self.run_openings();
 
-        let mut round = std::mem::take(&mut self.ready);
+        let mut round = std::mem::replace(&mut self.ready, std::mem::take(&mut self.round));
         let first = usize::try_from(self.iteration).unwrap_or(0) % round.len().max(1);
         // What is marked from now on is served in the next round: `in_ready` falls only when the object has its turn.
         let (late, early) = round.split_at(first);
@@ -280,12 +297,15 @@ impl<T: 'static> Core<T> {
                     listener.in_ready = false;
                     self.serve_listener(id);
                 }
+                Some(Object::Udp(udp)) => {
+                    udp.in_ready = false;
+                    self.serve_udp(id);
+                }
                 None => {}
             }
         }
         round.clear();
-        round.append(&mut self.ready);
-        std::mem::swap(&mut self.ready, &mut round);
+        self.round = round;
         self.run_openings();
     }
 
@@ -297,6 +317,7 @@ impl<T: 'static> Core<T> {
         for id in ids {
             self.end_object(id);
         }
+        self.end_names();
         self.run_closings();
         self.finish_end();
     }
@@ -306,9 +327,10 @@ impl<T: 'static> Core<T> {
         self.ended = true;
         self.stats.deferred_dropped += (self.shared.end().len() + self.batch.len()) as u64;
         for (_, object) in self.objects.iter() {
-            let (Object::Stream(StreamState { net, .. }) | Object::Listener(ListenerState { net, .. })) = object;
-            if let Some(net) = net {
-                self.net.close(*net, false);
+            match object {
+                Object::Stream(stream) => stream.nets().for_each(|net| self.net.close(net, false)),
+                Object::Listener(listener) => listener.net.into_iter().for_each(|net| self.net.close(net, false)),
+                Object::Udp(udp) => self.net.close(udp.net(), false),
             }
         }
         self.objects = SlotTable::new(Vec::new());
@@ -318,6 +340,7 @@ impl<T: 'static> Core<T> {
 
     fn finish_end(&mut self) {
         drop(self.timers.clear());
+        self.names = Names::new();
         self.batch.clear();
         self.ready.clear();
         self.opening.clear();

@@ -54,6 +54,18 @@ pub struct Stats {
     pub queued: u64,
     /// The most bytes that were queued at one time.
     pub queued_peak: u64,
+    /// Packets received.
+    pub datagrams_in: u64,
+    /// Packets that the system took for sending.
+    pub datagrams_out: u64,
+    /// Received packets that were longer than `udp_payload`.
+    pub datagrams_truncated: u64,
+    /// Packets that the system dropped for want of room, where it tells.
+    pub datagrams_dropped: u64,
+    /// Calls of the system that receive packets, those that found nothing included.
+    pub datagram_reads: u64,
+    /// Calls of the system that send packets, those that it refused included.
+    pub datagram_writes: u64,
     /// Deferred calls run.
     pub deferred_run: u64,
     /// Deferred calls refused.

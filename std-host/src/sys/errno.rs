@@ -16,3 +16,9 @@ pub(crate) fn is_exhaustion(error: &io::Error) -> bool {
 pub(crate) fn is_not_listening(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EBADF | libc::EINVAL | libc::ENOTSOCK))
 }
+
+/// What reading a descriptor that is no socket says at its end: a terminal whose other side is gone, or a descriptor
+/// that is not open for reading and is read because its readers have gone.
+pub(crate) fn is_end_of_file(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EIO | libc::EBADF))
+}

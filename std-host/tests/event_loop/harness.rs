@@ -56,7 +56,8 @@ impl Handler for Probe {
     }
 
     fn connect_error(&mut self, _: &mut LoopMut<'_>, failed: ConnectFailed<Vec<u8>>) {
-        self.say(format!("connect_error with {} bytes: {}", failed.data.len(), failed.error));
+        let (tried, bytes) = (failed.tried, failed.data.len());
+        self.say(format!("connect_error after {tried} with {bytes} bytes: {}", failed.error));
     }
 }
 

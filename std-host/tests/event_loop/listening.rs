@@ -1,7 +1,7 @@
 //! Listeners, and who may come in.
 
 use crate::harness::{bench, quiet};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::rc::Rc;
@@ -79,4 +79,76 @@ fn pre_open_rejects_and_takes() {
     out.set_nonblocking(false).unwrap();
     second.write_all(b"x").unwrap();
     assert_eq!(out.read(&mut [0; 1]).unwrap(), 1);
+}
+
+#[test]
+fn a_closed_listener_refuses_before_anything_else_leaves() {
+    let listener = Rc::new(Cell::new(None));
+    let seen = Rc::clone(&listener);
+    let mut bench = bench(move |what, s, _| {
+        if what == "data" {
+            // The socket first, so that its end would leave first if closes had an order of their own.
+            s.close(0);
+            s.loop_mut().listener(seen.get().unwrap()).unwrap().close();
+        }
+    });
+    let (key, options) = (bench.key, ListenOptions::default());
+    let id = bench.lp.loop_mut().listen("127.0.0.1:0".parse().unwrap(), key, options).unwrap();
+    listener.set(Some(id));
+    let addr = bench.lp.loop_mut().listener(id).unwrap().local_addr();
+    let client = std::thread::spawn(move || {
+        let mut stream = TcpStream::connect(addr).unwrap();
+        stream.write_all(b"x").unwrap();
+        assert_eq!(stream.read(&mut [0; 1]).unwrap(), 0);
+        TcpStream::connect(addr).is_err()
+    });
+    bench.run_to_closed(1);
+    assert!(client.join().unwrap());
+}
+
+#[test]
+fn one_of_several_listeners_empties_its_backlog_before_it_goes() {
+    let mut bench = bench(quiet);
+    let key = bench.key;
+    let shared = ListenOptions { reuse_port: true, ..ListenOptions::default() };
+    let mut set = bench.lp.loop_mut();
+    let first = set.listen("127.0.0.1:0".parse().unwrap(), key, shared).unwrap();
+    let addr = set.listener(first).unwrap().local_addr();
+    let second = set.listen(addr, key, shared).unwrap();
+    // Neither accepts, so all wait, some with the one and some with the other.
+    for id in [first, second] {
+        set.listener(id).unwrap().pause();
+    }
+    let clients: Vec<TcpStream> = (0..40).map(|_| TcpStream::connect(addr).unwrap()).collect();
+    bench.lp.turn(Some(Duration::ZERO)).unwrap();
+    for id in [first, second] {
+        bench.lp.loop_mut().listener(id).unwrap().close();
+        assert!(matches!(bench.lp.loop_mut().listener(id), Err(Error::Stale)));
+    }
+    // Nothing was called back by `close` itself.
+    assert!(bench.log().is_empty());
+    bench.lp.turn(Some(Duration::ZERO)).unwrap();
+    assert_eq!(bench.lp.loop_mut().stats().accepted, 40);
+    assert!(TcpStream::connect(addr).is_err());
+    drop(clients);
+    bench.run_to_closed(40);
+}
+
+#[test]
+fn an_exclusive_address_is_shared_with_nobody() {
+    // Bound and not listening: what lets both be bound is that both would share.
+    let other = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    other.set_reuse_address(true).unwrap();
+    other.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let addr = other.local_addr().unwrap().as_socket().unwrap();
+    let mut bench = bench(quiet);
+    let key = bench.key;
+    let exclusive = ListenOptions { exclusive: true, ..ListenOptions::default() };
+    let refused = bench.lp.loop_mut().listen(addr, key, exclusive).unwrap_err();
+    assert_eq!(refused.to_string(), format!("listen on {addr}: address in use"));
+    bench.lp.loop_mut().listen(addr, key, ListenOptions::default()).unwrap();
+
+    let both = ListenOptions { reuse_port: true, ..exclusive };
+    let refused = bench.lp.loop_mut().listen("127.0.0.1:0".parse().unwrap(), key, both).unwrap_err();
+    assert_eq!(refused.to_string(), "listen on 127.0.0.1:0: an exclusive address cannot be shared");
 }

@@ -1,11 +1,16 @@
 //! The laws of the event loop, on loopback sockets.
 
+mod connecting;
+mod datagrams;
 mod deferred;
+mod errors;
 mod gathering;
 mod harness;
 mod iteration;
 mod listening;
 mod reading;
+mod scripted;
 mod streams;
 mod timers;
+mod unix;
 mod writing;

@@ -231,7 +231,7 @@ fn a_connection_opens_or_fails_once() {
     bench.lp.loop_mut().stream(cancelled).unwrap().cancel().unwrap();
     assert!(bench.lp.run_until(|lp| lp.stats().connect_failed == 1).unwrap());
     assert!(matches!(bench.lp.loop_mut().stream(id), Err(Error::Stale)));
-    assert_eq!(bench.log(), [format!("connect_error with 4 bytes: connect to {gone}: connection refused")]);
+    assert_eq!(bench.log(), [format!("connect_error after 1 with 4 bytes: connect to {gone}: connection refused")]);
 }
 
 #[test]

@@ -6,3 +6,4 @@ mod harness;
 mod iteration;
 mod listening;
 mod streams;
+mod timeouts;

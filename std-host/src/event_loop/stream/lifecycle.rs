@@ -2,17 +2,15 @@
 
 use super::{FINISH_WAIT, LastWord, Phase};
 use crate::event_loop::context::Farewell;
-use crate::event_loop::handler::{Opened, PreOpen, RawSocket};
-use crate::event_loop::net::ConnectOptions;
+use crate::event_loop::handler::Opened;
 use crate::event_loop::state::{Core, Object};
 use crate::event_loop::timers::{Action, TimerId};
 use crate::event_loop::{CloseReason, Error, SocketId};
 use std::io;
-use std::net::SocketAddr;
 use wharf_core::slots::SlotId;
 
 impl<T> Core<T> {
-    /// Lets sockets that were made in callbacks come to life.
+    /// Lets sockets that were made in callbacks come to life, and listeners that were closed there empty their backlog.
     pub(in crate::event_loop) fn run_openings(&mut self) {
         if self.opening.is_empty() {
             return;
@@ -20,53 +18,14 @@ impl<T> Core<T> {
         let mut next = 0;
         while let Some(&id) = self.opening.get(next) {
             next += 1;
-            let Some(stream) = self.stream_mut(id).filter(|stream| stream.phase == Phase::Starting) else { continue };
-            match stream.target.take() {
-                Some(target) => self.start_connecting(id, target.0, &target.1),
-                None => self.open_stream(id, Opened::Adopted),
+            match self.stream(id) {
+                Some(stream) if stream.phase != Phase::Starting => {}
+                Some(stream) if stream.connecting.is_some() => self.start_connecting(id),
+                Some(_) => self.open_stream(id, Opened::Adopted),
+                None => self.drain_listener(id),
             }
         }
         self.opening.clear();
-    }
-
-    fn start_connecting(&mut self, id: SlotId, to: SocketAddr, options: &ConnectOptions) {
-        let net = match self.net.connect(to, options) {
-            Ok(net) => net,
-            Err(error) => return self.connect_failed(id, error),
-        };
-        let Some(stream) = self.stream_mut(id) else { return };
-        (stream.net, stream.phase, stream.writable) = (Some(net), Phase::Connecting, false);
-        stream.watches_write = true;
-        let context = stream.context;
-        let handler = self.context(context);
-        let answer = RawSocket::new(&mut *self.net, net, to).ask(|raw| handler.pre_open(raw));
-        self.after_callback("pre_open");
-        match answer {
-            Some(PreOpen::Keep) => {
-                if let Err(error) = self.net.watch(net, id.to_bits(), true) {
-                    return self.connect_failed(id, error);
-                }
-                let timer = self.add_internal(Action::Stream(id), options.timeout);
-                if let Some(stream) = self.stream_mut(id) {
-                    stream.timer = Some(timer);
-                }
-            }
-            Some(PreOpen::Reject | PreOpen::Reset) => self.connect_failed(id, io::ErrorKind::ConnectionAborted.into()),
-            Some(PreOpen::Take) => self.cancel(id),
-            None => {
-                if let Some(stream) = self.stream_mut(id) {
-                    stream.net = None;
-                }
-                self.cancel(id);
-            }
-        }
-    }
-
-    pub(in crate::event_loop) fn connect_failed(&mut self, id: SlotId, source: io::Error) {
-        let Some(stream) = self.stream_mut(id) else { return };
-        let object = stream.peer.map_or_else(String::new, |peer| peer.to_string());
-        let error = Error::Io { op: "connect to", object, source };
-        self.leave(id, Some(LastWord::ConnectError(error)));
     }
 
     pub(in crate::event_loop) fn open_stream(&mut self, id: SlotId, how: Opened) {
@@ -86,9 +45,9 @@ impl<T> Core<T> {
         let Some(stream) = self.stream_mut(id) else { return };
         stream.timer = None;
         match stream.phase {
-            Phase::Connecting => self.connect_failed(id, io::ErrorKind::TimedOut.into()),
+            Phase::Starting | Phase::Connecting => self.connecting_timeout(id),
             Phase::Finishing => self.begin_close(id, CloseReason::Local { code: 0 }),
-            Phase::Starting | Phase::Open | Phase::Closing => {}
+            Phase::Open | Phase::Closing => {}
         }
     }
 
@@ -120,19 +79,28 @@ impl<T> Core<T> {
     /// The loop ends.
     pub(in crate::event_loop) fn end_object(&mut self, id: SlotId) {
         match self.stream(id).map(|stream| stream.phase) {
-            Some(Phase::Starting | Phase::Connecting) => self.leave(id, Some(LastWord::ConnectError(Error::Ended))),
+            Some(Phase::Starting | Phase::Connecting) => {
+                let tried = self.tried(id);
+                self.leave(id, Some(LastWord::ConnectError(Box::new((Error::Ended, tried)))));
+            }
             Some(Phase::Open | Phase::Finishing) => self.begin_close(id, CloseReason::LoopEnded),
             Some(Phase::Closing) => {}
-            None => self.close_listener(id),
+            None => {
+                self.close_listener(id);
+                self.close_udp(id);
+            }
         }
     }
 
-    fn leave(&mut self, id: SlotId, last_word: Option<LastWord>) {
+    pub(super) fn leave(&mut self, id: SlotId, last_word: Option<LastWord>) {
         let Some(stream) = self.stream_mut(id).filter(|stream| stream.phase != Phase::Closing) else { return };
         stream.phase = Phase::Closing;
         stream.resets = matches!(last_word, Some(LastWord::Close(CloseReason::Aborted)));
-        let (counts, timer) = (stream.counts, stream.timer.take());
+        let (counts, timer, connecting) = (stream.counts, stream.timer.take(), stream.connecting.take());
         self.alive -= usize::from(counts);
+        if let Some(connecting) = connecting {
+            self.end_connecting(&connecting);
+        }
         if let Some(TimerId(timer)) = timer {
             self.timers.remove(timer);
         }
@@ -163,9 +131,10 @@ impl<T> Core<T> {
                     self.context(context).close(self, SocketId(id), place, last);
                     self.after_callback("close");
                 }
-                Some(LastWord::ConnectError(error)) => {
+                Some(LastWord::ConnectError(failure)) => {
+                    let (error, tried) = *failure;
                     self.stats.connect_failed += 1;
-                    self.context(context).connect_error(self, SocketId(id), place, error, 1);
+                    self.context(context).connect_error(self, SocketId(id), place, error, tried);
                     self.after_callback("connect_error");
                 }
                 None => self.context(context).forget(place),
@@ -182,12 +151,8 @@ impl<T> Core<T> {
                         self.socket_released(listener);
                     }
                 }
-                Some(Object::Listener(listener)) => {
-                    if let Some(net) = listener.net {
-                        self.net.close(net, false);
-                    }
-                }
-                None => {}
+                Some(Object::Udp(udp)) => self.release_udp(&udp),
+                Some(Object::Listener(_)) | None => {}
             }
         }
         self.closing.clear();
@@ -198,7 +163,7 @@ impl<T> Core<T> {
         let counter = match reason {
             CloseReason::Peer => &mut self.stats.closed_peer,
             CloseReason::PeerReset => &mut self.stats.closed_reset,
-            CloseReason::Local { .. } | CloseReason::Aborted => &mut self.stats.closed_local,
+            CloseReason::Local { .. } | CloseReason::Aborted | CloseReason::Detached => &mut self.stats.closed_local,
             CloseReason::Failed(_) => &mut self.stats.closed_failed,
             CloseReason::LoopEnded => &mut self.stats.closed_ended,
         };
@@ -220,8 +185,7 @@ impl<T> Core<T> {
         let reason = if matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) {
             CloseReason::PeerReset
         } else {
-            let object = stream.peer.map_or_else(|| "a socket".to_owned(), |peer| peer.to_string());
-            CloseReason::Failed(Error::Io { op, object, source: error })
+            CloseReason::Failed(Error::io(op, &stream.peer, error))
         };
         self.begin_close(id, reason);
     }

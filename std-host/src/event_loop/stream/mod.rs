@@ -8,6 +8,9 @@
 //! Two latches remember what the system announced once: that reading or writing may be possible. They fall when the
 //! system says that it is not. A hang-up sets both and decides nothing: what read and write then say does.
 
+mod adopting;
+mod any;
+mod connecting;
 mod input;
 mod lifecycle;
 mod moving;
@@ -16,6 +19,8 @@ mod pool;
 mod socket;
 mod timeouts;
 
+pub use adopting::Detached;
+pub use any::AnyStream;
 pub use input::Received;
 pub use socket::{Socket, SocketId, Stream};
 pub use timeouts::Traffic;
@@ -23,15 +28,14 @@ pub use timeouts::Traffic;
 pub(in crate::event_loop) use pool::Pool;
 pub(in crate::event_loop) use timeouts::Which;
 
-use super::handler::Opened;
-use super::net::{ConnectOptions, NetId, Ready};
+use super::net::{NetId, Ready};
 use super::state::{Core, Object};
 use super::timers::TimerId;
-use super::{CloseReason, Error};
+use super::{Address, CloseReason, Error};
+use connecting::Connecting;
 use output::Hold;
 use pool::Queue;
 use std::io;
-use std::net::SocketAddr;
 use std::time::Duration;
 use timeouts::Timeouts;
 use wharf_core::slots::SlotId;
@@ -56,10 +60,10 @@ pub(in crate::event_loop) struct StreamState {
     pub(in crate::event_loop) context: u32,
     pub(in crate::event_loop) place: u32,
     pub(in crate::event_loop) phase: Phase,
-    pub(in crate::event_loop) peer: Option<SocketAddr>,
+    pub(in crate::event_loop) peer: Address,
     pub(in crate::event_loop) listener: Option<SlotId>,
-    /// Where to connect to, while that has not begun.
-    pub(in crate::event_loop) target: Option<Box<(SocketAddr, ConnectOptions)>>,
+    /// What there is before the socket is open, if it is not adopted.
+    pub(in crate::event_loop) connecting: Option<Box<Connecting>>,
     pub(in crate::event_loop) timer: Option<TimerId>,
     pub(in crate::event_loop) in_ready: bool,
     readable: bool,
@@ -105,7 +109,8 @@ pub(in crate::event_loop) struct StreamState {
 /// What `close` or `connect_error` will say; nothing is said of a socket that was cancelled.
 pub(in crate::event_loop) enum LastWord {
     Close(CloseReason),
-    ConnectError(Error),
+    /// The error, and how many addresses were tried.
+    ConnectError(Box<(Error, u32)>),
 }
 
 impl StreamState {
@@ -115,9 +120,9 @@ impl StreamState {
             context,
             place,
             phase,
-            peer: None,
+            peer: Address::Unnamed,
             listener: None,
-            target: None,
+            connecting: None,
             timer: None,
             in_ready: false,
             readable: false,
@@ -170,6 +175,11 @@ impl StreamState {
         self.waits_for_room() || self.drain_due || self.shut_down && !self.output_ended
     }
 
+    /// The sockets of the system that belong to it.
+    pub(in crate::event_loop) fn nets(&self) -> impl Iterator<Item = NetId> {
+        self.net.into_iter().chain(self.connecting.iter().flat_map(|connecting| connecting.nets()))
+    }
+
     /// Whether what is written now can leave.
     pub(in crate::event_loop) const fn can_send(&self) -> bool {
         matches!(self.phase, Phase::Open) && self.send_error.is_none()
@@ -189,14 +199,14 @@ impl<T> Core<T> {
     pub(in crate::event_loop) fn stream(&self, id: SlotId) -> Option<&StreamState> {
         match self.objects.get(id)? {
             Object::Stream(stream) => Some(stream),
-            Object::Listener(_) => None,
+            Object::Listener(_) | Object::Udp(_) => None,
         }
     }
 
     pub(in crate::event_loop) fn stream_mut(&mut self, id: SlotId) -> Option<&mut StreamState> {
         match self.objects.get_mut(id)? {
             Object::Stream(stream) => Some(stream),
-            Object::Listener(_) => None,
+            Object::Listener(_) | Object::Udp(_) => None,
         }
     }
 
@@ -224,11 +234,8 @@ impl<T> Core<T> {
     pub(in crate::event_loop) fn serve_stream(&mut self, id: SlotId) {
         let Some(mut stream) = self.stream(id) else { return };
         if stream.phase == Phase::Connecting {
-            let Some(net) = stream.net else { return };
-            match self.net.connected(net) {
-                Ok(true) => self.open_stream(id, Opened::Connected),
-                Ok(false) => return,
-                Err(error) => return self.connect_failed(id, error),
+            if !self.serve_connecting(id) {
+                return;
             }
             let Some(opened) = self.stream(id) else { return };
             stream = opened;
@@ -237,5 +244,16 @@ impl<T> Core<T> {
             self.serve_output(id);
         }
         self.serve_input(id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_state_of_a_socket_is_small() {
+        // Half of what all memory of an idle socket may come to, because a table that grows doubles.
+        assert!(size_of::<Object<()>>() <= 256, "{} bytes", size_of::<Object<()>>());
     }
 }

@@ -261,8 +261,15 @@ impl<T> Core<T> {
             // Both sides are done: the close says the rest.
             return self.begin_close(id, CloseReason::Peer);
         }
-        if let Some(Err(error)) = net.map(|net| self.net.end_output(net)) {
-            self.send_failed(id, error);
+        match net.map(|net| self.net.end_output(net)) {
+            Some(Err(error)) if error.kind() == io::ErrorKind::Unsupported => {
+                // Only the close can tell our end.
+                if self.stream(id).is_some_and(|stream| stream.phase == Phase::Finishing) {
+                    self.begin_close(id, CloseReason::Local { code: 0 });
+                }
+            }
+            Some(Err(error)) => self.send_failed(id, error),
+            Some(Ok(())) | None => {}
         }
     }
 

@@ -3,11 +3,11 @@
 use super::{Phase, StreamState};
 use crate::event_loop::context::ContextKey;
 use crate::event_loop::handler::Handler;
-use crate::event_loop::net::ConnectOptions;
 use crate::event_loop::state::Core;
-use crate::event_loop::{CloseReason, Error, LoopMut};
+use crate::event_loop::{Address, CloseReason, Error, LoopMut};
 use std::fmt;
-use std::net::{SocketAddr, TcpStream};
+use std::io;
+use std::net::SocketAddr;
 use std::ops::{Deref, DerefMut};
 use std::os::fd::BorrowedFd;
 use wharf_core::slots::SlotId;
@@ -268,15 +268,31 @@ impl<T> Stream<'_, T> {
     ///
     /// # Errors
     /// [`Error::Io`] with what the system says, [`Error::NotOpen`] before there is a descriptor.
-    pub fn local_addr(&self) -> Result<SocketAddr, Error> {
+    pub fn local(&self) -> Result<Address, Error> {
         let net = self.state().net.ok_or(Error::NotOpen)?;
-        self.lp.core.net.local_addr(net).map_err(|source| Error::io("ask for the address of", "a socket", source))
+        self.lp.core.net.local(net).map_err(|source| Error::io("ask for the address of", self.peer(), source))
     }
 
-    /// The address of the peer, or the one that is being connected to.
+    /// The IP address of this side.
+    ///
+    /// # Errors
+    /// As for [`Stream::local`], and [`Error::Io`] if it has none.
+    pub fn local_addr(&self) -> Result<SocketAddr, Error> {
+        let unsupported = || Error::io("ask for the IP address of", self.peer(), io::ErrorKind::Unsupported.into());
+        self.local()?.inet().ok_or_else(unsupported)
+    }
+
+    /// The address of the peer, or the one that is being connected to. A UNIX peer may be unnamed, and one whose name is
+    /// being resolved is.
+    #[must_use]
+    pub fn peer(&self) -> &Address {
+        &self.state().peer
+    }
+
+    /// The IP address of the peer, if it has one.
     #[must_use]
     pub fn peer_addr(&self) -> Option<SocketAddr> {
-        self.state().peer
+        self.peer().inet()
     }
 
     /// Whether `shutdown` or `finish` was called.
@@ -374,54 +390,5 @@ impl<T> LoopMut<'_, T> {
         let context = Self::downcast::<H>(&*context).ok_or(Error::Stale)?;
         let mut data = context.table.borrow(place)?;
         Ok(f(&mut Socket::new(self.core, id, &mut data)))
-    }
-
-    /// Takes a connected stream over, in the context `key`. `open` follows in the same iteration.
-    ///
-    /// # Errors
-    /// [`Error::Io`] with what the system says, [`Error::Stale`] for the key of another loop, [`Error::Ended`].
-    pub fn adopt<H: Handler<T>>(
-        &mut self,
-        stream: TcpStream,
-        key: ContextKey<H>,
-        data: H::Data,
-    ) -> Result<SocketId, Error> {
-        self.core.refuse_if_ended()?;
-        self.typed(key)?;
-        let failed = |source| Error::io("adopt", "a stream", source);
-        let peer = stream.peer_addr().map_err(failed)?;
-        let net = self.core.net.adopt(stream).map_err(failed)?;
-        let place = self.typed(key)?.table.add(data);
-        let mut state = StreamState::new(Some(net), key.index, place, Phase::Starting);
-        state.peer = Some(peer);
-        let id = self.core.add_stream(state);
-        if let Err(source) = self.core.net.watch(net, id.to_bits(), false) {
-            self.core.drop_stream(id);
-            self.core.context(key.index).forget(place);
-            return Err(failed(source));
-        }
-        self.core.opening.push(id);
-        Ok(SocketId(id))
-    }
-
-    /// Connects to `to`, in the context `key`. `open` or `connect_error` follows.
-    ///
-    /// # Errors
-    /// [`Error::OutOfRange`] for the timeout, [`Error::Stale`] for the key of another loop, [`Error::Ended`].
-    pub fn connect<H: Handler<T>>(
-        &mut self,
-        to: SocketAddr,
-        key: ContextKey<H>,
-        data: H::Data,
-        options: ConnectOptions,
-    ) -> Result<SocketId, Error> {
-        self.core.refuse_if_ended()?;
-        crate::event_loop::timers::check_spans(options.timeout, None)?;
-        let place = self.typed(key)?.table.add(data);
-        let mut state = StreamState::new(None, key.index, place, Phase::Starting);
-        (state.peer, state.target) = (Some(to), Some(Box::new((to, options))));
-        let id = self.core.add_stream(state);
-        self.core.opening.push(id);
-        Ok(SocketId(id))
     }
 }

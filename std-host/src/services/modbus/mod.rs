@@ -289,7 +289,7 @@ impl<T: 'static> Handler<T> for Connections {
                 shared.emit(&Event::Error { message: error.to_string() });
                 Input::Abort { reason: Reason::IoError }
             }
-            CloseReason::Peer | CloseReason::Local { .. } | CloseReason::Aborted => {
+            CloseReason::Peer | CloseReason::Local { .. } | CloseReason::Aborted | CloseReason::Detached => {
                 Input::Abort { reason: Reason::IoError }
             }
         };
@@ -309,7 +309,7 @@ impl<T: 'static> Handler<T> for Connections {
         let message = match failed {
             AcceptFailed::Transient(error) | AcceptFailed::Fatal(error) => error.to_string(),
             AcceptFailed::Exhausted { error, pause, refused } => {
-                if let Some(peer) = refused {
+                if let Some(peer) = refused.and_then(|address| address.inet()) {
                     self.shared.emit(&Event::Rejected { peer, reason: Rejection::Descriptors });
                 }
                 format!(

@@ -1,7 +1,7 @@
 //! What is hard to bring about from outside: failures and orders that need a hand on the loop.
 
 use super::super::*;
-use crate::event_loop::{Loop, LoopOptions};
+use crate::event_loop::{Address, Loop, LoopOptions};
 use std::io::Write;
 use std::net::TcpStream;
 
@@ -65,6 +65,7 @@ fn a_client_turned_away_without_descriptors_is_reported_as_rejected() {
     let client: SocketAddr = "127.0.0.1:4000".parse().unwrap();
     let mut connections = Connections { shared: Rc::clone(&server.shared), admission: Admission::new(&described()) };
     for refused in [Some(client), None] {
+        let refused = refused.map(Address::Inet);
         let failed = AcceptFailed::Exhausted { error: Error::Ended, pause: Duration::from_millis(100), refused };
         connections.accept_error(&mut lp.loop_mut(), server.listeners[0].0, failed);
     }
