@@ -78,6 +78,7 @@ fn options(settings: &EventLoop) -> LoopOptions {
         resolver_threads: settings.resolver_threads.into(),
         udp_batch: settings.udp_batch.into(),
         udp_payload: settings.udp_payload as usize,
+        sample_every: LoopOptions::default().sample_every,
     }
 }
 

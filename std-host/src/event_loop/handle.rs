@@ -1,6 +1,7 @@
 //! The loop as other threads see it.
 
-use super::deferred::{Call, Plain, Rejected, Shared, Why};
+use super::deferred::{Call, Plain, Rejected, Why};
+use super::shared::Shared;
 use super::{Error, LoopMut};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,12 +9,12 @@ use std::sync::{Arc, mpsc};
 
 /// Reaches a loop from any thread: `Send + Sync + Clone` whatever `T` is. It may outlive the loop.
 pub struct Handle<T: 'static = ()> {
-    shared: Arc<Shared<T>>,
+    shared: Arc<Shared<Call<T>>>,
     keeps: AtomicBool,
 }
 
 impl<T> Handle<T> {
-    pub(super) const fn new(shared: Arc<Shared<T>>) -> Self {
+    pub(super) const fn new(shared: Arc<Shared<Call<T>>>) -> Self {
         Self { shared, keeps: AtomicBool::new(false) }
     }
 

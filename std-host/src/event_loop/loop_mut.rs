@@ -3,7 +3,7 @@
 use super::context::{AnyContext, Bound, ContextKey};
 use super::handler::Handler;
 use super::state::Core;
-use super::{Error, Handle, Hook, Signal, SocketId, Stats};
+use super::{Error, Handle, Histograms, Hook, Signal, SocketId, Stats};
 use std::cell::RefMut;
 use std::fmt;
 use std::rc::Rc;
@@ -43,6 +43,12 @@ impl<T> LoopMut<'_, T> {
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.core.stats()
+    }
+
+    /// The distributions so far, of a sample.
+    #[must_use]
+    pub const fn histograms(&self) -> &Histograms {
+        &self.core.histograms
     }
 
     /// Ends the loop after the present iteration.

@@ -46,14 +46,19 @@ mod deferred;
 mod error;
 mod handle;
 mod handler;
+mod histograms;
 mod listener;
 mod loop_mut;
+#[cfg(test)]
+mod model;
 pub mod net;
 mod resolve;
+mod shared;
 mod signals;
 mod state;
 mod stats;
 mod stream;
+mod sync;
 mod timers;
 
 pub use address::{Address, Target};
@@ -64,6 +69,7 @@ pub use deferred::{Plain, Rejected, Why};
 pub use error::{CloseReason, Error};
 pub use handle::Handle;
 pub use handler::{AcceptFailed, Closed, ConnectFailed, Handler, Keepalive, Opened, PreOpen, RawSocket};
+pub use histograms::Histograms;
 pub use listener::{Listener, ListenerId};
 pub use loop_mut::LoopMut;
 pub use net::{ConnectOptions, ListenOptions};
@@ -106,6 +112,9 @@ pub struct LoopOptions {
     pub slow_callback: Duration,
     /// Threads that look names up, started when they are needed. 2.
     pub resolver_threads: usize,
+    /// Of so many iterations, and of so many batches of deferred calls, one is measured for the [`Histograms`]; 0 is off.
+    /// 61: a prime, so that no rhythm of a program hides behind it.
+    pub sample_every: u32,
 }
 
 impl Default for LoopOptions {
@@ -121,6 +130,7 @@ impl Default for LoopOptions {
             udp_payload: 2048,
             slow_callback: Duration::from_millis(50),
             resolver_threads: 2,
+            sample_every: 61,
         }
     }
 }
@@ -225,8 +235,7 @@ impl<T> Loop<T> {
         self.core.take_time();
         let running = Running::new(&mut self.core);
         loop {
-            let wait = (!running.core.is_alive()).then_some(Duration::ZERO);
-            running.core.iterate(wait)?;
+            running.core.iterate(Wait::WhileAlive)?;
             if f(&mut LoopMut { core: running.core }) {
                 running.leave();
                 return Ok(true);
@@ -251,7 +260,7 @@ impl<T> Loop<T> {
         self.core.refuse_if_ended()?;
         self.core.take_time();
         let running = Running::new(&mut self.core);
-        running.core.iterate(max_wait)?;
+        running.core.iterate(Wait::AtMost(max_wait))?;
         let outcome = if running.core.shared.is_stopping() {
             running.core.end();
             Turn::Ended
@@ -286,6 +295,15 @@ impl<T: fmt::Debug> fmt::Debug for Loop<T> {
     }
 }
 
+/// How long poll may wait when nothing is due.
+#[derive(Clone, Copy)]
+enum Wait {
+    /// For ever, but not at all when nothing keeps the loop alive.
+    WhileAlive,
+    /// So long, for ever if `None`.
+    AtMost(Option<Duration>),
+}
+
 /// The loop while its thread is inside. Unless it is left in an orderly way, a callback has panicked.
 struct Running<'a, T: 'static> {
     core: &'a mut Core<T>,
@@ -314,9 +332,8 @@ impl<T> Drop for Running<'_, T> {
 
 impl<T> Core<T> {
     /// One iteration, in the nine steps of the module's description.
-    fn iterate(&mut self, max_wait: Option<Duration>) -> Result<(), Error> {
-        self.iteration += 1;
-        self.stats.iterations += 1;
+    fn iterate(&mut self, wait: Wait) -> Result<(), Error> {
+        self.begin_iteration();
         let hooks = self.run_before_poll();
 
         self.run_deferred();
@@ -324,6 +341,11 @@ impl<T> Core<T> {
 
         self.send_gathered();
 
+        // Asked here and not before the deferred calls, which may have taken the last reason to wait.
+        let max_wait = match wait {
+            Wait::WhileAlive => (!self.is_alive()).then_some(Duration::ZERO),
+            Wait::AtMost(max_wait) => max_wait,
+        };
         let wait = if hooks == Hook::Busy || self.is_busy() || self.shared.is_stopping() {
             Some(Duration::ZERO)
         } else {
@@ -331,9 +353,13 @@ impl<T> Core<T> {
             [deadline, max_wait].into_iter().flatten().min()
         };
         self.stats.polls += 1;
+        let before = self.is_measured().then(|| self.net.now());
         self.net.poll(wait, &mut self.events).map_err(|source| Error::io("poll", "the system", source))?;
 
         self.take_time();
+        if let Some(before) = before {
+            self.histograms.poll_wait.record(self.now.saturating_duration_since(before));
+        }
         self.dispatch();
 
         self.run_timers();

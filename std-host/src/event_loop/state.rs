@@ -2,14 +2,17 @@
 
 use super::context::AnyContext;
 use super::datagrams::{self, UdpState};
-use super::deferred::{Call, Shared};
+use super::deferred::Call;
+use super::histograms::{Histograms, Sampler};
 use super::listener::ListenerState;
 use super::net::{Net, Ready};
 use super::resolve::Names;
+use super::shared::Shared;
 use super::stream::{LastWord, Pool, StreamState};
 use super::timers::Timers;
 use super::{Error, Hook, LoopMut, LoopOptions, Signal, Stats};
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -31,14 +34,16 @@ pub(super) struct Core<T: 'static> {
     pub(super) iteration: u64,
     pub(super) objects: SlotTable<Object<T>, Vec<Entry<Object<T>>>>,
     pub(super) contexts: Vec<Rc<dyn AnyContext<T>>>,
-    pub(super) shared: Arc<Shared<T>>,
+    pub(super) shared: Arc<Shared<Call<T>>>,
     /// The queue of deferred calls that senders do not append to; empty but while a batch runs.
-    batch: Vec<Call<T>>,
+    batch: VecDeque<Call<T>>,
     pub(super) events: Vec<Ready>,
     /// Objects with a latch to be served, each at most once.
     pub(super) ready: Vec<SlotId>,
     /// The memory of the round before, for the next.
     round: Vec<SlotId>,
+    /// The index of the object that is to be served first, or of the next one that is ready.
+    first: u32,
     /// Sockets whose `open` or connecting is to come.
     pub(super) opening: Vec<SlotId>,
     /// Sockets whose last callback is to come, with what it will say, and listeners to be released.
@@ -61,6 +66,9 @@ pub(super) struct Core<T: 'static> {
     pub(super) after_poll: Vec<AfterPoll<T>>,
     pub(super) on_signal: Vec<(Vec<Signal>, OnSignal<T>)>,
     pub(super) stats: Stats,
+    pub(super) histograms: Box<Histograms>,
+    /// The last iteration that was measured, or the next one that will be.
+    measured: u64,
     /// Sockets and listeners that keep the loop alive.
     pub(super) alive: usize,
     pub(super) ended: bool,
@@ -76,7 +84,8 @@ pub(super) enum Object<T: 'static> {
 impl<T: 'static> Core<T> {
     pub(super) fn new(data: T, options: LoopOptions, mut net: Box<dyn Net>) -> Self {
         let now = net.now();
-        let shared = Arc::new(Shared::new(net.waker(), options.deferred_limit));
+        let batches = Sampler::new(options.sample_every);
+        let shared = Shared::new(net.waker(), net.clock(), options.deferred_limit, batches);
         let receive = vec![0; options.receive_buffer.max(1)];
         Self {
             net,
@@ -87,11 +96,12 @@ impl<T: 'static> Core<T> {
             iteration: 0,
             objects: SlotTable::new(Vec::new()),
             contexts: Vec::new(),
-            shared,
-            batch: Vec::new(),
+            shared: Arc::new(shared),
+            batch: VecDeque::new(),
             events: Vec::new(),
             ready: Vec::new(),
             round: Vec::new(),
+            first: 0,
             opening: Vec::new(),
             closing: Vec::new(),
             receive: Rc::new(Cell::new(receive)),
@@ -107,6 +117,8 @@ impl<T: 'static> Core<T> {
             after_poll: Vec::new(),
             on_signal: Vec::new(),
             stats: Stats::default(),
+            histograms: Box::default(),
+            measured: if options.sample_every == 0 { u64::MAX } else { 1 },
             alive: 0,
             ended: false,
         }
@@ -139,6 +151,19 @@ impl<T: 'static> Core<T> {
             || self.timers.next().is_some_and(|due| due <= self.now)
     }
 
+    pub(super) fn begin_iteration(&mut self) {
+        self.iteration += 1;
+        self.stats.iterations += 1;
+        if self.iteration > self.measured {
+            self.measured = self.measured.saturating_add(self.options.sample_every.into());
+        }
+    }
+
+    /// Whether the present iteration goes into the histograms.
+    pub(super) const fn is_measured(&self) -> bool {
+        self.iteration == self.measured
+    }
+
     pub(super) fn take_time(&mut self) {
         self.now = self.net.now();
         self.mark = self.now;
@@ -153,6 +178,9 @@ impl<T: 'static> Core<T> {
             self.now = to;
         }
         let took = to.saturating_duration_since(from);
+        if self.is_measured() {
+            self.histograms.callback.record(took);
+        }
         if took > self.options.slow_callback {
             self.stats.slow_callbacks += 1;
             tracing::warn!(kind, ?took, "slow callback");
@@ -161,17 +189,15 @@ impl<T: 'static> Core<T> {
 
     /// Steps 2 and 7: the deferred calls present at the swap.
     pub(super) fn run_deferred(&mut self) {
-        if !self.shared.is_waiting() {
-            return;
+        if let Some(since) = self.shared.swap(&mut self.batch) {
+            let now = self.net.now();
+            self.histograms.deferred_delay.record(now.saturating_duration_since(since));
         }
-        let mut batch = std::mem::take(&mut self.batch);
-        self.shared.swap(&mut batch);
-        for call in batch.drain(..) {
+        while let Some(call) = self.batch.pop_front() {
             self.stats.deferred_run += 1;
             call.run(&mut LoopMut { core: self });
             self.after_callback("deferred call");
         }
-        self.batch = batch;
     }
 
     pub(super) fn run_before_poll(&mut self) -> Hook {
@@ -284,7 +310,12 @@ impl<T: 'static> Core<T> {
         self.run_openings();
 
         let mut round = std::mem::replace(&mut self.ready, std::mem::take(&mut self.round));
-        let first = usize::try_from(self.iteration).unwrap_or(0) % round.len().max(1);
+        // The next one in the order of the table after the one that was first last time.
+        let distance = |id: &SlotId| id.index().wrapping_sub(self.first);
+        let first = (0..round.len()).min_by_key(|&at| distance(&round[at])).unwrap_or(0);
+        if let Some(id) = round.get(first) {
+            self.first = id.index().wrapping_add(1);
+        }
         // What is marked from now on is served in the next round: `in_ready` falls only when the object has its turn.
         let (late, early) = round.split_at(first);
         for &id in early.iter().chain(late) {

@@ -28,8 +28,10 @@ pub struct Stats {
     pub closed_peer: u64,
     /// Sockets closed by a reset of the peer.
     pub closed_reset: u64,
-    /// Sockets closed from this side, `abort` included.
+    /// Sockets closed from this side, in order.
     pub closed_local: u64,
+    /// Sockets closed by `abort`.
+    pub closed_aborted: u64,
     /// Sockets closed by a failure.
     pub closed_failed: u64,
     /// Sockets closed by the end of the loop.

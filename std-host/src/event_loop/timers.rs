@@ -179,6 +179,9 @@ impl<T> Core<T> {
                 let mut f = callback.take().expect("a timer does not fire inside its own callback");
                 self.stats.timers_fired += 1;
                 self.stats.timers_missed += missed;
+                if self.is_measured() {
+                    self.histograms.timer_lateness.record(self.now.saturating_duration_since(due));
+                }
                 f(&mut LoopMut { core: self }, Tick { id: TimerId(id), scheduled, missed });
                 self.after_callback("timer");
                 let Some(timer) = self.timers.table.get_mut(id) else { return };

@@ -3,8 +3,9 @@
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 use wharf_host::event_loop::{
-    Closed, ConnectFailed, ContextKey, Handler, ListenOptions, Loop, LoopMut, LoopOptions, Opened, Socket,
+    Closed, ConnectFailed, ContextKey, Handler, ListenOptions, ListenerId, Loop, LoopMut, LoopOptions, Opened, Socket,
 };
 
 pub(crate) type Log = Rc<RefCell<Vec<String>>>;
@@ -65,6 +66,7 @@ pub(crate) struct Bench {
     pub(crate) lp: Loop,
     pub(crate) log: Log,
     pub(crate) key: ContextKey<Probe>,
+    pub(crate) listener: ListenerId,
     pub(crate) addr: SocketAddr,
 }
 
@@ -81,7 +83,7 @@ pub(crate) fn bench_with(
     let key = lp.loop_mut().context(Probe { log: Rc::clone(&log), act: Box::new(act) });
     let id = lp.loop_mut().listen("127.0.0.1:0".parse().unwrap(), key, ListenOptions::default()).unwrap();
     let addr = lp.loop_mut().listener(id).unwrap().local_addr();
-    Bench { lp, log, key, addr }
+    Bench { lp, log, key, listener: id, addr }
 }
 
 impl Bench {
@@ -89,7 +91,7 @@ impl Bench {
     pub(crate) fn run_to_closed(&mut self, count: u64) {
         let closed = move |lp: &mut LoopMut<'_>| {
             let s = lp.stats();
-            s.closed_peer + s.closed_reset + s.closed_local + s.closed_failed >= count
+            s.closed_peer + s.closed_reset + s.closed_local + s.closed_aborted + s.closed_failed >= count
         };
         assert!(self.lp.run_until(closed).unwrap());
     }
@@ -100,3 +102,11 @@ impl Bench {
 }
 
 pub(crate) fn quiet(_: &str, _: &mut Socket<'_, (), Vec<u8>>, _: &[u8]) {}
+
+/// Keeps the processor busy until the clock has gone on by `span`.
+pub(crate) fn spin(span: Duration) {
+    let until = Instant::now() + span;
+    while Instant::now() < until {
+        std::hint::spin_loop();
+    }
+}

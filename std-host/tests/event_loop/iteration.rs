@@ -1,11 +1,13 @@
 //! What one iteration does, and how a loop ends.
 
-use crate::harness::{bench, quiet};
+use crate::harness::{Bench, bench, bench_with, quiet};
+use std::cell::RefCell;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
 use std::time::Duration;
-use wharf_host::event_loop::{Error, Hook, ListenOptions, Loop, Signal, Why};
+use wharf_host::event_loop::{Error, Hook, ListenOptions, Loop, LoopMut, LoopOptions, Signal, SocketId, Turn, Why};
 
 #[test]
 fn hooks_and_iteration_run_once_each() {
@@ -113,16 +115,118 @@ fn a_signal_is_a_callback_on_the_loop() {
 
 #[test]
 fn only_what_is_not_unrefed_keeps_the_loop_alive() {
+    let turn = |bench: &mut Bench| bench.lp.turn(Some(Duration::ZERO)).unwrap();
     let mut bench = bench(quiet);
+    let hour = Duration::from_secs(3600);
     let mut set = bench.lp.loop_mut();
-    let timer = set.add_timer(Duration::from_secs(3600), None, |_, _| ()).unwrap();
-    set.unref_timer(timer, true).unwrap();
+    let listener = set.listen("127.0.0.1:0".parse().unwrap(), bench.key, ListenOptions::default()).unwrap();
+    let timer = set.add_timer(hour, None, |_, _| ()).unwrap();
+    bench.lp.loop_mut().listener(bench.listener).unwrap().close();
+    assert_eq!(turn(&mut bench), Turn::Alive);
+    bench.lp.loop_mut().unref_timer(timer, true).unwrap();
+    assert_eq!(turn(&mut bench), Turn::Alive, "a listener is enough");
+    bench.lp.loop_mut().listener(listener).unwrap().unref(true);
+    assert_eq!(turn(&mut bench), Turn::Idle);
+    bench.lp.loop_mut().unref_timer(timer, false).unwrap();
+    assert_eq!(turn(&mut bench), Turn::Alive, "a timer is enough");
+    bench.lp.loop_mut().disarm(timer).unwrap();
+    assert_eq!(turn(&mut bench), Turn::Idle, "it has to be armed");
+    bench.lp.run().unwrap();
+    assert!(bench.lp.loop_mut().listener(listener).is_err(), "the end closes what is unrefed too");
+}
+
+#[test]
+fn a_loop_that_a_deferred_call_leaves_without_a_reason_does_not_wait() {
+    // The second call is queued in step 7 and runs in step 2 of the next iteration, before the poll.
+    let mut lp = Loop::new().unwrap();
+    let timer = lp.loop_mut().add_timer(Duration::from_secs(3600), None, |_, _| ()).unwrap();
+    lp.loop_mut()
+        .add_timer(Duration::ZERO, None, move |lp, _| {
+            let handle = lp.handle();
+            let close = move |lp: &mut LoopMut<'_>| lp.close(timer).unwrap();
+            handle.clone().defer(move |_| handle.defer(close).unwrap()).unwrap();
+        })
+        .unwrap();
+    lp.run().unwrap();
+}
+
+#[test]
+fn a_loop_goes_on_after_run_until_and_turns() {
+    let mut lp = Loop::new().unwrap();
+    lp.loop_mut().add_timer(Duration::ZERO, Some(Duration::from_millis(1)), |_, _| ()).unwrap();
+    assert!(lp.run_until(|lp| lp.stats().timers_fired == 2).unwrap());
+    assert!(lp.run_until(|_| true).unwrap(), "one iteration comes first");
+    let before = lp.loop_mut().iteration();
+    assert_eq!(lp.turn(Some(Duration::ZERO)).unwrap(), Turn::Alive);
+    assert_eq!(lp.loop_mut().iteration(), before + 1);
+    lp.loop_mut().stop();
+    assert!(!lp.run_until(|_| false).unwrap());
+    assert!(matches!(lp.turn(None), Err(Error::Ended)));
+}
+
+#[test]
+fn the_socket_served_first_changes_with_every_iteration() {
+    // The sockets have bytes left all the time: each gives one byte per iteration.
+    let order = Rc::new(RefCell::new(Vec::new()));
+    let served = Rc::clone(&order);
+    let options = LoopOptions { read_budget: 1, ..LoopOptions::default() };
+    let mut bench = bench_with(options, move |what, s, _| {
+        if what == "data" {
+            served.borrow_mut().push(s.id());
+        }
+    });
+    let mut clients = [(); 3].map(|()| TcpStream::connect(bench.addr).unwrap());
+    for client in &mut clients {
+        client.write_all(&[0; 64]).unwrap();
+    }
     let key = bench.key;
-    let id = bench.lp.loop_mut().listen("127.0.0.1:0".parse().unwrap(), key, ListenOptions::default()).unwrap();
-    bench.lp.loop_mut().listener(id).unwrap().unref(true);
-    assert_eq!(bench.lp.turn(Some(Duration::ZERO)).unwrap(), wharf_host::event_loop::Turn::Alive);
-    bench.lp.loop_mut().listener(id).unwrap().close();
-    let first = bench.lp.loop_mut().listener(id).is_err();
-    bench.lp.turn(Some(Duration::ZERO)).unwrap();
-    assert!(first);
+    let least = |lp: &LoopMut<'_>| lp.sockets(key).map(|id| lp.user(key, id).unwrap().len()).min();
+    assert!(bench.lp.run_until(|lp| lp.stats().opened == 3 && least(lp) >= Some(1)).unwrap());
+    order.borrow_mut().clear();
+    for _ in 0..9 {
+        bench.lp.turn(None).unwrap();
+    }
+    let order = order.borrow();
+    let firsts: Vec<SocketId> = order.chunks_exact(3).map(|round| round[0]).collect();
+    assert_eq!(firsts.len(), 9);
+    for three in firsts.windows(3) {
+        assert!(three[0] != three[1] && three[1] != three[2] && three[2] != three[0], "{firsts:?}");
+    }
+}
+
+#[test]
+fn one_iteration_accepts_no_more_than_the_budget() {
+    let options = LoopOptions { accept_budget: 2, ..LoopOptions::default() };
+    let mut bench = bench_with(options, quiet);
+    let _clients: Vec<_> = (0..7).map(|_| TcpStream::connect(bench.addr).unwrap()).collect();
+    let mut opened = 0;
+    while opened < 7 {
+        bench.lp.turn(None).unwrap();
+        let now = bench.lp.loop_mut().stats().opened;
+        assert!(now - opened <= 2, "{} at once", now - opened);
+        opened = now;
+    }
+}
+
+#[test]
+fn a_hook_that_a_hook_adds_has_its_turn_in_the_next_iteration() {
+    let mut lp = Loop::with_data(Vec::new()).unwrap();
+    lp.loop_mut().before_poll(|lp| {
+        if lp.iteration() == 1 {
+            lp.before_poll(|lp| {
+                let n = lp.iteration();
+                lp.data().push(("before", n));
+                Hook::Idle
+            });
+            lp.after_poll(|lp| {
+                let n = lp.iteration();
+                lp.data().push(("after", n));
+            });
+        }
+        Hook::Busy
+    });
+    for _ in 0..2 {
+        lp.turn(None).unwrap();
+    }
+    assert_eq!(*lp.loop_mut().data(), [("after", 1), ("before", 2), ("after", 2)]);
 }

@@ -10,6 +10,7 @@ mod iteration;
 mod listening;
 mod reading;
 mod scripted;
+mod statistics;
 mod streams;
 mod timers;
 mod unix;

@@ -1,13 +1,14 @@
 //! Timers.
 
-use crate::harness::{Probe, bench};
+use crate::harness::{Probe, bench, spin};
 use std::cell::RefCell;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::rc::Rc;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
-use wharf_host::event_loop::{ContextKey, Error, Loop};
+use wharf_host::event_loop::{ContextKey, Error, Loop, LoopMut, LoopOptions, MAX_SPAN, Tick};
 
 #[test]
 fn timers_fire_in_order_never_early_and_not_in_the_step_that_armed_them() {
@@ -41,10 +42,7 @@ fn a_repeating_timer_keeps_its_phase_and_merges_what_it_missed() {
         .add_timer(ms(2), Some(ms(2)), move |lp, tick| {
             if lp.data().0.is_empty() {
                 // A callback that overruns several ticks.
-                let until = std::time::Instant::now() + ms(9);
-                while std::time::Instant::now() < until {
-                    std::hint::spin_loop();
-                }
+                spin(ms(9));
             }
             lp.data().0.push(tick.scheduled);
             // What was missed before the first tick lies before the span that is measured.
@@ -105,6 +103,204 @@ fn timer_spans_out_of_range_are_refused() {
 }
 
 #[test]
+fn timers_come_by_deadline_and_then_in_the_order_of_arming() {
+    let mut lp = Loop::with_data(Vec::new()).unwrap();
+    let mut set = lp.loop_mut();
+    let (start, ms) = (set.now(), Duration::from_millis);
+    let mut ids = Vec::new();
+    for (name, delay) in [("d", 3), ("b", 2), ("e", 3), ("a", 1), ("c", 2)] {
+        let id = set.add_idle_timer(move |lp, _| lp.data().push(name));
+        set.reset_at(id, start.saturating_add(ms(delay))).unwrap();
+        ids.push(id);
+    }
+    // Armed anew, it is the last of its deadline.
+    set.reset_at(ids[0], start.saturating_add(ms(3))).unwrap();
+    spin(ms(4));
+    lp.turn(Some(Duration::ZERO)).unwrap();
+    assert_eq!(*lp.loop_mut().data(), ["a", "b", "c", "e", "d"], "all in one iteration");
+}
+
+#[test]
+fn one_iteration_fires_no_more_timers_than_the_budget_and_waits_for_none_of_the_rest() {
+    let options = LoopOptions { timer_budget: 2, ..LoopOptions::default() };
+    let mut lp = Loop::with_options(Vec::new(), options).unwrap();
+    for number in 0..5 {
+        lp.loop_mut().add_timer(Duration::ZERO, None, move |lp, _| lp.data().push(number)).unwrap();
+    }
+    for fired in [2, 4, 5] {
+        lp.turn(None).unwrap();
+        assert!(lp.loop_mut().data().iter().copied().eq(0..fired));
+    }
+}
+
+#[test]
+fn a_timer_is_reset_replaced_and_closed_in_its_own_callback() {
+    let mut lp = Loop::with_data(Vec::new()).unwrap();
+    let (ms, hour) = (Duration::from_millis, Duration::from_secs(3600));
+    let mut set = lp.loop_mut();
+    let reset = set
+        .add_timer(ms(1), None, move |lp, tick| {
+            lp.data().push("once");
+            assert_eq!(lp.remaining(tick.id).unwrap(), None, "it has fired");
+            if lp.data().iter().filter(|name| **name == "once").count() < 3 {
+                lp.reset(tick.id, ms(1), None).unwrap();
+            }
+        })
+        .unwrap();
+    let replaced = set
+        .add_timer(ms(1), Some(ms(1)), move |lp, tick| {
+            lp.data().push("before");
+            lp.replace(tick.id, |lp, tick| {
+                lp.data().push("after");
+                lp.close(tick.id).unwrap();
+                assert!(matches!(lp.close(tick.id), Err(Error::Stale)));
+            })
+            .unwrap();
+            assert!(lp.remaining(tick.id).unwrap().is_some_and(|left| left <= ms(1)), "the next tick stays armed");
+        })
+        .unwrap();
+    // Closed and another added in its place, which is not the one whose callback runs.
+    let closed = set
+        .add_timer(ms(1), Some(ms(1)), move |lp, tick| {
+            lp.data().push("closed");
+            lp.close(tick.id).unwrap();
+            let other = lp.add_timer(hour, None, |_, _| ()).unwrap();
+            assert_ne!(other, tick.id);
+            assert!(lp.remaining(other).unwrap().is_some());
+            lp.close(other).unwrap();
+        })
+        .unwrap();
+    lp.run_until(|lp| [reset, replaced, closed].iter().all(|id| lp.remaining(*id).is_err())).unwrap();
+    let mut data = lp.loop_mut().data().clone();
+    data.sort_unstable();
+    assert_eq!(data, ["after", "before", "closed", "once", "once", "once"]);
+}
+
+#[test]
+fn a_timer_is_reset_replaced_and_closed_by_another() {
+    let mut lp = Loop::with_data(Vec::new()).unwrap();
+    let mut set = lp.loop_mut();
+    let now = set.now();
+    let late = set.add_timer(Duration::from_secs(3600), Some(Duration::from_secs(1)), |lp, _| lp.data().push("old"));
+    let (late, gone) = (late.unwrap(), set.add_idle_timer(|lp, _| lp.data().push("gone")));
+    let first = set.add_idle_timer(move |lp, _| {
+        // Both are due in this very step.
+        lp.close(gone).unwrap();
+        lp.replace(late, |lp, _| lp.data().push("new")).unwrap();
+        assert!(lp.remaining(late).unwrap() > Some(Duration::from_secs(3599)), "the deadline stays");
+        lp.reset(late, Duration::ZERO, None).unwrap();
+    });
+    set.reset_at(first, now).unwrap();
+    set.reset_at(gone, now).unwrap();
+    lp.turn(Some(Duration::ZERO)).unwrap();
+    assert!(lp.loop_mut().data().is_empty(), "a delay of 0 is the next step, never the present one");
+    lp.turn(None).unwrap();
+    assert_eq!(*lp.loop_mut().data(), ["new"]);
+    assert!(matches!(lp.loop_mut().remaining(late), Err(Error::Stale)), "the repetition was reset away");
+}
+
+#[test]
+fn ticks_missed_in_a_long_callback_become_one_call_and_the_phase_stays() {
+    let mut lp = Loop::with_data(Vec::new()).unwrap();
+    let ms = Duration::from_millis;
+    let record = |lp: &mut LoopMut<'_, Vec<_>>, tick| {
+        let iteration = lp.iteration();
+        lp.data().push((iteration, tick));
+    };
+    lp.loop_mut().add_timer(ms(3), Some(ms(3)), record).unwrap();
+    lp.turn(None).unwrap();
+    for _ in 0..3 {
+        spin(ms(10));
+        lp.turn(None).unwrap();
+    }
+    let stats = lp.loop_mut().stats();
+    let ticks = std::mem::take(lp.loop_mut().data());
+    assert!(ticks.windows(2).all(|pair| pair[0].0 < pair[1].0), "a burst: {ticks:?}");
+    let mut at = ticks[0].1.scheduled.as_micros() - 3000 * ticks[0].1.missed;
+    let first = at;
+    for (_, Tick { scheduled, missed, .. }) in &ticks {
+        at += 3000 * missed;
+        assert_eq!(scheduled.as_micros(), at, "first + k x 3 ms");
+        at += 3000;
+    }
+    assert_eq!(stats.timers_missed, ticks.iter().map(|(_, tick)| tick.missed).sum());
+    assert!(ticks[1..].iter().all(|(_, tick)| tick.missed >= 2) && at - first >= 27_000, "{ticks:?}");
+}
+
+#[test]
+fn time_is_taken_again_after_a_long_callback_and_so_the_next_timer_is_due() {
+    let mut lp = Loop::with_data(Vec::new()).unwrap();
+    let ms = Duration::from_millis;
+    let mut set = lp.loop_mut();
+    let start = set.now();
+    let long = set.add_idle_timer(move |lp, _| {
+        let before = lp.now();
+        spin(ms(5));
+        assert_eq!(lp.now(), before, "time stands still inside a callback");
+        let n = lp.iteration();
+        lp.data().push((n, before));
+    });
+    let next = set.add_idle_timer(|lp, tick| {
+        let (n, now) = (lp.iteration(), lp.now());
+        assert!(now >= tick.scheduled);
+        lp.data().push((n, now));
+    });
+    set.reset_at(long, start).unwrap();
+    set.reset_at(next, start.saturating_add(ms(4))).unwrap();
+    lp.run_until(|lp| lp.data().len() == 2).unwrap();
+    let [(first, before), (second, after)] = lp.loop_mut().data()[..] else { panic!("two timers") };
+    assert_eq!(first, second, "both in one iteration");
+    assert!(after >= before.saturating_add(ms(5)));
+}
+
+#[test]
+fn a_slow_callback_is_counted_and_logged_with_its_kind() {
+    let spins = |slow_callback| {
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let writer = Arc::clone(&log);
+        let subscriber =
+            tracing_subscriber::fmt().with_ansi(false).with_writer(move || Lines(Arc::clone(&writer))).finish();
+        let options = LoopOptions { slow_callback, ..LoopOptions::default() };
+        let mut lp = Loop::with_options((), options).unwrap();
+        lp.loop_mut().add_timer(Duration::ZERO, None, |_, _| spin(Duration::from_millis(2))).unwrap();
+        lp.handle().defer(|_| spin(Duration::from_millis(2))).unwrap();
+        tracing::subscriber::with_default(subscriber, || lp.turn(None).unwrap());
+        let text = String::from_utf8(log.lock().unwrap().clone()).unwrap();
+        (lp.loop_mut().stats().slow_callbacks, text)
+    };
+    assert_eq!(spins(Duration::from_secs(3600)), (0, String::new()));
+    let (counted, text) = spins(Duration::from_millis(1));
+    assert_eq!((counted, text.lines().count()), (2, 2), "{text}");
+    for (line, kind) in text.lines().zip(["deferred call", "timer"]) {
+        assert!(line.contains("slow callback") && line.contains(&format!("kind=\"{kind}\"")), "{line}");
+    }
+}
+
+#[test]
+fn spans_reach_from_one_to_the_longest_and_no_further() {
+    let mut lp = Loop::new().unwrap();
+    let mut set = lp.loop_mut();
+    let (ms, now) = (Duration::from_millis, set.now());
+    let id = set.add_timer(MAX_SPAN, Some(ms(1)), |_, _| panic!("in 49 days")).unwrap();
+    // The span is counted from now, which the clock has left behind: the wheel alone would not reach so far.
+    assert!(set.remaining(id).unwrap().unwrap() >= MAX_SPAN);
+    let refused = |result: Result<(), Error>| matches!(result, Err(Error::OutOfRange { .. }));
+    let moment = Duration::from_micros(1);
+    let before = set.remaining(id).unwrap();
+    assert!(refused(set.reset(id, MAX_SPAN + moment, None)));
+    assert!(refused(set.reset(id, ms(1), Some(MAX_SPAN + moment))));
+    assert!(refused(set.reset(id, ms(1), Some(ms(1) - moment))));
+    assert!(refused(set.reset(id, Duration::MAX, None)));
+    assert!(refused(set.reset_at(id, now.saturating_add(MAX_SPAN + moment))));
+    assert!(refused(set.add_timer(MAX_SPAN + moment, None, |_, _| ()).map(drop)));
+    assert_eq!(set.remaining(id).unwrap(), before, "what is refused changes nothing");
+    set.reset_at(id, now.saturating_add(MAX_SPAN)).unwrap();
+    assert_eq!(set.remaining(id).unwrap(), Some(MAX_SPAN));
+    lp.turn(Some(Duration::ZERO)).unwrap();
+    assert_eq!(lp.loop_mut().stats().timers_fired, 0);
+}
+
+#[test]
 fn a_socket_is_reached_from_a_timer_and_its_own_data_is_busy_in_a_callback() {
     let found = Rc::new(RefCell::new(None));
     let (slot, key_slot) = (Rc::clone(&found), Rc::new(RefCell::new(None::<ContextKey<Probe>>)));
@@ -140,4 +336,18 @@ fn a_socket_is_reached_from_a_timer_and_its_own_data_is_busy_in_a_callback() {
     bench.run_to_closed(1);
     assert_eq!(client.join().unwrap(), "from the timer");
     assert!(found.borrow().is_some());
+}
+
+/// Writes into memory what is logged.
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }

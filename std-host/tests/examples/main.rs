@@ -1,5 +1,6 @@
 //! Every example runs and does what its first lines say.
 
+mod calls;
 mod datagrams;
 mod sockets;
 

@@ -42,7 +42,7 @@ impl<T> Core<T> {
             self.datagrams.arena.clear();
             match self.net.receive_packets(net, &mut self.datagrams.arena, asked) {
                 Ok(more) => {
-                    // A call that brings nothing and says that there may be more counts, so that it cannot go on for ever.
+                    // A call that brings nothing and says that there may be more counts too: it cannot go on for ever.
                     budget -= self.datagrams.arena.len().clamp(1, budget);
                     self.deliver_packets(id, more);
                 }

@@ -22,6 +22,9 @@ use wharf_core::Instant;
 /// Ends the poll of a loop; called from any thread.
 pub type Wake = Arc<dyn Fn() + Send + Sync>;
 
+/// Reads the time of a [`Net`]; called from any thread.
+pub type Clock = Arc<dyn Fn() -> Instant + Send + Sync>;
+
 /// Names a socket of a [`Net`], from its making to [`Net::close`]. An index: small, and used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct NetId(pub u32);
@@ -118,6 +121,11 @@ pub trait Net {
     /// The time since the loop's origin. Never goes back.
     fn now(&mut self) -> Instant;
 
+    /// What reads [`Net::now`] on any thread; without it the delay of deferred calls is not measured.
+    fn clock(&self) -> Option<Clock> {
+        None
+    }
+
     /// Waits for events, at most `wait` (for ever if `None`), and appends them to `ready`.
     ///
     /// # Errors
@@ -190,7 +198,6 @@ pub trait Net {
     /// # Errors
     /// Whatever the system says.
     fn bind_udp(&mut self, addr: SocketAddr, options: &UdpOptions) -> io::Result<NetId> {
-        let _ = (addr, options);
         Err(io::ErrorKind::Unsupported.into())
     }
 
@@ -199,7 +206,6 @@ pub trait Net {
     /// # Errors
     /// Whatever the system says; it is connected to nobody then.
     fn connect_udp(&mut self, id: NetId, peer: Option<SocketAddr>) -> io::Result<()> {
-        let _ = (id, peer);
         Err(io::ErrorKind::Unsupported.into())
     }
 
@@ -208,7 +214,6 @@ pub trait Net {
     /// # Errors
     /// Whatever the system says.
     fn set_udp(&mut self, id: NetId, setting: &UdpSetting) -> io::Result<()> {
-        let _ = (id, setting);
         Err(io::ErrorKind::Unsupported.into())
     }
 
@@ -217,7 +222,6 @@ pub trait Net {
     /// # Errors
     /// Whatever the system says, an earlier packet that reached nobody included. Nothing was received then.
     fn receive_packets(&mut self, id: NetId, arena: &mut Arena, max: usize) -> io::Result<More> {
-        let _ = (id, arena, max);
         Err(io::ErrorKind::Unsupported.into())
     }
 
@@ -226,7 +230,6 @@ pub trait Net {
     /// # Errors
     /// Whatever the system says of the first packet, or of an earlier one that reached nobody. Nothing was sent then.
     fn send_packets(&mut self, id: NetId, packets: &[Out<'_>]) -> io::Result<usize> {
-        let _ = (id, packets);
         Err(io::ErrorKind::Unsupported.into())
     }
 

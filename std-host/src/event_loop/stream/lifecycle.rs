@@ -163,7 +163,8 @@ impl<T> Core<T> {
         let counter = match reason {
             CloseReason::Peer => &mut self.stats.closed_peer,
             CloseReason::PeerReset => &mut self.stats.closed_reset,
-            CloseReason::Local { .. } | CloseReason::Aborted | CloseReason::Detached => &mut self.stats.closed_local,
+            CloseReason::Local { .. } | CloseReason::Detached => &mut self.stats.closed_local,
+            CloseReason::Aborted => &mut self.stats.closed_aborted,
             CloseReason::Failed(_) => &mut self.stats.closed_failed,
             CloseReason::LoopEnded => &mut self.stats.closed_ended,
         };

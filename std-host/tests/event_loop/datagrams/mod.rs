@@ -99,10 +99,13 @@ impl Bench {
         self.lp.turn(Some(Duration::ZERO)).unwrap();
     }
 
-    /// Runs until `done` is true of what has been seen.
+    /// Runs until `done` is true of what has been seen, which is at once unless something is wrong.
     pub(crate) fn run_until(&mut self, mut done: impl FnMut(&[Seen], &mut LoopMut<'_>) -> bool) {
         let log = Rc::clone(&self.log);
+        let too_long = |_: &mut LoopMut<'_>, _| panic!("nothing more happens");
+        let guard = self.lp.loop_mut().add_timer(Duration::from_secs(10), None, too_long).unwrap();
         assert!(self.lp.run_until(move |lp| done(&log.borrow(), lp)).unwrap());
+        self.lp.loop_mut().close(guard).unwrap();
     }
 
     /// Runs until so many packets have been received.

@@ -8,7 +8,7 @@ mod unix;
 pub use resolver::Lookup;
 
 use super::{Arena, More, Out, UdpOptions, UdpSetting};
-use super::{ConnectOptions, ListenOptions, Net, NetId, Ready, Resolved, UnixListenOptions, Wake};
+use super::{Clock, ConnectOptions, ListenOptions, Net, NetId, Ready, Resolved, UnixListenOptions, Wake};
 use crate::event_loop::{Address, AnyStream, Error, Signal};
 use crate::sys::datagrams::Datagrams;
 use crate::sys::errno;
@@ -174,6 +174,11 @@ impl OsNet {
 impl Net for OsNet {
     fn now(&mut self) -> Instant {
         Instant::ORIGIN.saturating_add(self.origin.elapsed())
+    }
+
+    fn clock(&self) -> Option<Clock> {
+        let origin = self.origin;
+        Some(Arc::new(move || Instant::ORIGIN.saturating_add(origin.elapsed())))
     }
 
     fn poll(&mut self, wait: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()> {

@@ -1,0 +1,170 @@
+//! What a loop and its handles share: the queue of deferred calls, the waker and a few flags.
+//!
+//! Senders append to one queue under a short lock while the loop runs the other; a batch is a swap. Only the first call
+//! after a swap writes to the waker, and a call from the loop's own thread never does: the loop looks at the queue
+//! before it waits.
+//!
+//! Two flags decide who wakes whom. `woken` belongs to the senders, under the lock: somebody has woken the loop, or is
+//! about to, since the last swap. `waiting` belongs to the loop, which reads it without the lock, before it waits and
+//! before it swaps. `waiting` changes only under the lock, together with the queue, and a sender wakes only after it has
+//! risen: a loop that saw it down is woken by whoever raises it. `model.rs` goes through the interleavings.
+
+use super::sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, lock, this_thread};
+use crate::event_loop::deferred::Why;
+use crate::event_loop::histograms::Sampler;
+use crate::event_loop::net::{Clock, Wake};
+use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
+use wharf_core::Instant;
+
+/// What a loop and its handles share; `C` is a deferred call.
+pub(super) struct Shared<C> {
+    queue: Mutex<Queue<C>>,
+    /// A copy of "the queue is not empty", so that a loop without deferred calls takes no lock.
+    waiting: AtomicBool,
+    wake: Wake,
+    /// Tells when the first call of a measured batch was queued.
+    clock: Option<Clock>,
+    limit: usize,
+    /// The number of the thread inside `run` or `turn`, 0 if there is none.
+    thread: AtomicU64,
+    running: AtomicBool,
+    stop: AtomicBool,
+    keepers: AtomicUsize,
+    pub(super) rejected: AtomicU64,
+    pub(super) wake_ups: AtomicU64,
+    pub(super) coalesced: AtomicU64,
+}
+
+struct Queue<C> {
+    calls: VecDeque<C>,
+    woken: bool,
+    ended: bool,
+    sampler: Sampler,
+    /// When the first of `calls` was queued, if this batch is measured.
+    since: Option<Instant>,
+}
+
+impl<C> Shared<C> {
+    pub(super) fn new(wake: Wake, clock: Option<Clock>, limit: usize, sampler: Sampler) -> Self {
+        let queue = Queue { calls: VecDeque::new(), woken: false, ended: false, sampler, since: None };
+        Self {
+            queue: Mutex::new(queue),
+            waiting: AtomicBool::new(false),
+            wake,
+            clock,
+            limit,
+            thread: AtomicU64::new(0),
+            running: AtomicBool::new(false),
+            stop: AtomicBool::new(false),
+            keepers: AtomicUsize::new(0),
+            rejected: AtomicU64::new(0),
+            wake_ups: AtomicU64::new(0),
+            coalesced: AtomicU64::new(0),
+        }
+    }
+
+    /// Queues what `call` makes of `value`, or gives `value` back.
+    pub(super) fn push<V>(&self, value: V, call: impl FnOnce(V) -> C) -> Result<(), (Why, V)> {
+        let on_loop = self.is_on_loop_thread();
+        let mut queue = lock(&self.queue);
+        let why = if queue.ended {
+            Why::Ended
+        } else if queue.calls.len() >= self.limit {
+            Why::Full
+        } else {
+            if queue.calls.is_empty() && queue.sampler.is_due() {
+                queue.since = self.clock.as_ref().map(|clock| clock());
+            }
+            queue.calls.push_back(call(value));
+            self.waiting.store(true, Ordering::Release);
+            let wake = !on_loop && !queue.woken;
+            queue.woken |= wake;
+            drop(queue);
+            if wake {
+                self.wake();
+            } else {
+                self.coalesced.fetch_add(1, Ordering::Relaxed);
+            }
+            return Ok(());
+        };
+        drop(queue);
+        self.rejected.fetch_add(1, Ordering::Relaxed);
+        Err((why, value))
+    }
+
+    pub(super) fn is_waiting(&self) -> bool {
+        self.waiting.load(Ordering::Acquire)
+    }
+
+    /// Exchanges the queue for `batch`, which must be empty. Returns when the first call was queued, if this batch is
+    /// measured.
+    pub(super) fn swap(&self, batch: &mut VecDeque<C>) -> Option<Instant> {
+        if !self.is_waiting() {
+            return None;
+        }
+        let mut queue = lock(&self.queue);
+        std::mem::swap(&mut queue.calls, batch);
+        queue.woken = false;
+        self.waiting.store(false, Ordering::Release);
+        queue.since.take()
+    }
+
+    /// Refuses all further calls and returns those that were not run, for the caller to drop outside the lock.
+    pub(super) fn end(&self) -> VecDeque<C> {
+        let mut queue = lock(&self.queue);
+        queue.ended = true;
+        self.waiting.store(false, Ordering::Release);
+        self.running.store(false, Ordering::Release);
+        std::mem::take(&mut queue.calls)
+    }
+
+    pub(super) fn wake(&self) {
+        self.wake_ups.fetch_add(1, Ordering::Relaxed);
+        (self.wake)();
+    }
+
+    pub(super) fn stop(&self) {
+        self.stop.store(true, Ordering::Release);
+        if !self.is_on_loop_thread() {
+            self.wake();
+        }
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stop.load(Ordering::Acquire)
+    }
+
+    /// Marks the calling thread as the loop's, until [`Shared::leave`].
+    pub(super) fn enter(&self) {
+        self.thread.store(this_thread(), Ordering::Release);
+        self.running.store(true, Ordering::Release);
+    }
+
+    pub(super) fn leave(&self) {
+        self.thread.store(0, Ordering::Release);
+    }
+
+    pub(super) fn is_on_loop_thread(&self) -> bool {
+        self.thread.load(Ordering::Acquire) == this_thread()
+    }
+
+    pub(super) fn is_running(&self) -> bool {
+        self.running.load(Ordering::Acquire)
+    }
+
+    pub(super) fn is_kept_alive(&self) -> bool {
+        self.keepers.load(Ordering::Acquire) > 0
+    }
+
+    pub(super) fn add_keeper(&self) {
+        self.keepers.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// The loop may have nothing left to live for, so it has to look.
+    pub(super) fn remove_keeper(&self) {
+        if self.keepers.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.wake();
+        }
+    }
+}
