@@ -6,6 +6,8 @@
 //! * [`echo`]: a bare `mio` server of the same byte counts; [`peers`]: servers of other projects (feature `peers`).
 //! * [`runner`]: servers and client pinned and interleaved; [`table`]: medians, spread and ratios; [`machine`]: facts
 //!   about the computer and its processes.
+//! * [`measure`], [`rounds`], [`process`], [`report`]: what all side-by-side runs share.
+//! * [`loops`]: the event loop beside others.
 //! * [`micro`]: the parts of one request in `wharf-core`, timed by `benches/modbus.rs`; [`count`]: their instructions.
 //!
 //! Nothing here is part of Wharf at run time, and nothing here is measured but the servers.
@@ -13,10 +15,15 @@
 pub mod client;
 pub mod count;
 pub mod echo;
+pub mod loops;
 pub mod machine;
+pub mod measure;
 pub mod micro;
 pub mod peers;
 pub mod prepare;
+pub mod process;
+pub mod report;
+pub mod rounds;
 pub mod runner;
 pub mod table;
 pub mod wire;

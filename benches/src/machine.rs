@@ -1,5 +1,6 @@
 //! Facts about the computer, the CPU time of its processes, and which core runs what. Linux only: it reads `/proc`.
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use std::fs;
 use std::io;
@@ -38,24 +39,53 @@ fn parse_ticks(stat: &str) -> Option<u64> {
     Some(user + system)
 }
 
-/// Starts `command` on `core` alone, where the core exists and may be used; says whether it is so.
+/// Starts `command` on `cores` alone, where they exist and may be used; says whether it is so.
 ///
 /// A child inherits the cores of the thread that starts it, so the calling thread moves there and back.
 ///
 /// # Errors
 /// Those of starting the process.
-pub fn spawn_on(core: usize, command: &mut Command) -> io::Result<(Child, bool)> {
+pub fn spawn_on(cores: &[usize], command: &mut Command) -> io::Result<(Child, bool)> {
     let Ok(before) = sched_getaffinity(None) else { return Ok((command.spawn()?, false)) };
-    let mut only = CpuSet::new();
-    let pinned = core < CpuSet::MAX_CPU && before.is_set(core) && {
-        only.set(core);
-        sched_setaffinity(None, &only).is_ok()
-    };
+    let pinned = pin(cores);
     let child = command.spawn();
     if pinned {
         sched_setaffinity(None, &before)?;
     }
     Ok((child?, pinned))
+}
+
+/// Moves the calling thread to `cores`, where they exist and may be used; says whether it is so.
+#[must_use]
+pub fn pin(cores: &[usize]) -> bool {
+    let Ok(usable) = sched_getaffinity(None) else { return false };
+    let mut only = CpuSet::new();
+    for &core in cores {
+        if core >= CpuSet::MAX_CPU || !usable.is_set(core) {
+            return false;
+        }
+        only.set(core);
+    }
+    sched_setaffinity(None, &only).is_ok()
+}
+
+/// How many cores this process may use.
+#[must_use]
+pub fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// Lets this process, and those that it starts, have `wanted` descriptors; gives how many they may have.
+#[must_use]
+pub fn raise_descriptors(wanted: u64) -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let have = limit.current.unwrap_or(u64::MAX);
+    if have >= wanted {
+        return have;
+    }
+    let current = limit.maximum.map_or(wanted, |most| most.min(wanted)).max(have);
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: Some(current), maximum: limit.maximum });
+    if raised.is_ok() { current } else { have }
 }
 
 /// Lines of `name: value` about the computer, for the top of the table.
@@ -66,11 +96,10 @@ pub fn facts() -> Vec<(&'static str, String)> {
         .lines()
         .find_map(|line| line.strip_prefix("model name"))
         .map_or("unknown", |rest| rest.trim_start_matches(|c: char| c == ':' || c.is_whitespace()));
-    let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
     let read = |path| fs::read_to_string(path).map_or_else(|_| "unknown".into(), |text| text.trim().to_owned());
     vec![
         ("CPU", model.to_owned()),
-        ("cores usable", cores.to_string()),
+        ("cores usable", cores().to_string()),
         ("kernel", read("/proc/sys/kernel/osrelease")),
         ("load average at the start", read("/proc/loadavg")),
     ]
@@ -100,7 +129,7 @@ mod tests {
         let core = (0..CpuSet::MAX_CPU).find(|core| before.is_set(*core)).unwrap();
         let mut command = Command::new("cat");
         command.arg("/proc/self/status").stdout(std::process::Stdio::piped());
-        let (child, pinned) = spawn_on(core, &mut command).unwrap();
+        let (child, pinned) = spawn_on(&[core], &mut command).unwrap();
         let status = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
         assert!(pinned);
         assert!(status.contains(&format!("Cpus_allowed_list:\t{core}\n")), "{status}");

@@ -4,18 +4,17 @@
 //! are gone before the next begins. The order of peers rotates with round and load, and every other round goes
 //! backwards, so that no peer always follows the same one.
 
-mod server;
-
-use crate::client::{Failure, Measurement};
+use crate::client::Measurement;
 use crate::machine;
 use crate::peers::REGISTERS;
+use crate::process::{self, ServerProcess};
+use crate::rounds;
 use crate::table::{self, Row};
 use crate::wire::Operation;
-use server::ServerProcess;
 use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 /// What a peer is, which decides what it is compared with.
@@ -107,33 +106,25 @@ pub fn quick_loads() -> Vec<Load> {
 /// # Errors
 /// Only those of writing the output; trouble with a server is shown in its row.
 pub fn run(plan: &Plan) -> io::Result<bool> {
-    let mut results: Vec<(Load, Vec<Row>)> = plan
-        .loads
-        .iter()
-        .map(|load| {
-            let row = |peer: &Peer| Row { peer: peer.name.clone(), kind: peer.kind, rounds: Vec::new() };
-            (*load, plan.peers.iter().map(row).collect())
-        })
-        .collect();
     let facts = machine::facts();
     let mut pinned = true;
-    for round in 0..plan.rounds {
-        for (number, (load, rows)) in results.iter_mut().enumerate() {
-            let Load { operation, connections, depth } = *load;
-            eprintln!("round {}/{}: {operation}, {connections} connections, depth {depth}", round + 1, plan.rounds);
-            for index in order(plan.peers.len(), round, number) {
-                // A peer that has once failed under this load has lost the row: spend no more time on it.
-                if rows[index].trouble().is_some_and(|_| round > 0) {
-                    continue;
-                }
-                let outcome = measure(plan, &plan.peers[index], load, &mut pinned);
-                if let Err(trouble) = &outcome {
-                    eprintln!("  {}: {trouble}", plan.peers[index].name);
-                }
-                rows[index].rounds.push(outcome);
-            }
+    let say = |round: usize, load: usize| {
+        let Load { operation, connections, depth } = plan.loads[load];
+        eprintln!("round {}/{}: {operation}, {connections} connections, depth {depth}", round + 1, plan.rounds);
+    };
+    let size = (plan.peers.len(), plan.loads.len(), plan.rounds);
+    let figures = rounds::run(size, say, |peer, load| {
+        let outcome = measure(plan, &plan.peers[peer], &plan.loads[load], &mut pinned);
+        if let Err(trouble) = &outcome {
+            eprintln!("  {}: {trouble}", plan.peers[peer].name);
         }
-    }
+        outcome
+    });
+    let rows = |figures: Vec<rounds::Rounds<Measurement>>| {
+        let row = |(peer, rounds): (&Peer, _)| Row { peer: peer.name.clone(), kind: peer.kind, rounds };
+        plan.peers.iter().zip(figures).map(row).collect::<Vec<_>>()
+    };
+    let results: Vec<(Load, Vec<Row>)> = plan.loads.iter().copied().zip(figures.into_iter().map(rows)).collect();
     let mut out = io::stdout().lock();
     for (name, value) in facts {
         writeln!(out, "* {name}: {value}")?;
@@ -147,14 +138,7 @@ pub fn run(plan: &Plan) -> io::Result<bool> {
     )?;
     write!(out, "{}", table::render(&results))?;
     let ours = results.iter().flat_map(|(_, rows)| rows).filter(|row| row.kind != Kind::Peer);
-    Ok(ours.filter_map(Row::trouble).count() == 0)
-}
-
-/// The order of `count` peers in this round under this load: another one begins each time, and every other round goes
-/// backwards.
-fn order(count: usize, round: usize, load: usize) -> Vec<usize> {
-    let first = round + load;
-    (0..count).map(|place| (first + if round.is_multiple_of(2) { place } else { count - place }) % count).collect()
+    Ok(ours.filter_map(|row| row.rounds.trouble()).count() == 0)
 }
 
 fn measure(plan: &Plan, peer: &Peer, load: &Load, pinned: &mut bool) -> Result<Measurement, String> {
@@ -165,7 +149,7 @@ fn measure(plan: &Plan, peer: &Peer, load: &Load, pinned: &mut bool) -> Result<M
         let writes = operation.reply_len().to_string();
         command.extend(["--reads".into(), reads.into(), "--writes".into(), writes.into()]);
     }
-    let server = ServerProcess::start(&command, plan.server_core).map_err(|why| format!("not run: {why}"))?;
+    let server = ServerProcess::start(&command, &[plan.server_core]).map_err(|why| format!("not run: {why}"))?;
     *pinned &= server.pinned;
     let mut client = Command::new(&plan.program);
     client.arg("client").arg(server.address.to_string());
@@ -176,20 +160,13 @@ fn measure(plan: &Plan, peer: &Peer, load: &Load, pinned: &mut bool) -> Result<M
     client.arg("--warmup").arg(format!("{}ms", plan.warmup.as_millis()));
     client.arg("--registers").arg(REGISTERS.to_string());
     client.arg("--pid").arg(server.pid().to_string());
-    client.arg("--json").stdout(Stdio::piped());
+    client.arg("--json");
     if peer.kind == Kind::Echo {
         client.arg("--echo");
     }
-    let failed = |error: io::Error| format!("not run: client {}: {error}", plan.program.display());
-    let (client, client_pinned) = machine::spawn_on(plan.client_core, &mut client).map_err(failed)?;
+    let (client, client_pinned) = process::start_client(&mut client, plan.client_core)?;
     *pinned &= client_pinned;
-    let output = client.wait_with_output().map_err(failed)?;
-    let outcome: Result<Measurement, Failure> = serde_json::from_slice(&output.stdout)
-        .map_err(|error| format!("not run: the client ended with {} and no figures: {error}", output.status))?;
-    outcome.map_err(|failure| match failure {
-        Failure::Wrong(detail) => format!("wrong: {detail}"),
-        Failure::Usage(detail) | Failure::Unreachable(detail) => format!("not run: {detail}"),
-    })
+    process::outcome(client)
 }
 
 /// The command that serves unit 1 with Wharf's own binary at `path`.
@@ -201,48 +178,9 @@ pub fn wharf_command(path: &Path) -> Vec<OsString> {
     command
 }
 
-/// What builds the `wharf` binary that the runner looks for.
-pub const WHARF_BUILD: &str = "cargo build --release -p wharf-host --bin wharf";
-
-/// The `wharf` binary of this workspace: built anew by the cargo that runs this program, else the one beside it.
-///
-/// # Errors
-/// Why there is none, and the command that would make it.
-pub fn locate_wharf(program: &Path) -> Result<PathBuf, String> {
-    let folder = program.parent().ok_or("the program has no folder")?;
-    let wharf = folder.join("wharf");
-    if let (Some(cargo), Some(target)) = (std::env::var_os("CARGO"), folder.parent())
-        && folder.ends_with("release")
-    {
-        eprintln!("building: {WHARF_BUILD}");
-        let arguments = WHARF_BUILD.split(' ').skip(1);
-        let status = Command::new(cargo).args(arguments).arg("--target-dir").arg(target).stdout(Stdio::null()).status();
-        if !status.is_ok_and(|status| status.success()) {
-            return Err(format!("this failed: {WHARF_BUILD}"));
-        }
-    }
-    if wharf.is_file() { Ok(wharf) } else { Err(format!("no {}; make it by: {WHARF_BUILD}", wharf.display())) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeSet;
-
-    #[test]
-    fn every_peer_has_its_turn_in_every_round_begins_some_and_does_not_always_follow_the_same_one() {
-        let mut firsts = BTreeSet::new();
-        let mut before_the_last = BTreeSet::new();
-        for round in 0..4 {
-            let order = order(4, round, 0);
-            firsts.insert(order[0]);
-            before_the_last.extend(order.windows(2).filter(|pair| pair[1] == 3).map(|pair| pair[0]));
-            assert_eq!(order.iter().copied().collect::<BTreeSet<_>>().len(), 4);
-        }
-        assert_eq!(firsts.len(), 4);
-        assert_eq!(before_the_last, BTreeSet::from([0, 2]));
-        assert_ne!(order(4, 0, 0), order(4, 0, 1));
-    }
 
     #[test]
     fn the_full_set_of_loads_is_the_product() {

@@ -1,8 +1,9 @@
 //! From the rounds of each peer to medians, spread and ratios, as a Markdown table.
 
 use crate::client::Measurement;
+use crate::report::{Cell, Table};
+use crate::rounds::{Rounds, median, spread};
 use crate::runner::{Kind, Load};
-use std::fmt::Write as _;
 
 /// All rounds of one peer under one load.
 #[derive(Clone, Debug)]
@@ -11,99 +12,73 @@ pub struct Row {
     pub peer: String,
     /// What the peer is.
     pub kind: Kind,
-    /// One entry for each round: figures, or why there are none (`wrong: ...`, `not run: ...`).
-    pub rounds: Vec<Result<Measurement, String>>,
+    /// Its figures.
+    pub rounds: Rounds<Measurement>,
 }
 
 impl Row {
-    /// The first reason why this row has no figures: one bad round spoils all of them.
-    #[must_use]
-    pub fn trouble(&self) -> Option<&str> {
-        if self.rounds.is_empty() {
-            return Some("not run");
-        }
-        self.rounds.iter().find_map(|round| round.as_ref().err().map(String::as_str))
-    }
-
-    fn rates(&self) -> Option<Vec<f64>> {
-        self.column(|measurement| Some(measurement.rate))
-    }
-
     fn rate(&self) -> Option<f64> {
-        self.rates().map(median)
-    }
-
-    /// One figure of each round; `None` where a round went wrong or has no such figure.
-    fn column(&self, figure: impl Fn(&Measurement) -> Option<f64>) -> Option<Vec<f64>> {
-        if self.rounds.is_empty() {
-            return None;
-        }
-        self.rounds.iter().map(|round| round.as_ref().ok().and_then(&figure)).collect()
+        self.rounds.column(|measurement| Some(measurement.rate)).map(median)
     }
 }
 
-/// The middle value, or the mean of the middle two. Zero of nothing.
-#[must_use]
-pub fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    let half = values.len() / 2;
-    match (values.len() % 2, values.get(half)) {
-        (_, None) => 0.0,
-        (0, Some(upper)) => f64::midpoint(values[half - 1], *upper),
-        (_, Some(middle)) => *middle,
-    }
-}
+const COLUMNS: [&str; 13] = [
+    "<load",
+    "conns",
+    "depth",
+    "<server",
+    "requests/s",
+    "spread",
+    "p50 us",
+    "p99 us",
+    "server CPU us/req",
+    "server busy",
+    "client busy",
+    "of echo",
+    "of best peer",
+];
 
 /// The table of all loads. Peers of one load stand together; the ratios are those of the medians beside them.
 #[must_use]
 pub fn render(results: &[(Load, Vec<Row>)]) -> String {
-    let mut out = String::from(
-        "| load | conns | depth | server | requests/s | spread | p50 us | p99 us | server CPU us/req | server busy \
-         | client busy | of echo | of best peer |\n\
-         | --- | --: | --: | --- | --: | --: | --: | --: | --: | --: | --: | --: | --: |\n",
-    );
+    let mut table = Table::new("", &COLUMNS);
     for (load, rows) in results {
         let best = |kind| rows.iter().filter(|row| row.kind == kind).filter_map(Row::rate).reduce(f64::max);
         let (echo, peer) = (best(Kind::Echo), best(Kind::Peer));
         for row in rows {
             let Load { operation, connections, depth } = load;
-            let _ = write!(out, "| {operation} | {connections} | {depth} | {} | ", row.peer);
-            let _ = match (row.trouble(), row.rates()) {
-                (None, Some(rates)) => writeln!(out, "{} |", figures(row, rates, echo, peer)),
-                (trouble, _) => {
-                    let (verdict, why) = split(trouble.unwrap_or("not run"));
-                    writeln!(out, "{verdict} | | | | | | | | {why} |")
+            let number = |number: &usize| Cell::count(*number as u64);
+            let mut cells =
+                vec![operation.to_string().into(), number(connections), number(depth), row.peer.clone().into()];
+            match (row.rounds.trouble(), row.rounds.column(|measurement| Some(measurement.rate))) {
+                (None, Some(rates)) => {
+                    cells.extend(figures(row, rates, echo, peer));
+                    table.rows.push(cells);
                 }
-            };
+                (trouble, _) => table.push_trouble(cells, trouble.unwrap_or("not run")),
+            }
         }
     }
-    out
+    table.markdown()
 }
 
-/// `verdict: why`, fit for a cell of the table.
-fn split(trouble: &str) -> (&str, String) {
-    let (verdict, why) = trouble.split_once(": ").unwrap_or((trouble, ""));
-    (verdict, why.replace(['|', '\n'], " "))
-}
-
-fn figures(row: &Row, rates: Vec<f64>, echo: Option<f64>, peer: Option<f64>) -> String {
-    let (low, high) = rates.iter().fold((f64::MAX, 0_f64), |(low, high), rate| (low.min(*rate), high.max(*rate)));
-    let rate = median(rates);
-    let cell = |column: Option<Vec<f64>>, digits: usize| {
-        column.map_or_else(|| "-".into(), |values| format!("{:.digits$}", median(values)))
+fn figures(row: &Row, rates: Vec<f64>, echo: Option<f64>, peer: Option<f64>) -> Vec<Cell> {
+    let (spread, rate) = (spread(&rates), median(rates));
+    let cell = |digits, figure: &dyn Fn(&Measurement) -> Option<f64>| {
+        Cell::number(row.rounds.column(figure).map(median), digits)
     };
-    let ratio = |other: Option<f64>| other.map_or_else(|| "-".into(), |other| format!("{:.2}", rate / other));
-    format!(
-        "{rate:.0} | {:.1} % | {} | {} | {} | {} | {} | {} | {}",
-        100.0 * (high - low) / rate,
-        cell(row.column(|m| Some(m.latency.p50)), 1),
-        cell(row.column(|m| Some(m.latency.p99)), 1),
-        cell(row.column(|m| m.server_cpu_us), 2),
-        cell(row.column(|m| m.server_busy), 2),
-        cell(row.column(|m| m.client_busy), 2),
+    let ratio = |other: Option<f64>| Cell::number(other.map(|other| rate / other), 2);
+    vec![
+        Cell::Number(rate, 0),
+        Cell::Percent(spread),
+        cell(1, &|m| Some(m.latency.p50)),
+        cell(1, &|m| Some(m.latency.p99)),
+        cell(2, &|m| m.server_cpu_us),
+        cell(2, &|m| m.server_busy),
+        cell(2, &|m| m.client_busy),
         ratio(echo),
-        if row.kind == Kind::Echo { "-".into() } else { ratio(peer) },
-    )
+        if row.kind == Kind::Echo { Cell::Missing } else { ratio(peer) },
+    ]
 }
 
 #[cfg(test)]
@@ -126,14 +101,7 @@ mod tests {
     }
 
     fn row(peer: &str, kind: Kind, rounds: Vec<Result<Measurement, String>>) -> Row {
-        Row { peer: peer.into(), kind, rounds }
-    }
-
-    #[test]
-    fn the_median_is_the_middle_or_the_mean_of_the_middle_two() {
-        assert_eq!(median(vec![3.0, 1.0, 2.0]).to_bits(), 2.0_f64.to_bits());
-        assert_eq!(median(vec![4.0, 1.0, 2.0, 3.0]).to_bits(), 2.5_f64.to_bits());
-        assert_eq!(median(vec![]).to_bits(), 0.0_f64.to_bits());
+        Row { peer: peer.into(), kind, rounds: Rounds(rounds) }
     }
 
     #[test]

@@ -131,6 +131,9 @@ impl<S> Wheel<S> {
 
     /// The occupied list that begins first, and the tick with which it begins.
     fn upcoming(&self) -> Option<(usize, u64)> {
+        if self.len == 0 {
+            return None;
+        }
         // No tick is before `current`, so on every level the lowest occupied list comes first, and all of a lower level
         // comes before all of a higher one.
         for (level, words) in self.occupied.iter().enumerate() {

@@ -1,14 +1,24 @@
-//! A warm loop allocates nothing: its own test binary, because the allocator is counted for the whole process.
+//! A warm loop allocates nothing: its own test binary, because the allocator is counted for the whole process. It is one
+//! test for the same reason: the harness allocates when a test ends.
 
-use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, Stats, StatsAlloc};
 use std::alloc::System;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::thread;
-use wharf_host::event_loop::{Handler, ListenOptions, Loop, LoopMut, Socket};
+use std::time::Duration;
+use wharf_host::event_loop::{Handle, Handler, ListenOptions, Loop, LoopMut, Socket};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+const MILLION: usize = 1_000_000;
+/// Without optimisation an echo takes so long that a tenth has to do.
+const ECHOES: usize = if cfg!(debug_assertions) { MILLION / 10 } else { MILLION };
+
+fn assert_nothing(change: Stats) {
+    assert_eq!((change.allocations, change.reallocations), (0, 0), "{change:?}");
+}
 
 struct Echo;
 
@@ -20,18 +30,42 @@ impl Handler for Echo {
     }
 }
 
-fn echo(stream: &mut TcpStream, times: usize) {
+fn nothing(_: &mut LoopMut<'_>) {}
+
+fn fill(lp: &mut LoopMut<'_>) {
+    while lp.handle().defer_fn(nothing).is_ok() {}
+}
+
+/// Every connection has a message on its way before the first echo is awaited.
+fn echo(streams: &mut [TcpStream], times: usize) {
     let mut back = [0; 12];
-    for _ in 0..times {
-        stream.write_all(&[5; 12]).unwrap();
-        stream.read_exact(&mut back).unwrap();
+    for _ in 0..times.div_ceil(streams.len()) {
+        for stream in &mut *streams {
+            stream.write_all(&[5; 12]).unwrap();
+        }
+        for stream in &mut *streams {
+            stream.read_exact(&mut back).unwrap();
+        }
     }
 }
 
-fn nothing(_: &mut LoopMut<'_>) {}
+fn defer(handle: &Handle, times: usize) {
+    for _ in 0..times {
+        while handle.defer_fn(nothing).is_err() {
+            // Full: the loop needs the time more than we do.
+            thread::yield_now();
+        }
+    }
+}
 
 #[test]
-fn ten_thousand_echoes_and_deferred_calls_on_a_warm_loop_allocate_nothing() {
+fn a_million_echoes_deferred_functions_and_timer_resets_allocate_nothing() {
+    echoes();
+    deferred_functions();
+    timer_resets();
+}
+
+fn echoes() {
     let mut lp = Loop::new().unwrap();
     let mut set = lp.loop_mut();
     let key = set.context(Echo);
@@ -39,21 +73,57 @@ fn ten_thousand_echoes_and_deferred_calls_on_a_warm_loop_allocate_nothing() {
     let addr = set.listener(id).unwrap().local_addr();
     let handle = lp.handle();
     let client = thread::spawn(move || {
-        let mut stream = TcpStream::connect(addr).unwrap();
-        let mut rounds = |times| {
-            for _ in 0..times {
-                echo(&mut stream, 10);
-                handle.defer_fn(nothing).unwrap();
-            }
-        };
-        rounds(100);
+        let mut streams: Vec<TcpStream> = (0..50).map(|_| TcpStream::connect(addr).unwrap()).collect();
+        echo(&mut streams, 5000);
         let region = Region::new(ALLOCATOR);
-        rounds(1000);
+        echo(&mut streams, ECHOES);
         let change = region.change();
         handle.stop();
         change
     });
     lp.run().unwrap();
-    let change = client.join().unwrap();
-    assert_eq!((change.allocations, change.reallocations), (0, 0), "{change:?}");
+    assert!(lp.loop_mut().stats().bytes_in >= 12 * ECHOES as u64);
+    assert_nothing(client.join().unwrap());
+}
+
+fn deferred_functions() {
+    let mut lp = Loop::new().unwrap();
+    let handle = lp.handle();
+    handle.keep_alive(true);
+    let caller = thread::spawn(move || {
+        // Two queues alternate, and each has to have been full once: what runs from the one fills the other.
+        let filled = handle.call(|lp| {
+            lp.handle().defer_fn(fill).unwrap();
+            fill(lp);
+        });
+        filled.unwrap();
+        defer(&handle, 1);
+        while handle.call(|_| ()).is_err() {}
+        let ran = handle.call(|lp| lp.stats().deferred_run).unwrap();
+        let region = Region::new(ALLOCATOR);
+        defer(&handle, MILLION);
+        let change = region.change();
+        let ran = handle.call(|lp| lp.stats().deferred_run).unwrap() - ran;
+        handle.stop();
+        (ran, change)
+    });
+    lp.run().unwrap();
+    let (ran, change) = caller.join().unwrap();
+    assert!(ran >= MILLION as u64);
+    assert_nothing(change);
+}
+
+fn timer_resets() {
+    let mut lp = Loop::new().unwrap();
+    let mut set = lp.loop_mut();
+    let delay = |at: usize| Duration::from_millis(1000 + (at as u64 * 7919) % 3_599_000);
+    let ids: Vec<_> = (0..1000).map(|at| set.add_timer(delay(at), None, |_, _| ()).unwrap()).collect();
+    let region = Region::new(ALLOCATOR);
+    for at in 0..MILLION {
+        lp.loop_mut().reset(ids[at % ids.len()], delay(at), None).unwrap();
+        if at % 10_000 == 0 {
+            lp.turn(Some(Duration::ZERO)).unwrap();
+        }
+    }
+    assert_nothing(region.change());
 }

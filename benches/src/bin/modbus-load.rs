@@ -15,7 +15,9 @@ use std::time::Duration;
 use wharf_benches::client::{self, Failure, Measurement};
 use wharf_benches::count::{self, Count};
 use wharf_benches::echo;
+use wharf_benches::loops::span;
 use wharf_benches::micro::Part;
+use wharf_benches::process;
 use wharf_benches::runner::{self, Kind, Peer, Plan};
 use wharf_benches::wire::Operation;
 
@@ -251,7 +253,7 @@ fn compare(arguments: RunArguments) -> io::Result<bool> {
         }
     };
     add("wharf", Kind::Wharf, &|| {
-        let path = arguments.wharf.clone().map_or_else(|| runner::locate_wharf(&program), Ok)?;
+        let path = arguments.wharf.clone().map_or_else(|| process::locate(&program, "wharf-host", "wharf"), Ok)?;
         Ok(runner::wharf_command(&path))
     });
     add("tokio-modbus", Kind::Peer, &|| foreign("tokio-modbus"));
@@ -296,17 +298,6 @@ fn instructions() -> io::Result<()> {
 
 fn part(text: &str) -> Result<Part, String> {
     Part::ALL.into_iter().find(|part| part.name() == text).ok_or_else(|| format!("no part {text:?}"))
-}
-
-/// A span with its unit: `2s` or `150ms`.
-fn span(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("{text:?} is not a span such as 2s or 150ms");
-    let (number, per_unit) = match text.strip_suffix("ms") {
-        Some(number) => (number, 1),
-        None => (text.strip_suffix('s').ok_or_else(wrong)?, 1000),
-    };
-    let number: u64 = number.parse().map_err(|_| wrong())?;
-    number.checked_mul(per_unit).map(Duration::from_millis).ok_or_else(wrong)
 }
 
 fn further_peer(text: &str) -> Result<(String, Vec<OsString>), String> {

@@ -1,6 +1,7 @@
 //! One connection of the load: its outstanding requests, its partial reply, its unsent bytes.
 
-use super::{Failure, Options, Phase, Tally};
+use super::{Failure, Options};
+use crate::measure::{Phase, Tally};
 use crate::wire::{ECHO_FILL, OWN_QUANTITY, OWN_START, Operation, READ_AREA, Ticket, WRITE_START, verify};
 use mio::net::TcpStream;
 use std::collections::VecDeque;
@@ -138,11 +139,7 @@ impl Connection {
                     return Err(Failure::Wrong(format!("connection {}, {}: {why}", self.number, operation)));
                 }
             }
-            if tally.phase == Phase::Counted {
-                tally.requests += 1;
-                let nanos = now.saturating_duration_since(sent).as_nanos();
-                tally.latency.saturating_record(u64::try_from(nanos).unwrap_or(u64::MAX));
-            }
+            tally.reply(sent, now);
             if operation == Operation::WriteMost {
                 self.written = Some(ticket.tag);
             }

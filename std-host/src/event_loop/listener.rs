@@ -439,6 +439,6 @@ impl<T> Core<T> {
         if let Some(net) = self.listener_mut(id).and_then(|listener| listener.net.take()) {
             self.net.close(net, false);
         }
-        self.closing.push(id);
+        self.closing.push((id, None));
     }
 }

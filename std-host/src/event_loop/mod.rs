@@ -235,8 +235,8 @@ impl<T> Loop<T> {
     pub fn run_until(&mut self, mut f: impl FnMut(&mut LoopMut<'_, T>) -> bool) -> Result<bool, Error> {
         self.core.refuse_if_ended()?;
         self.core.take_time();
+        let running = Running::new(&mut self.core);
         loop {
-            let running = Running::new(&mut self.core);
             running.core.iterate(Wait::WhileAlive)?;
             if f(&mut LoopMut { core: running.core }) {
                 running.leave();
@@ -247,7 +247,6 @@ impl<T> Loop<T> {
                 running.leave();
                 return Ok(false);
             }
-            running.leave();
         }
     }
 

@@ -8,7 +8,7 @@ use super::listener::ListenerState;
 use super::net::{Net, Ready};
 use super::resolve::Names;
 use super::shared::Shared;
-use super::stream::{Pool, StreamState};
+use super::stream::{LastWord, Pool, StreamState};
 use super::timers::Timers;
 use super::{Error, Hook, LoopMut, LoopOptions, Signal, Stats};
 use std::cell::Cell;
@@ -46,8 +46,8 @@ pub(super) struct Core<T: 'static> {
     first: u32,
     /// Sockets whose `open` or connecting is to come.
     pub(super) opening: Vec<SlotId>,
-    /// Sockets whose `close` is to come, and listeners to be released.
-    pub(super) closing: Vec<SlotId>,
+    /// Sockets whose last callback is to come, with what it will say, and listeners to be released.
+    pub(super) closing: Vec<(SlotId, Option<LastWord>)>,
     /// The shared receive buffer; empty while a callback has it.
     pub(super) receive: Rc<Cell<Vec<u8>>>,
     /// What the `readable` that runs may still read; unlimited outside of one.
@@ -201,6 +201,9 @@ impl<T: 'static> Core<T> {
     }
 
     pub(super) fn run_before_poll(&mut self) -> Hook {
+        if self.before_poll.is_empty() {
+            return Hook::Idle;
+        }
         let mut answer = Hook::Idle;
         // A hook that is added by a hook has its turn in the next iteration.
         let mut hooks = std::mem::take(&mut self.before_poll);
@@ -216,6 +219,9 @@ impl<T: 'static> Core<T> {
     }
 
     pub(super) fn run_after_poll(&mut self) {
+        if self.after_poll.is_empty() {
+            return;
+        }
         let mut hooks = std::mem::take(&mut self.after_poll);
         for hook in &mut hooks {
             hook(&mut LoopMut { core: self });
@@ -279,13 +285,24 @@ impl<T: 'static> Core<T> {
         for event in events.drain(..) {
             self.stats.events += 1;
             let id = SlotId::from_bits(event.token);
-            match self.objects.get_mut(id) {
-                Some(Object::Stream(stream)) => stream.latch(&event),
-                Some(Object::Listener(listener)) => listener.latched |= event.read,
-                Some(Object::Udp(udp)) => udp.latch(&event),
+            let queued = match self.objects.get_mut(id) {
+                Some(Object::Stream(stream)) => {
+                    stream.latch(&event);
+                    &mut stream.in_ready
+                }
+                Some(Object::Listener(listener)) => {
+                    listener.latched |= event.read;
+                    &mut listener.in_ready
+                }
+                Some(Object::Udp(udp)) => {
+                    udp.latch(&event);
+                    &mut udp.in_ready
+                }
                 None => continue,
+            };
+            if !std::mem::replace(queued, true) {
+                self.ready.push(id);
             }
-            self.mark_ready(id);
         }
         self.events = events;
         self.run_signals();
@@ -300,8 +317,8 @@ impl<T: 'static> Core<T> {
             self.first = id.index().wrapping_add(1);
         }
         // What is marked from now on is served in the next round: `in_ready` falls only when the object has its turn.
-        for at in 0..round.len() {
-            let id = round[(first + at) % round.len()];
+        let (late, early) = round.split_at(first);
+        for &id in early.iter().chain(late) {
             match self.objects.get_mut(id) {
                 Some(Object::Stream(stream)) => {
                     stream.in_ready = false;

@@ -198,7 +198,7 @@ impl<T> Core<T> {
         udp.closed = true;
         let counts = udp.counts;
         self.alive -= usize::from(counts);
-        self.closing.push(id);
+        self.closing.push((id, None));
     }
 
     /// Gives back what a closed socket had.

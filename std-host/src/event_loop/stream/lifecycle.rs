@@ -12,6 +12,9 @@ use wharf_core::slots::SlotId;
 impl<T> Core<T> {
     /// Lets sockets that were made in callbacks come to life, and listeners that were closed there empty their backlog.
     pub(in crate::event_loop) fn run_openings(&mut self) {
+        if self.opening.is_empty() {
+            return;
+        }
         let mut next = 0;
         while let Some(&id) = self.opening.get(next) {
             next += 1;
@@ -93,7 +96,6 @@ impl<T> Core<T> {
         let Some(stream) = self.stream_mut(id).filter(|stream| stream.phase != Phase::Closing) else { return };
         stream.phase = Phase::Closing;
         stream.resets = matches!(last_word, Some(LastWord::Close(CloseReason::Aborted)));
-        stream.last_word = last_word;
         let (counts, timer, connecting) = (stream.counts, stream.timer.take(), stream.connecting.take());
         self.alive -= usize::from(counts);
         if let Some(connecting) = connecting {
@@ -103,7 +105,7 @@ impl<T> Core<T> {
             self.timers.remove(timer);
         }
         self.drop_timeouts(id);
-        self.closing.push(id);
+        self.closing.push((id, last_word));
     }
 
     pub(in crate::event_loop) fn drop_queue(&mut self, id: SlotId) -> u64 {
@@ -114,14 +116,15 @@ impl<T> Core<T> {
     /// Step 8: `close` callbacks, then the descriptors and ids of what has been closed.
     pub(in crate::event_loop) fn run_closings(&mut self) {
         let mut next = 0;
-        while let Some(&id) = self.closing.get(next) {
+        while let Some((id, last_word)) = self.closing.get_mut(next) {
+            let (id, last_word) = (*id, last_word.take());
             next += 1;
             let unsent = self.drop_queue(id);
             let Some(stream) = self.stream_mut(id) else { continue };
             let unsent = unsent + stream.lost;
             let (context, place) = (stream.context, stream.place);
             let (received, sent) = (stream.received, stream.sent);
-            match stream.last_word.take() {
+            match last_word {
                 Some(LastWord::Close(reason)) => {
                     self.count_close(&reason, unsent);
                     let last = Farewell { reason, unsent, received, sent };
@@ -138,7 +141,7 @@ impl<T> Core<T> {
             }
         }
         for at in 0..self.closing.len() {
-            match self.objects.remove(self.closing[at]) {
+            match self.objects.remove(self.closing[at].0) {
                 Some(Object::Stream(stream)) => {
                     self.stats.sockets -= 1;
                     if let Some(net) = stream.net {

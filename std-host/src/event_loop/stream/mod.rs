@@ -104,10 +104,9 @@ pub(in crate::event_loop) struct StreamState {
     timeouts: Option<Box<Timeouts>>,
     /// Why sending failed: the reason of a close to which reading gives no better one.
     send_error: Option<io::Error>,
-    /// What `close` or `connect_error` will say; nothing is said of a socket that was cancelled.
-    pub(in crate::event_loop) last_word: Option<LastWord>,
 }
 
+/// What `close` or `connect_error` will say; nothing is said of a socket that was cancelled.
 pub(in crate::event_loop) enum LastWord {
     Close(CloseReason),
     /// The error, and how many addresses were tried.
@@ -151,7 +150,6 @@ impl StreamState {
             in_gathered: false,
             timeouts: None,
             send_error: None,
-            last_word: None,
         }
     }
 
@@ -165,6 +163,16 @@ impl StreamState {
     /// How much may still be delivered.
     fn deliverable(&self) -> usize {
         usize::try_from(self.limit).unwrap_or(usize::MAX)
+    }
+
+    /// Whether something waits for the system to take more, or for the queue to be shorter.
+    const fn waits_for_room(&self) -> bool {
+        self.wants_room || !self.queue.is_empty()
+    }
+
+    /// Whether room in the system changes anything: for the queue, for our end, or for what the user is to be told.
+    const fn has_output(&self) -> bool {
+        self.waits_for_room() || self.drain_due || self.shut_down && !self.output_ended
     }
 
     /// The sockets of the system that belong to it.
@@ -224,11 +232,17 @@ impl<T> Core<T> {
 
     /// One turn of a socket: what connecting came to, what is queued, what has arrived.
     pub(in crate::event_loop) fn serve_stream(&mut self, id: SlotId) {
-        let Some(stream) = self.stream(id) else { return };
-        if stream.phase == Phase::Connecting && !self.serve_connecting(id) {
-            return;
+        let Some(mut stream) = self.stream(id) else { return };
+        if stream.phase == Phase::Connecting {
+            if !self.serve_connecting(id) {
+                return;
+            }
+            let Some(opened) = self.stream(id) else { return };
+            stream = opened;
         }
-        self.serve_output(id);
+        if stream.has_output() {
+            self.serve_output(id);
+        }
         self.serve_input(id);
     }
 }

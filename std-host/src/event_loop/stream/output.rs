@@ -5,6 +5,7 @@
 
 use super::pool::{BLOCK, GATHER};
 use super::{FINISH_WAIT, Phase, StreamState};
+use crate::event_loop::net::{Net, NetId};
 use crate::event_loop::state::{Core, Object};
 use crate::event_loop::{CloseReason, SocketId};
 use std::io::{self, IoSlice};
@@ -56,6 +57,9 @@ impl<T> Core<T> {
                 stream.hold = None;
             }
             taken = if direct { self.send(id, head, body) } else { 0 };
+            if taken == head.len() + body.len() {
+                return taken;
+            }
         }
         // A failure leaves nothing to queue for.
         if self.stream(id).is_some_and(StreamState::can_send) {
@@ -74,26 +78,26 @@ impl<T> Core<T> {
     pub(super) fn send(&mut self, id: SlotId, head: &[u8], body: &[u8]) -> usize {
         let Some(Object::Stream(stream)) = self.objects.get(id) else { return 0 };
         let Some(net) = stream.net else { return 0 };
+        if stream.queue.is_empty() {
+            let both = [IoSlice::new(head), IoSlice::new(body)];
+            let pieces = match (head, body) {
+                ([], []) => return 0,
+                (_, []) => &both[..1],
+                ([], _) => &both[1..],
+                (_, _) => &both[..],
+            };
+            let outcome = write(&mut *self.net, net, pieces);
+            return self.account(id, head.len() + body.len(), outcome);
+        }
         let mut pieces = [IoSlice::new(&[]); GATHER + 2];
-        let (mut count, queued) = match stream.queue.is_empty() {
-            true => (0, 0),
-            false => self.pool.front(&stream.queue, &mut pieces[..GATHER]),
-        };
+        let (mut count, queued) = self.pool.front(&stream.queue, &mut pieces[..GATHER]);
         for piece in [head, body] {
             if !piece.is_empty() {
                 pieces[count] = IoSlice::new(piece);
                 count += 1;
             }
         }
-        if count == 0 {
-            return 0;
-        }
-        let outcome = loop {
-            match self.net.write(net, &pieces[..count]) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                other => break other,
-            }
-        };
+        let outcome = write(&mut *self.net, net, &pieces[..count]);
         let taken = self.account(id, queued + head.len() + body.len(), outcome);
         let of_queue = taken.min(queued);
         if of_queue > 0
@@ -214,6 +218,9 @@ impl<T> Core<T> {
     /// Steps 3 and 8: gathered writes leave.
     pub(in crate::event_loop) fn send_gathered(&mut self) {
         self.uncork();
+        if self.gathered.is_empty() {
+            return;
+        }
         let mut gathered = std::mem::take(&mut self.gathered);
         for id in gathered.drain(..) {
             if let Some(stream) = self.stream_mut(id) {
@@ -228,8 +235,7 @@ impl<T> Core<T> {
     pub(super) fn arm_write(&mut self, id: SlotId) {
         let Some(stream) = self.stream_mut(id).filter(|stream| stream.hold.is_none()) else { return };
         stream.drain_due |= !stream.queue.is_empty();
-        let waits = stream.wants_room || !stream.queue.is_empty();
-        if !waits || stream.phase == Phase::Closing {
+        if !stream.waits_for_room() || stream.phase == Phase::Closing {
             return;
         }
         if stream.writable {
@@ -273,6 +279,16 @@ impl<T> Core<T> {
             stream.shut_down = true;
             stream.wants_room = false;
             self.end_output_if_due(id);
+        }
+    }
+}
+
+/// One write, whatever signals come meanwhile.
+fn write(system: &mut dyn Net, net: NetId, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+    loop {
+        match system.write(net, pieces) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            other => return other,
         }
     }
 }

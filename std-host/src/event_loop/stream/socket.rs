@@ -357,7 +357,9 @@ impl<T> Stream<'_, T> {
         let (core, id) = (&mut *self.lp.core, self.id.0);
         if let Some(state) = core.stream_mut(id).filter(|state| state.can_send()) {
             state.wants_room |= taken < offered;
-            core.arm_write(id);
+            if state.waits_for_room() {
+                core.arm_write(id);
+            }
         }
         taken
     }

@@ -1,0 +1,128 @@
+//! `loop-bench`: the event loop beside bare `mio`, tokio and C uSockets.
+//!
+//! The figures come from `cargo run --release -p wharf-benches --features peers --bin loop-bench -- COMMAND`; each command
+//! prints tables, or JSON with `--json`.
+//!
+//! Exit statuses: 0 done, 1 something of Wharf's went wrong, 2 usage, 3 the system refused something.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::io;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::time::Duration;
+use wharf_benches::loops::{self, client, deferred, echo, idle, scaling, servers, timers};
+use wharf_benches::report::Report;
+
+/// Measures Wharf's event loop beside others.
+#[derive(Parser)]
+#[command(version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Echo servers: rate, latency, CPU time and system calls for each message
+    Echo(echo::Arguments),
+    /// Calls from other threads: latency and throughput
+    Deferred(deferred::Arguments),
+    /// Timers: insert, reset and cancel among many
+    Timers(timers::Arguments),
+    /// Ten thousand sockets that do nothing: memory and wake-ups
+    Idle(idle::Arguments),
+    /// Two loops on two cores against one
+    Scaling(scaling::Arguments),
+    /// Serve as one of the peers; prints `listening ADDRESS`
+    #[command(hide = true)]
+    Serve(ServeArguments),
+    /// Load one echo server and print the figures as JSON
+    #[command(hide = true)]
+    Client(ClientArguments),
+}
+
+#[derive(Args)]
+struct ServeArguments {
+    server: Server,
+    #[arg(long, default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
+    /// Wharf only: a loop on each of these cores
+    #[arg(long, value_delimiter = ',')]
+    cores: Vec<usize>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Server {
+    Wharf,
+    Mio,
+    /// Needs the feature `peers`
+    Tokio,
+}
+
+#[derive(Args)]
+struct ClientArguments {
+    address: SocketAddr,
+    #[arg(long)]
+    connections: usize,
+    #[arg(long)]
+    size: usize,
+    #[arg(long, value_parser = loops::span)]
+    duration: Duration,
+    #[arg(long, value_parser = loops::span)]
+    warmup: Duration,
+    /// The server's process, to show its CPU time
+    #[arg(long)]
+    pid: Option<u32>,
+}
+
+fn main() -> ExitCode {
+    match Arguments::parse().verb {
+        Verb::Echo(arguments) => show(echo::run(&arguments), arguments.common.json),
+        Verb::Deferred(arguments) => show(deferred::run(&arguments), arguments.common.json),
+        Verb::Timers(arguments) => show(timers::run(&arguments), arguments.common.json),
+        Verb::Idle(arguments) => show(idle::run(&arguments), arguments.common.json),
+        Verb::Scaling(arguments) => show(scaling::run(&arguments), arguments.common.json),
+        Verb::Serve(arguments) => match serve(&arguments) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => refused(&error),
+        },
+        Verb::Client(arguments) => load(&arguments),
+    }
+}
+
+fn show(report: io::Result<Report>, json: bool) -> ExitCode {
+    match report.and_then(|report| report.print(&mut io::stdout().lock(), json).map(|()| report.is_right())) {
+        Ok(right) => ExitCode::from(u8::from(!right)),
+        Err(error) => refused(&error),
+    }
+}
+
+fn refused(error: &io::Error) -> ExitCode {
+    eprintln!("loop-bench: {error}");
+    ExitCode::from(3)
+}
+
+fn serve(arguments: &ServeArguments) -> io::Result<()> {
+    match arguments.server {
+        Server::Wharf => servers::wharf::serve(arguments.listen, &arguments.cores),
+        Server::Mio => servers::bare::serve(arguments.listen),
+        #[cfg(feature = "peers")]
+        Server::Tokio => servers::tokio::serve(arguments.listen),
+        #[cfg(not(feature = "peers"))]
+        Server::Tokio => Err(io::Error::new(io::ErrorKind::Unsupported, "built without the feature `peers`")),
+    }
+}
+
+fn load(arguments: &ClientArguments) -> ExitCode {
+    let outcome = client::run(&client::Options {
+        address: arguments.address,
+        connections: arguments.connections,
+        size: arguments.size,
+        duration: arguments.duration,
+        warmup: arguments.warmup,
+        pid: arguments.pid,
+        patience: Duration::from_secs(5),
+    });
+    println!("{}", serde_json::to_string(&outcome).expect("the figures are plain numbers and text"));
+    ExitCode::from(if outcome.is_ok() { 0 } else { 4 })
+}

@@ -1,0 +1,285 @@
+//! Echo servers side by side: the same client on its own core, each server in a fresh process on another.
+
+use super::servers::Counts;
+use super::{Common, span};
+use crate::measure::Measurement;
+use crate::process::{self, ServerProcess};
+use crate::report::{Cell, Report, Table};
+use crate::rounds::{self, Rounds, median, ratio, spread};
+use clap::Args;
+use std::ffi::OsString;
+use std::io::{self, BufRead as _, BufReader};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+/// Names the command of the echo server on C uSockets.
+pub const USOCKETS: &str = "WHARF_PEER_USOCKETS";
+/// Names the command of uSockets' own load generator; connections, host and port are added.
+pub const LOAD_TEST: &str = "WHARF_TCP_LOAD_TEST";
+
+/// What to measure.
+#[derive(Args, Clone, Debug)]
+pub struct Arguments {
+    /// What every command has.
+    #[command(flatten)]
+    pub common: Common,
+    /// Counted time of one run
+    #[arg(long, default_value = "800ms", value_parser = span)]
+    duration: Duration,
+    /// Time under load before that
+    #[arg(long, default_value = "150ms", value_parser = span)]
+    warmup: Duration,
+    /// Only these of wharf, mio, tokio, usockets
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
+    /// Only these loads, BYTESxCONNECTIONS; without it all of the specification's
+    #[arg(long, value_delimiter = ',', value_parser = load)]
+    loads: Vec<Load>,
+}
+
+/// Messages of `size` bytes on so many connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Load {
+    size: usize,
+    connections: usize,
+}
+
+const LOADS: [(usize, &[usize]); 4] =
+    [(12, &[1, 40, 400]), (64, &[1, 40, 1000]), (1024, &[1, 40, 1000]), (65536, &[8])];
+/// The connections of the runs with uSockets' load generator.
+const FOREIGN: [usize; 3] = [1, 40, 400];
+
+/// A server to measure.
+struct Peer {
+    name: &'static str,
+    command: Result<Vec<OsString>, String>,
+}
+
+/// One run of one server.
+#[derive(Clone, Debug)]
+pub(super) struct Outcome {
+    pub(super) measurement: Measurement,
+    /// Its own counts, and the messages that they are of.
+    counts: Option<(Counts, f64)>,
+}
+
+/// Measures and reports.
+///
+/// # Errors
+/// When this program cannot find itself.
+pub fn run(arguments: &Arguments) -> io::Result<Report> {
+    let common = &arguments.common;
+    let all =
+        LOADS.iter().flat_map(|&(size, connections)| connections.iter().map(move |&n| Load { size, connections: n }));
+    let loads: Vec<Load> = match (arguments.loads.is_empty(), common.quick) {
+        (false, _) => arguments.loads.clone(),
+        (true, false) => all.collect(),
+        (true, true) => vec![Load { size: 12, connections: 4 }, Load { size: 65536, connections: 2 }],
+    };
+    let (duration, warmup) =
+        common.pick((arguments.duration, arguments.warmup), (Duration::from_millis(60), Duration::from_millis(20)));
+    let peers = peers(&arguments.only)?;
+    let mut report = Report::new("echo");
+    let mut pinned = true;
+    let rounds = common.rounds();
+    let say = |round: usize, load: usize| {
+        let Load { size, connections } = loads[load];
+        eprintln!("round {}/{rounds}: {size} B on {connections} connections", round + 1);
+    };
+    let figures = rounds::run((peers.len(), loads.len(), rounds), say, |peer, load| {
+        let outcome = measure(common, &peers[peer], loads[load], (duration, warmup), &mut pinned);
+        if let Err(trouble) = &outcome {
+            eprintln!("  {}: {trouble}", peers[peer].name);
+        }
+        outcome
+    });
+    report.fact("pinned", common.cores(pinned));
+    let after = format!("medians of {rounds} rounds of {duration:?} after {warmup:?} of warm-up");
+    report.fact("method", format!("{after}; ratios are medians of the ratios within a round"));
+    report.tables.push(table(&peers, &loads, &figures));
+    if let Some(table) = foreign(common, &peers)? {
+        report.tables.push(table);
+    } else {
+        report.fact("load by uSockets' tcp_load_test", format!("not run: {LOAD_TEST} is not set"));
+    }
+    Ok(report)
+}
+
+fn peers(only: &[String]) -> io::Result<Vec<Peer>> {
+    let program = std::env::current_exe()?;
+    let ours = |server: &str| {
+        let words = ["serve", server].map(OsString::from);
+        std::iter::once(program.clone().into_os_string()).chain(words).collect::<Vec<_>>()
+    };
+    let tokio =
+        if cfg!(feature = "peers") { Ok(ours("tokio")) } else { Err("built without the feature `peers`".into()) };
+    let usockets = std::env::var(USOCKETS)
+        .map(|command| command.split_whitespace().map(OsString::from).collect())
+        .map_err(|_| format!("{USOCKETS} is not set"));
+    let mut peers = vec![
+        Peer { name: "wharf", command: Ok(ours("wharf")) },
+        Peer { name: "mio", command: Ok(ours("mio")) },
+        Peer { name: "tokio", command: tokio },
+        Peer { name: "usockets", command: usockets },
+    ];
+    peers.retain(|peer| only.is_empty() || only.iter().any(|name| name == peer.name));
+    Ok(peers)
+}
+
+fn measure(
+    common: &Common,
+    peer: &Peer,
+    load: Load,
+    (duration, warmup): (Duration, Duration),
+    pinned: &mut bool,
+) -> Result<Outcome, String> {
+    let command = peer.command.clone().map_err(|why| format!("not run: {why}"))?;
+    let mut server = ServerProcess::start(&command, &[common.server_core]).map_err(|why| format!("not run: {why}"))?;
+    *pinned &= server.pinned;
+    let mut client = client(&server, load, (duration, warmup)).map_err(|error| format!("not run: {error}"))?;
+    let (client, client_pinned) = process::start_client(&mut client, common.client_core)?;
+    *pinned &= client_pinned;
+    let measurement = process::outcome(client)?;
+    let mut counts = None;
+    if peer.name == "wharf" {
+        let counted: Counts = server.ask().map_err(|why| format!("wrong: {why}"))?;
+        #[expect(clippy::cast_precision_loss, reason = "counts of a run fit 52 bits")]
+        let messages = counted.bytes_in as f64 / load.size as f64;
+        counts = Some((counted, messages));
+    }
+    Ok(Outcome { measurement, counts })
+}
+
+/// The client process for one run; the time is how long to count, and how long to load before that.
+pub(super) fn client(server: &ServerProcess, load: Load, time: (Duration, Duration)) -> io::Result<Command> {
+    let mut client = Command::new(std::env::current_exe()?);
+    client.arg("client").arg(server.address.to_string());
+    client.arg("--connections").arg(load.connections.to_string()).arg("--size").arg(load.size.to_string());
+    client.arg("--duration").arg(format!("{}ms", time.0.as_millis()));
+    client.arg("--warmup").arg(format!("{}ms", time.1.as_millis()));
+    client.arg("--pid").arg(server.pid().to_string());
+    Ok(client)
+}
+
+impl Load {
+    pub(super) const fn new(size: usize, connections: usize) -> Self {
+        Self { size, connections }
+    }
+}
+
+const COLUMNS: [&str; 14] = [
+    "bytes",
+    "conns",
+    "<server",
+    "messages/s",
+    "spread",
+    "p50 us",
+    "p99 us",
+    "server CPU us/msg",
+    "server busy",
+    "reads/msg",
+    "writes/msg",
+    "polls/msg",
+    "wharf's rate to it",
+    "wharf's CPU to it",
+];
+
+fn table(peers: &[Peer], loads: &[Load], figures: &[Vec<Rounds<Outcome>>]) -> Table {
+    let mut table = Table::new("Echo", &COLUMNS);
+    for (load, rows) in loads.iter().zip(figures) {
+        let ours = peers.iter().position(|peer| peer.name == "wharf").map(|at| &rows[at]);
+        for (peer, rounds) in peers.iter().zip(rows) {
+            let mut cells = vec![Cell::count(load.size as u64), Cell::count(load.connections as u64), peer.name.into()];
+            if let Some(trouble) = rounds.trouble() {
+                table.push_trouble(cells, trouble);
+            } else {
+                cells.extend(row(rounds, ours.filter(|_| peer.name != "wharf")));
+                table.rows.push(cells);
+            }
+        }
+    }
+    table
+}
+
+fn row(rounds: &Rounds<Outcome>, ours: Option<&Rounds<Outcome>>) -> Vec<Cell> {
+    let column = |figure: &dyn Fn(&Outcome) -> Option<f64>| rounds.column(figure);
+    let cell = |digits, figure: &dyn Fn(&Outcome) -> Option<f64>| Cell::number(column(figure).map(median), digits);
+    #[expect(clippy::cast_precision_loss, reason = "counts of a run fit 52 bits")]
+    let calls = |of: fn(&Counts) -> u64| {
+        cell(2, &move |outcome| outcome.counts.as_ref().map(|(counts, messages)| of(counts) as f64 / messages))
+    };
+    let to_ours = |figure: fn(&Outcome) -> Option<f64>| {
+        let both = ours.and_then(|ours| ours.column(figure)).zip(rounds.column(figure));
+        Cell::number(both.and_then(|(ours, theirs)| ratio(&ours, &theirs)), 3)
+    };
+    let rates = column(&|outcome| Some(outcome.measurement.rate)).unwrap_or_default();
+    vec![
+        Cell::Number(median(rates.clone()), 0),
+        Cell::Percent(spread(&rates)),
+        cell(1, &|outcome| Some(outcome.measurement.latency.p50)),
+        cell(1, &|outcome| Some(outcome.measurement.latency.p99)),
+        cell(3, &|outcome| outcome.measurement.server_cpu_us),
+        cell(2, &|outcome| outcome.measurement.server_busy),
+        calls(|counts| counts.reads),
+        calls(|counts| counts.writes),
+        calls(|counts| counts.polls),
+        to_ours(|outcome| Some(outcome.measurement.rate)),
+        to_ours(|outcome| outcome.measurement.server_cpu_us),
+    ]
+}
+
+/// The same servers under uSockets' own load generator, once each: it prints a rate every four seconds.
+fn foreign(common: &Common, peers: &[Peer]) -> io::Result<Option<Table>> {
+    let Ok(words) = std::env::var(LOAD_TEST) else { return Ok(None) };
+    let mut table =
+        Table::new("Echo of 12 B, loaded by uSockets' tcp_load_test", &["conns", "<server", "messages/s", "note"]);
+    for connections in FOREIGN {
+        for peer in peers {
+            let head = vec![Cell::count(connections as u64), peer.name.into()];
+            let rate = peer.command.clone().map_err(|why| format!("not run: {why}")).and_then(|command| {
+                let server =
+                    ServerProcess::start(&command, &[common.server_core]).map_err(|why| format!("not run: {why}"))?;
+                foreign_rate(common, &words, connections, &server)
+            });
+            match rate {
+                Ok(rate) => table.rows.push(head.into_iter().chain([Cell::Number(rate, 0), Cell::Empty]).collect()),
+                Err(trouble) => table.push_trouble(head, &trouble),
+            }
+        }
+    }
+    Ok(Some(table))
+}
+
+fn foreign_rate(common: &Common, words: &str, connections: usize, server: &ServerProcess) -> Result<f64, String> {
+    let mut words = words.split_whitespace();
+    let program = words.next().ok_or("not run: an empty command")?;
+    let mut client = Command::new(program);
+    client.args(words).arg(connections.to_string()).arg(server.address.ip().to_string());
+    client.arg(server.address.port().to_string()).stdout(Stdio::piped());
+    let (mut client, _) = process::start_client(&mut client, common.client_core)?;
+    let out = BufReader::new(client.stdout.take().expect("stdout is piped by the lines above"));
+    // The first rate is that of the warm-up.
+    let mut rates =
+        out.lines().map_while(Result::ok).filter_map(|line| line.strip_prefix("Req/sec: ")?.trim().parse().ok());
+    let rate = rates.nth(1);
+    let _ = client.kill();
+    let _ = client.wait();
+    rate.ok_or_else(|| "not run: it ended without a rate".to_owned())
+}
+
+fn load(text: &str) -> Result<Load, String> {
+    let parse = |number: &str| number.parse().ok().filter(|number| *number > 0);
+    let both = text.split_once('x').and_then(|(size, connections)| parse(size).zip(parse(connections)));
+    both.map(|(size, connections)| Load { size, connections }).ok_or_else(|| format!("{text:?} is not like 64x40"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_load_is_bytes_and_connections() {
+        assert_eq!(load("64x1000"), Ok(Load { size: 64, connections: 1000 }));
+        assert!(load("0x1").is_err() && load("64").is_err() && load("64x").is_err());
+    }
+}

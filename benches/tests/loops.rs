@@ -1,0 +1,99 @@
+//! Every command of `loop-bench`, run small: the JSON has the shape that its readers expect, and nothing is wrong in it.
+
+use serde_json::Value;
+use std::process::Command;
+
+/// Runs one command as a smoke run; gives its tables.
+fn tables(command: &str, more: &[&str]) -> Vec<Value> {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_loop-bench"));
+    // Without the names of foreign programs nothing of theirs is run.
+    program.env_remove("WHARF_PEER_USOCKETS").env_remove("WHARF_TCP_LOAD_TEST").env_remove("CARGO");
+    let output = program.args([command, "--quick", "--json"]).args(more).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command} ended with {}: {said}", output.status);
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["bench"], command);
+    assert!(report["facts"]["kernel"].is_string(), "{report}");
+    report["tables"].as_array().unwrap().clone()
+}
+
+/// The rows in which `column` says `value`.
+fn rows<'a>(table: &'a Value, column: &str, value: &str) -> Vec<&'a Value> {
+    let rows: Vec<_> = table["rows"].as_array().unwrap().iter().filter(|row| row[column] == value).collect();
+    assert!(!rows.is_empty(), "no row of {value}: {table}");
+    rows
+}
+
+fn positive(row: &Value, columns: &[&str]) {
+    for column in columns {
+        assert!(row[column].as_f64().is_some_and(|figure| figure > 0.0), "{column}: {row}");
+    }
+}
+
+#[test]
+fn echo_has_figures_for_wharf_and_bare_mio_and_counts_system_calls() {
+    let tables = tables("echo", &[]);
+    for row in rows(&tables[0], "server", "wharf") {
+        positive(row, &["messages/s", "p50 us", "server CPU us/msg", "polls/msg"]);
+        // One write for a message: the kernel takes it whole, or this would be more.
+        if row["bytes"] == 12.0 {
+            let writes = row["writes/msg"].as_f64().unwrap();
+            assert!((0.99..1.01).contains(&writes), "{row}");
+            assert!(row["reads/msg"].as_f64().unwrap() < 1.1, "{row}");
+        }
+        assert!(row["wharf's rate to it"].is_null());
+    }
+    for row in rows(&tables[0], "server", "mio") {
+        positive(row, &["messages/s", "server CPU us/msg", "wharf's rate to it", "wharf's CPU to it"]);
+    }
+    for row in rows(&tables[0], "server", "usockets") {
+        assert_eq!(row["messages/s"], "not run");
+    }
+}
+
+#[test]
+fn deferred_has_latency_and_throughput_and_loses_nothing() {
+    let tables = tables("deferred", &[]);
+    positive(rows(&tables[0], "loop", "wharf")[0], &["p50 us", "p99 us"]);
+    positive(rows(&tables[0], "loop", "mio")[0], &["p50 us", "wharf's p50 to it", "wharf's p99 to it"]);
+    let throughput = rows(&tables[1], "loop", "wharf");
+    assert_eq!(throughput.len(), 2);
+    for row in throughput {
+        positive(row, &["callers", "calls/s", "calls per wake-up"]);
+    }
+}
+
+#[test]
+fn timers_have_a_row_for_every_number_and_the_growth_between_them() {
+    let tables = tables("timers", &[]);
+    let operations = rows(&tables[0], "loop", "wharf");
+    assert_eq!(operations.len(), 2);
+    positive(operations[1], &["inserts/s", "resets/s", "resets/s of any", "cancels/s"]);
+    positive(rows(&tables[0], "loop", "map")[0], &["inserts/s", "wharf's resets to it"]);
+    positive(rows(&tables[1], "loop", "wharf")[0], &["insert", "reset", "reset of any", "cancel"]);
+}
+
+#[test]
+fn idle_sockets_are_counted_and_wake_nobody() {
+    let tables = tables("idle", &[]);
+    let row = &tables[0]["rows"][0];
+    positive(row, &["sockets", "bytes allocated per socket"]);
+    assert_eq!(row["wake-ups"], 0.0);
+}
+
+#[test]
+fn scaling_runs_or_says_why_not() {
+    let row = &tables("scaling", &[])[0]["rows"][0];
+    assert!(row["messages/s"] == "not run" || row["messages/s"].is_number(), "{row}");
+    let tables = tables("scaling", &["--even-so"]);
+    assert_eq!(tables[0]["rows"].as_array().unwrap().len(), 2);
+    positive(&tables[0]["rows"][1], &["messages/s", "to one loop"]);
+}
+
+#[test]
+fn without_json_the_tables_are_markdown() {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_loop-bench"));
+    let output = program.args(["timers", "--quick"]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.starts_with("* CPU: ") && text.contains("\n| timers | loop |"), "{text}");
+}
