@@ -252,7 +252,7 @@ impl<T: 'static> Core<T> {
         Stats {
             deferred_rejected: self.shared.rejected.load(Ordering::Relaxed),
             wake_ups: self.shared.wake_ups.load(Ordering::Relaxed),
-            coalesced: self.shared.coalesced.load(Ordering::Relaxed),
+            coalesced: self.shared.coalesced(),
             queued: self.pool.queued(),
             ..self.stats
         }
