@@ -2,7 +2,7 @@
 //!
 //! The entries of a plant are dealt over its loops in file order: with two loops, the first has the first entry, the third
 //! and so on. An entry lives on one loop. No entry can name another yet; one that does belongs on the loop of the entry
-//! that it names, and [`Site::share`] is where that is decided.
+//! that it names, and `Site::share` is where that is decided.
 //!
 //! The first loop hears the signals for all, and so outlives the others.
 
