@@ -55,8 +55,8 @@ impl Server {
         self.files.join(name).to_str().unwrap().to_owned()
     }
 
-    /// Says a line with `s_client` and these arguments, and hears it again. What the server knew of the client, and what
-    /// `s_client` printed; `None` if there was no echo.
+    /// Says a line with `s_client` and these arguments, and hears it again. What the server knew of the client, and
+    /// what `s_client` printed; `None` if there was no echo.
     fn talk(&mut self, arguments: &[&str]) -> (Option<Known>, String) {
         let mut all = vec!["-CAfile".to_owned(), self.file("ca.pem"), "-verify_return_error".to_owned()];
         all.extend(arguments.iter().map(|argument| (*argument).to_owned()));

@@ -47,8 +47,8 @@ impl TlsConfig {
         Self(Arc::new(Server { default: Arc::new(default), names: RwLock::default(), refuses }))
     }
 
-    /// Lets `config` answer new handshakes that ask for `pattern`: a host name, or `*.zone` for all names with one label
-    /// before the zone. A name comes before its zone. What had the same pattern is replaced. `tag` is what
+    /// Lets `config` answer new handshakes that ask for `pattern`: a host name, or `*.zone` for all names with one
+    /// label before the zone. A name comes before its zone. What had the same pattern is replaced. `tag` is what
     /// [`Stream::server_tag`](crate::event_loop::Stream::server_tag) says of sockets that were chosen so.
     ///
     /// # Errors
