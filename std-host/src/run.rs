@@ -169,6 +169,7 @@ fn options(settings: &EventLoop) -> LoopOptions {
         receive_buffer: settings.receive_buffer as usize,
         read_budget: settings.read_budget as usize,
         accept_budget: settings.accept_budget.into(),
+        handshake_budget: settings.handshake_budget.into(),
         timer_budget: settings.timer_budget,
         tx_limit: settings.tx_limit as usize,
         deferred_limit: settings.deferred_limit as usize,
@@ -176,7 +177,7 @@ fn options(settings: &EventLoop) -> LoopOptions {
         resolver_threads: settings.resolver_threads.into(),
         udp_batch: settings.udp_batch.into(),
         udp_payload: settings.udp_payload as usize,
-        sample_every: LoopOptions::default().sample_every,
+        ..LoopOptions::default()
     }
 }
 
