@@ -371,10 +371,10 @@ impl<T> Core<T> {
         self.run_openings();
 
         self.send_gathered();
-        while !self.closing.is_empty() {
-            self.run_closings();
-            self.run_openings();
-        }
+        // What fails to open after a close waits for the next iteration: whoever connects again at every failure must not
+        // keep the loop here.
+        self.run_closings();
+        self.run_openings();
         self.drop_moved();
         self.objects.reclaim();
         self.timers.reclaim();
