@@ -136,9 +136,13 @@ impl<T: 'static> Core<T> {
         Rc::clone(&self.contexts[index as usize])
     }
 
-    /// Whether something other than a handle gives the loop a reason to go on.
+    /// Whether the loop has a reason to go on. Work of what is unrefed is none.
     pub(super) fn is_alive(&self) -> bool {
-        self.alive + self.timers.alive > 0 || self.shared.is_kept_alive() || self.is_busy()
+        self.alive + self.timers.alive > 0
+            || self.shared.is_kept_alive()
+            || self.shared.is_waiting()
+            || !self.opening.is_empty()
+            || !self.closing.is_empty()
     }
 
     /// Whether there is work that no event will announce.

@@ -1,13 +1,16 @@
 //! What one iteration does, and how a loop ends.
 
-use crate::harness::{Bench, bench, bench_with, quiet};
+use crate::harness::{Bench, bench, bench_with, quiet, spin};
 use std::cell::RefCell;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::Duration;
-use wharf_host::event_loop::{Error, Hook, ListenOptions, Loop, LoopMut, LoopOptions, Signal, SocketId, Turn, Why};
+use wharf_host::event_loop::{
+    Context, Error, Hook, ListenOptions, Loop, LoopMut, LoopOptions, Signal, SocketId, Turn, Why,
+};
 
 #[test]
 fn hooks_and_iteration_run_once_each() {
@@ -229,4 +232,30 @@ fn a_hook_that_a_hook_adds_has_its_turn_in_the_next_iteration() {
         lp.turn(None).unwrap();
     }
     assert_eq!(*lp.loop_mut().data(), [("after", 1), ("before", 2), ("after", 2)]);
+}
+
+#[test]
+fn what_is_unrefed_does_not_keep_the_loop_alive_by_being_busy() {
+    let mut lp = Loop::new().unwrap();
+    let mut set = lp.loop_mut();
+    let (tick, mut ticks) = (Duration::from_millis(1), 0);
+    let late = move |_: &mut LoopMut<'_>, _| {
+        // Due again before it is over.
+        spin(2 * tick);
+        ticks += 1;
+        assert!(ticks < 20, "nothing keeps the loop alive");
+    };
+    let timer = set.add_timer(Duration::ZERO, Some(tick), late).unwrap();
+    set.unref_timer(timer, true).unwrap();
+    lp.run().unwrap();
+
+    let mut lp = Loop::with_options((), LoopOptions { read_budget: 1, ..LoopOptions::default() }).unwrap();
+    let mut set = lp.loop_mut();
+    let key = set.context(Context::builder::<(), ()>());
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    theirs.write_all(&[0; 1000]).unwrap();
+    let id = set.adopt(ours, key, ()).unwrap();
+    set.stream(id).unwrap().unref(true);
+    lp.run().unwrap();
+    assert!(lp.loop_mut().stats().bytes_in < 1000);
 }
