@@ -90,7 +90,7 @@ use state::Core;
 use std::fmt;
 use std::time::Duration;
 
-/// The bounds of a loop.
+/// The bounds of a loop. The receive buffer and the budgets are at least 1, whatever they are set to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LoopOptions {
     /// Bytes of the one buffer into which all sockets receive. 256 KiB.

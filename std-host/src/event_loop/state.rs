@@ -82,11 +82,17 @@ pub(super) enum Object<T: 'static> {
 }
 
 impl<T: 'static> Core<T> {
-    pub(super) fn new(data: T, options: LoopOptions, mut net: Box<dyn Net>) -> Self {
+    pub(super) fn new(data: T, mut options: LoopOptions, mut net: Box<dyn Net>) -> Self {
+        for bytes in [&mut options.receive_buffer, &mut options.read_budget] {
+            *bytes = (*bytes).max(1);
+        }
+        for count in [&mut options.accept_budget, &mut options.timer_budget] {
+            *count = (*count).max(1);
+        }
         let now = net.now();
         let batches = Sampler::new(options.sample_every);
         let shared = Shared::new(net.waker(), net.clock(), options.deferred_limit, batches);
-        let receive = vec![0; options.receive_buffer.max(1)];
+        let receive = vec![0; options.receive_buffer];
         Self {
             net,
             options,

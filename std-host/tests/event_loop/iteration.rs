@@ -259,3 +259,19 @@ fn what_is_unrefed_does_not_keep_the_loop_alive_by_being_busy() {
     lp.run().unwrap();
     assert!(lp.loop_mut().stats().bytes_in < 1000);
 }
+
+#[test]
+fn bounds_of_zero_let_one_through() {
+    let none =
+        LoopOptions { receive_buffer: 0, read_budget: 0, accept_budget: 0, timer_budget: 0, ..LoopOptions::default() };
+    let mut bench = bench_with(none, |what, s, _| {
+        if what == "data" && s.data().len() == 3 {
+            s.loop_mut().add_timer(Duration::ZERO, None, |lp, _| lp.stop()).unwrap();
+        }
+    });
+    let mut client = TcpStream::connect(bench.addr).unwrap();
+    client.write_all(b"abc").unwrap();
+    let stopped = |lp: &mut LoopMut<'_>| lp.stats().timers_fired == 1;
+    assert!(bench.lp.run_until(move |lp| stopped(lp) || lp.iteration() == 1000).unwrap());
+    assert!(stopped(&mut bench.lp.loop_mut()));
+}

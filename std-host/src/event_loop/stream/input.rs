@@ -212,7 +212,7 @@ impl<T> Core<T> {
     /// The shared buffer. Whoever holds on to a [`Received`] costs the loop another one.
     fn take_buffer(&self) -> Vec<u8> {
         let buffer = self.receive.take();
-        if buffer.is_empty() { vec![0; self.options.receive_buffer.max(1)] } else { buffer }
+        if buffer.is_empty() { vec![0; self.options.receive_buffer] } else { buffer }
     }
 
     fn deliver(&mut self, id: SlotId, bytes: &[u8]) {
