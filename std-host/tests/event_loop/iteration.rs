@@ -275,3 +275,15 @@ fn bounds_of_zero_let_one_through() {
     assert!(bench.lp.run_until(move |lp| stopped(lp) || lp.iteration() == 1000).unwrap());
     assert!(stopped(&mut bench.lp.loop_mut()));
 }
+
+#[test]
+fn a_panic_in_pre_open_closes_the_descriptor_at_hand() {
+    let mut lp = Loop::new().unwrap();
+    let mut set = lp.loop_mut();
+    let key = set.context(Context::builder::<(), ()>().on_pre_open(|_| panic!("on purpose")));
+    let id = set.listen("127.0.0.1:0".parse().unwrap(), key, ListenOptions::default()).unwrap();
+    let mut client = TcpStream::connect(set.listener(id).unwrap().local_addr()).unwrap();
+    client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    assert!(catch_unwind(AssertUnwindSafe(|| lp.run())).is_err());
+    assert_eq!(client.read(&mut [0; 1]).map_err(|error| error.kind()), Ok(0));
+}
