@@ -353,6 +353,8 @@ impl<T: 'static> Core<T> {
     /// Closes everything with its callbacks and refuses what comes later.
     pub(super) fn end(&mut self) {
         self.ended = true;
+        // A loop may be dropped long after its last turn.
+        self.take_time();
         self.stats.deferred_dropped += self.shared.end().len() as u64;
         let ids: Vec<SlotId> = self.objects.iter().map(|(id, _)| id).collect();
         for id in ids {
@@ -376,6 +378,7 @@ impl<T: 'static> Core<T> {
         }
         self.objects = SlotTable::new(Vec::new());
         self.pool = Pool::new();
+        self.stats.sockets = 0;
         self.finish_end();
     }
 

@@ -1,6 +1,7 @@
 //! What one iteration does, and how a loop ends.
 
 use crate::harness::{Bench, bench, bench_with, quiet, spin};
+use crate::scripted::{Does, Scripted};
 use std::cell::RefCell;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -8,8 +9,9 @@ use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::Duration;
+use wharf_core::Instant;
 use wharf_host::event_loop::{
-    Context, Error, Hook, ListenOptions, Loop, LoopMut, LoopOptions, Signal, SocketId, Turn, Why,
+    ConnectOptions, Context, Error, Hook, ListenOptions, Loop, LoopMut, LoopOptions, Signal, SocketId, Turn, Why,
 };
 
 #[test]
@@ -78,6 +80,7 @@ fn a_panic_in_a_callback_unwinds_out_of_run_and_closes_all() {
     // The loop still exists, but its descriptors are closed.
     assert_eq!(clients[1].read(&mut [0; 1]).unwrap(), 0);
     assert!(TcpStream::connect(bench.addr).is_err());
+    assert_eq!(bench.lp.loop_mut().stats().sockets, 0);
     assert!(matches!(bench.lp.run(), Err(Error::Ended)));
 }
 
@@ -286,4 +289,23 @@ fn a_panic_in_pre_open_closes_the_descriptor_at_hand() {
     client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     assert!(catch_unwind(AssertUnwindSafe(|| lp.run())).is_err());
     assert_eq!(client.read(&mut [0; 1]).map_err(|error| error.kind()), Ok(0));
+}
+
+#[test]
+fn time_between_turns_is_nobodys_callback() {
+    let system = Scripted::new(&[("192.0.2.1:80", Does::Accept(0))], 0);
+    let mut lp = Loop::with_net((), LoopOptions::default(), Box::new(system.clone()));
+    let slow = Rc::new(RefCell::new(Vec::new()));
+    let seen = Rc::clone(&slow);
+    let on_close = move |lp: &mut LoopMut<'_>, _| seen.borrow_mut().push((lp.stats().slow_callbacks, lp.now()));
+    let key = lp.loop_mut().context(Context::builder::<(), ()>().on_close(on_close));
+    for _ in 0..2 {
+        lp.loop_mut().connect("192.0.2.1:80", key, (), ConnectOptions::default()).unwrap();
+    }
+    assert!(lp.run_until(|lp| lp.stats().opened == 2).unwrap());
+    let hour = Duration::from_secs(3600);
+    system.pass(hour);
+    drop(lp);
+    let now = Instant::ORIGIN.saturating_add(hour);
+    assert_eq!(*slow.borrow(), [(0, now), (0, now)]);
 }

@@ -71,6 +71,12 @@ impl Scripted {
         world.0.borrow_mut().addresses = addresses.into_iter().collect();
         world
     }
+
+    /// Lets time pass outside of the loop.
+    pub(crate) fn pass(&self, span: Duration) {
+        let mut world = self.0.borrow_mut();
+        world.now = world.now.saturating_add(span);
+    }
 }
 
 impl Net for Scripted {
