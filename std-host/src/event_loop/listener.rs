@@ -398,6 +398,10 @@ impl<T> Core<T> {
     pub(super) fn close_listener(&mut self, id: SlotId) {
         let Some(listener) = self.listener_mut(id) else { return };
         if std::mem::replace(&mut listener.closed, true) {
+            if self.ended {
+                // Its backlog would have been accepted in the next iteration.
+                self.release_listener(id);
+            }
             return;
         }
         if let Some(inbox) = &listener.inbox {

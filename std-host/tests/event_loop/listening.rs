@@ -152,3 +152,17 @@ fn an_exclusive_address_is_shared_with_nobody() {
     let refused = bench.lp.loop_mut().listen("127.0.0.1:0".parse().unwrap(), key, both).unwrap_err();
     assert_eq!(refused.to_string(), "listen on 127.0.0.1:0: an exclusive address cannot be shared");
 }
+
+#[test]
+fn a_shared_listener_that_is_closed_as_the_loop_ends_refuses() {
+    let mut bench = bench(quiet);
+    let key = bench.key;
+    let shared = ListenOptions { reuse_port: true, ..ListenOptions::default() };
+    let mut set = bench.lp.loop_mut();
+    let id = set.listen("127.0.0.1:0".parse().unwrap(), key, shared).unwrap();
+    let addr = set.listener(id).unwrap().local_addr();
+    set.stop();
+    set.after_poll(move |lp| lp.listener(id).unwrap().close());
+    bench.lp.run().unwrap();
+    assert!(TcpStream::connect(addr).is_err());
+}
