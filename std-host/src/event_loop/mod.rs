@@ -216,7 +216,7 @@ impl<T> Loop<T> {
     /// Runs until `stop` or until nothing keeps the loop alive, then closes everything.
     ///
     /// # Errors
-    /// [`Error::Io`] if polling fails, [`Error::Ended`] if the loop has ended before.
+    /// [`Error::Io`] if polling fails, after everything has been closed; [`Error::Ended`] if the loop has ended before.
     ///
     /// # Panics
     /// With whatever a callback panics with; all sockets are closed then.
@@ -235,9 +235,9 @@ impl<T> Loop<T> {
     pub fn run_until(&mut self, mut f: impl FnMut(&mut LoopMut<'_, T>) -> bool) -> Result<bool, Error> {
         self.core.refuse_if_ended()?;
         self.core.take_time();
-        let running = Running::new(&mut self.core);
+        let mut running = Running::new(&mut self.core);
         loop {
-            running.core.iterate(Wait::WhileAlive)?;
+            running.iterate(Wait::WhileAlive)?;
             if f(&mut LoopMut { core: running.core }) {
                 running.leave();
                 return Ok(true);
@@ -261,8 +261,8 @@ impl<T> Loop<T> {
     pub fn turn(&mut self, max_wait: Option<Duration>) -> Result<Turn, Error> {
         self.core.refuse_if_ended()?;
         self.core.take_time();
-        let running = Running::new(&mut self.core);
-        running.core.iterate(Wait::AtMost(max_wait))?;
+        let mut running = Running::new(&mut self.core);
+        running.iterate(Wait::AtMost(max_wait))?;
         let outcome = if running.core.shared.is_stopping() {
             running.core.end();
             Turn::Ended
@@ -316,6 +316,16 @@ impl<'a, T> Running<'a, T> {
     fn new(core: &'a mut Core<T>) -> Self {
         core.shared.enter();
         Self { core, orderly: false }
+    }
+
+    /// One iteration. A loop that cannot poll ends.
+    fn iterate(&mut self, wait: Wait) -> Result<(), Error> {
+        let outcome = self.core.iterate(wait);
+        if outcome.is_err() {
+            self.core.end();
+            self.orderly = true;
+        }
+        outcome
     }
 
     fn leave(mut self) {

@@ -1,6 +1,6 @@
 //! What one iteration does, and how a loop ends.
 
-use crate::harness::{Bench, bench, bench_with, quiet, spin};
+use crate::harness::{Bench, Log, Probe, bench, bench_with, quiet, spin};
 use crate::scripted::{Does, Scripted};
 use std::cell::RefCell;
 use std::io::{Read, Write};
@@ -308,4 +308,18 @@ fn time_between_turns_is_nobodys_callback() {
     drop(lp);
     let now = Instant::ORIGIN.saturating_add(hour);
     assert_eq!(*slow.borrow(), [(0, now), (0, now)]);
+}
+
+#[test]
+fn a_loop_that_cannot_poll_ends_with_all_its_callbacks() {
+    let system = Scripted::new(&[("192.0.2.1:80", Does::Accept(0))], 0);
+    let mut lp = Loop::with_net((), LoopOptions::default(), Box::new(system.clone()));
+    let log = Log::default();
+    let key = lp.loop_mut().context(Probe { log: Rc::clone(&log), act: Box::new(quiet) });
+    lp.loop_mut().connect("192.0.2.1:80", key, Vec::new(), ConnectOptions::default()).unwrap();
+    assert!(lp.run_until(|lp| lp.stats().opened == 1).unwrap());
+    system.0.borrow_mut().breaks = true;
+    assert!(matches!(lp.turn(None), Err(Error::Io { op: "poll", .. })));
+    assert_eq!(log.borrow()[2..], ["close LoopEnded with 0 bytes"]);
+    assert!(!lp.handle().is_running() && matches!(lp.run(), Err(Error::Ended)));
 }
