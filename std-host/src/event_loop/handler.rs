@@ -100,10 +100,10 @@ pub struct Keepalive {
 
 /// A descriptor before it is a socket of the loop.
 pub struct RawSocket<'a> {
-    pub(super) net: &'a mut dyn Net,
-    pub(super) id: NetId,
-    pub(super) peer: &'a Address,
-    pub(super) taken: bool,
+    net: &'a mut dyn Net,
+    id: NetId,
+    peer: &'a Address,
+    taken: bool,
     answered: bool,
 }
 
