@@ -125,3 +125,25 @@ impl<T> fmt::Debug for Handle<T> {
         f.debug_struct("Handle").field("running", &self.is_running()).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event_loop::histograms::Sampler;
+    use std::sync::atomic::AtomicU32;
+
+    #[test]
+    fn a_wish_that_is_overtaken_by_its_end_wakes_the_loop() {
+        let wakes = Arc::new(AtomicU32::new(0));
+        let woken = Arc::clone(&wakes);
+        let wake = Arc::new(move || {
+            woken.fetch_add(1, Ordering::Relaxed);
+        });
+        let shared = Shared::<Call<()>>::new(wake, None, 1, Sampler::new(0));
+        // Two threads that set one handle change the number of keepers after its flag, in any order.
+        shared.remove_keeper();
+        shared.add_keeper();
+        assert!(!shared.is_kept_alive());
+        assert_eq!(wakes.load(Ordering::Relaxed), 1, "it may have looked in between");
+    }
+}

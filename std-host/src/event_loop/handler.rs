@@ -106,15 +106,16 @@ pub struct Keepalive {
 
 /// A descriptor before it is a socket of the loop.
 pub struct RawSocket<'a> {
-    pub(super) net: &'a mut dyn Net,
-    pub(super) id: NetId,
-    pub(super) peer: &'a Address,
-    pub(super) taken: bool,
+    net: &'a mut dyn Net,
+    id: NetId,
+    peer: &'a Address,
+    taken: bool,
+    answered: bool,
 }
 
 impl<'a> RawSocket<'a> {
     pub(super) fn new(net: &'a mut dyn Net, id: NetId, peer: &'a Address) -> Self {
-        Self { net, id, peer, taken: false }
+        Self { net, id, peer, taken: false, answered: false }
     }
 
     /// The address of the other side.
@@ -176,12 +177,22 @@ impl<'a> RawSocket<'a> {
     /// Asks the handler what is to become of the descriptor. `None`: it is gone.
     pub(super) fn ask(mut self, ask: impl FnOnce(&mut Self) -> PreOpen) -> Option<PreOpen> {
         let answer = ask(&mut self);
+        self.answered = true;
         if self.taken { None } else { Some(answer) }
     }
 
     fn set(&self, op: &'static str, f: impl FnOnce(&socket2::SockRef<'_>) -> std::io::Result<()>) -> Result<(), Error> {
         let Some(fd) = self.as_fd() else { return Ok(()) };
         f(&socket2::SockRef::from(&fd.as_fd())).map_err(|source| Error::io(op, self.peer, source))
+    }
+}
+
+/// A handler that panics leaves no answer, and nobody else knows of the descriptor yet.
+impl Drop for RawSocket<'_> {
+    fn drop(&mut self) {
+        if !self.answered && !self.taken {
+            self.net.close(self.id, false);
+        }
     }
 }
 

@@ -24,6 +24,8 @@ pub struct ListenerId(pub(super) SlotId);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// The pause at which doubling ends.
 const LAST_PAUSE: Duration = Duration::from_secs(5);
+/// So many failures one after the other do not pass by trying again at once.
+const MOST_FAILURES: u32 = 64;
 
 pub(super) struct ListenerState {
     pub(super) net: Option<NetId>,
@@ -46,6 +48,8 @@ pub(super) struct ListenerState {
     /// Runs while accepting pauses for want of descriptors.
     retry: Option<TimerId>,
     pause: Duration,
+    /// Accepts that have failed since the last one that did not.
+    failures: u32,
 }
 
 impl ListenerState {
@@ -66,6 +70,7 @@ impl ListenerState {
             tls: None,
             retry: None,
             pause: FIRST_PAUSE,
+            failures: 0,
         }
     }
 
@@ -265,20 +270,16 @@ impl<T> Core<T> {
 
     /// At most `accept_budget` accepts.
     pub(super) fn serve_listener(&mut self, id: SlotId) {
-        let mut transient = 0;
         for _ in 0..self.options.accept_budget {
             let Some(listener) = self.listener_mut(id) else { return };
             if !listener.may_accept() {
                 return;
             }
             match self.accept(id) {
-                Ok((socket, peer)) => {
-                    transient = 0;
-                    self.accepted(id, socket, peer);
-                }
+                Ok((socket, peer)) => self.accepted(id, socket, peer),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     if let Some(listener) = self.listener_mut(id) {
-                        listener.latched = false;
+                        (listener.latched, listener.failures) = (false, 0);
                     }
                     return;
                 }
@@ -293,9 +294,9 @@ impl<T> Core<T> {
                     return;
                 }
                 Err(error) => {
-                    transient += 1;
-                    if transient == self.options.accept_budget {
-                        // Nothing but failures in a whole round: that does not pass by trying again at once.
+                    let Some(listener) = self.listener_mut(id) else { return };
+                    listener.failures += 1;
+                    if listener.failures == MOST_FAILURES {
                         self.exhausted(id, error);
                         return;
                     }
@@ -337,6 +338,7 @@ impl<T> Core<T> {
     fn accepted(&mut self, id: SlotId, socket: NetId, peer: Address) {
         let Some(listener) = self.listener_mut(id) else { return };
         listener.pause = FIRST_PAUSE;
+        listener.failures = 0;
         let (context, tls) = (listener.context, listener.tls.as_ref().map(Tls::server));
         let handler = self.context(context);
         let answer = RawSocket::new(&mut *self.net, socket, &peer).ask(|raw| handler.pre_open(raw));
@@ -381,7 +383,7 @@ impl<T> Core<T> {
         self.stats.refused += u64::from(refused.is_some());
         let Some(listener) = self.listener_mut(id) else { return };
         let pause = listener.pause;
-        listener.pause = (pause * 2).min(LAST_PAUSE);
+        (listener.pause, listener.failures) = ((pause * 2).min(LAST_PAUSE), 0);
         let addr = &listener.addr;
         tracing::warn!(%addr, %error, ?pause, "accepting pauses");
         self.stats.pauses += 1;
@@ -421,6 +423,10 @@ impl<T> Core<T> {
     pub(super) fn close_listener(&mut self, id: SlotId) {
         let Some(listener) = self.listener_mut(id) else { return };
         if std::mem::replace(&mut listener.closed, true) {
+            if self.ended {
+                // Its backlog would have been accepted in the next iteration.
+                self.release_listener(id);
+            }
             return;
         }
         if let Some(inbox) = &listener.inbox {

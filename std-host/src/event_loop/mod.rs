@@ -88,7 +88,7 @@ use state::Core;
 use std::fmt;
 use std::time::Duration;
 
-/// The bounds of a loop.
+/// The bounds of a loop. The receive buffer and the budgets are at least 1, whatever they are set to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LoopOptions {
     /// Bytes of the one buffer into which all sockets receive. 256 KiB.
@@ -220,7 +220,7 @@ impl<T> Loop<T> {
     /// Runs until `stop` or until nothing keeps the loop alive, then closes everything.
     ///
     /// # Errors
-    /// [`Error::Io`] if polling fails, [`Error::Ended`] if the loop has ended before.
+    /// [`Error::Io`] if polling fails, after everything has been closed; [`Error::Ended`] if the loop has ended before.
     ///
     /// # Panics
     /// With whatever a callback panics with; all sockets are closed then.
@@ -239,9 +239,9 @@ impl<T> Loop<T> {
     pub fn run_until(&mut self, mut f: impl FnMut(&mut LoopMut<'_, T>) -> bool) -> Result<bool, Error> {
         self.core.refuse_if_ended()?;
         self.core.take_time();
-        let running = Running::new(&mut self.core);
+        let mut running = Running::new(&mut self.core);
         loop {
-            running.core.iterate(Wait::WhileAlive)?;
+            running.iterate(Wait::WhileAlive)?;
             if f(&mut LoopMut { core: running.core }) {
                 running.leave();
                 return Ok(true);
@@ -265,8 +265,8 @@ impl<T> Loop<T> {
     pub fn turn(&mut self, max_wait: Option<Duration>) -> Result<Turn, Error> {
         self.core.refuse_if_ended()?;
         self.core.take_time();
-        let running = Running::new(&mut self.core);
-        running.core.iterate(Wait::AtMost(max_wait))?;
+        let mut running = Running::new(&mut self.core);
+        running.iterate(Wait::AtMost(max_wait))?;
         let outcome = if running.core.shared.is_stopping() {
             running.core.end();
             Turn::Ended
@@ -322,6 +322,16 @@ impl<'a, T> Running<'a, T> {
         Self { core, orderly: false }
     }
 
+    /// One iteration. A loop that cannot poll ends.
+    fn iterate(&mut self, wait: Wait) -> Result<(), Error> {
+        let outcome = self.core.iterate(wait);
+        if outcome.is_err() {
+            self.core.end();
+            self.orderly = true;
+        }
+        outcome
+    }
+
     fn leave(mut self) {
         self.orderly = true;
     }
@@ -375,10 +385,10 @@ impl<T> Core<T> {
         self.run_openings();
 
         self.send_gathered();
-        while !self.closing.is_empty() {
-            self.run_closings();
-            self.run_openings();
-        }
+        // What fails to open after a close waits for the next iteration: whoever connects again at every failure must not
+        // keep the loop here.
+        self.run_closings();
+        self.run_openings();
         self.drop_moved();
         self.objects.reclaim();
         self.timers.reclaim();

@@ -165,7 +165,10 @@ impl<C> Shared<C> {
     }
 
     pub(super) fn add_keeper(&self) {
-        self.keepers.fetch_add(1, Ordering::AcqRel);
+        // Two threads that set one handle may come here in the wrong order. Then the loop has seen a keeper too many.
+        if self.keepers.fetch_add(1, Ordering::AcqRel) == usize::MAX {
+            self.wake();
+        }
     }
 
     /// The loop may have nothing left to live for, so it has to look.

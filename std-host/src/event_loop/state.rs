@@ -85,11 +85,17 @@ pub(super) enum Object<T: 'static> {
 }
 
 impl<T: 'static> Core<T> {
-    pub(super) fn new(data: T, options: LoopOptions, mut net: Box<dyn Net>) -> Self {
+    pub(super) fn new(data: T, mut options: LoopOptions, mut net: Box<dyn Net>) -> Self {
+        for bytes in [&mut options.receive_buffer, &mut options.read_budget] {
+            *bytes = (*bytes).max(1);
+        }
+        for count in [&mut options.accept_budget, &mut options.timer_budget] {
+            *count = (*count).max(1);
+        }
         let now = net.now();
         let batches = Sampler::new(options.sample_every);
         let shared = Shared::new(net.waker(), net.clock(), options.deferred_limit, batches);
-        let receive = vec![0; options.receive_buffer.max(1)];
+        let receive = vec![0; options.receive_buffer];
         Self {
             net,
             options,
@@ -141,9 +147,13 @@ impl<T: 'static> Core<T> {
         Rc::clone(&self.contexts[index as usize])
     }
 
-    /// Whether something other than a handle gives the loop a reason to go on.
+    /// Whether the loop has a reason to go on. Work of what is unrefed is none.
     pub(super) fn is_alive(&self) -> bool {
-        self.alive + self.timers.alive > 0 || self.shared.is_kept_alive() || self.is_busy()
+        self.alive + self.timers.alive > 0
+            || self.shared.is_kept_alive()
+            || self.shared.is_waiting()
+            || !self.opening.is_empty()
+            || !self.closing.is_empty()
     }
 
     /// Whether there is work that no event will announce.
@@ -351,6 +361,8 @@ impl<T: 'static> Core<T> {
     /// Closes everything with its callbacks and refuses what comes later.
     pub(super) fn end(&mut self) {
         self.ended = true;
+        // A loop may be dropped long after its last turn.
+        self.take_time();
         self.stats.deferred_dropped += self.shared.end().len() as u64;
         let ids: Vec<SlotId> = self.objects.iter().map(|(id, _)| id).collect();
         for id in ids {
@@ -374,6 +386,7 @@ impl<T: 'static> Core<T> {
         }
         self.objects = SlotTable::new(Vec::new());
         self.pool = Pool::new();
+        self.stats.sockets = 0;
         self.finish_end();
     }
 

@@ -9,7 +9,9 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
-use wharf_host::event_loop::{ConnectOptions, ContextKey, Error, Lookup, Loop, LoopMut, LoopOptions, SocketId, Target};
+use wharf_host::event_loop::{
+    ConnectFailed, ConnectOptions, ContextKey, Error, Handler, Lookup, Loop, LoopMut, LoopOptions, SocketId, Target,
+};
 
 const FIRST: &str = "192.0.2.1:80";
 const SECOND: &str = "192.0.2.2:80";
@@ -358,4 +360,38 @@ fn a_source_address_is_used() {
     assert_eq!(local.ip().to_string(), "127.0.0.9");
     let (_stream, seen) = peer.join().unwrap();
     assert_eq!(seen, local);
+}
+
+/// Connects anew as soon as it has failed, until it has done so five times.
+struct Stubborn;
+
+#[derive(Default)]
+struct Attempts {
+    key: Option<ContextKey<Stubborn>>,
+    /// The iterations in which an attempt failed.
+    failed: Vec<u64>,
+}
+
+impl Handler<Attempts> for Stubborn {
+    type Data = ();
+
+    fn connect_error(&mut self, lp: &mut LoopMut<'_, Attempts>, _: ConnectFailed<()>) {
+        let iteration = lp.iteration();
+        lp.data().failed.push(iteration);
+        let key = lp.data().key.expect("it was set when the context was made");
+        if lp.data().failed.len() < 5 {
+            lp.connect(FIRST, key, (), ConnectOptions::default()).unwrap();
+        }
+    }
+}
+
+#[test]
+fn whoever_connects_again_at_every_failure_leaves_turns_to_others() {
+    let system = Scripted::new(&[(FIRST, Does::Refuse(0))], 0);
+    let mut lp = Loop::with_net(Attempts::default(), LoopOptions::default(), Box::new(system));
+    let key = lp.loop_mut().context(Stubborn);
+    lp.loop_mut().data().key = Some(key);
+    lp.loop_mut().connect(FIRST, key, (), ConnectOptions::default()).unwrap();
+    lp.run().unwrap();
+    assert_eq!(lp.loop_mut().data().failed, [1, 2, 3, 4, 5]);
 }

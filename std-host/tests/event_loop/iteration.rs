@@ -1,13 +1,18 @@
 //! What one iteration does, and how a loop ends.
 
-use crate::harness::{Bench, bench, bench_with, quiet};
+use crate::harness::{Bench, Log, Probe, bench, bench_with, quiet, spin};
+use crate::scripted::{Does, Scripted};
 use std::cell::RefCell;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::Duration;
-use wharf_host::event_loop::{Error, Hook, ListenOptions, Loop, LoopMut, LoopOptions, Signal, SocketId, Turn, Why};
+use wharf_core::Instant;
+use wharf_host::event_loop::{
+    ConnectOptions, Context, Error, Hook, ListenOptions, Loop, LoopMut, LoopOptions, Signal, SocketId, Turn, Why,
+};
 
 #[test]
 fn hooks_and_iteration_run_once_each() {
@@ -75,6 +80,7 @@ fn a_panic_in_a_callback_unwinds_out_of_run_and_closes_all() {
     // The loop still exists, but its descriptors are closed.
     assert_eq!(clients[1].read(&mut [0; 1]).unwrap(), 0);
     assert!(TcpStream::connect(bench.addr).is_err());
+    assert_eq!(bench.lp.loop_mut().stats().sockets, 0);
     assert!(matches!(bench.lp.run(), Err(Error::Ended)));
 }
 
@@ -229,4 +235,91 @@ fn a_hook_that_a_hook_adds_has_its_turn_in_the_next_iteration() {
         lp.turn(None).unwrap();
     }
     assert_eq!(*lp.loop_mut().data(), [("after", 1), ("before", 2), ("after", 2)]);
+}
+
+#[test]
+fn what_is_unrefed_does_not_keep_the_loop_alive_by_being_busy() {
+    let mut lp = Loop::new().unwrap();
+    let mut set = lp.loop_mut();
+    let (tick, mut ticks) = (Duration::from_millis(1), 0);
+    let late = move |_: &mut LoopMut<'_>, _| {
+        // Due again before it is over.
+        spin(2 * tick);
+        ticks += 1;
+        assert!(ticks < 20, "nothing keeps the loop alive");
+    };
+    let timer = set.add_timer(Duration::ZERO, Some(tick), late).unwrap();
+    set.unref_timer(timer, true).unwrap();
+    lp.run().unwrap();
+
+    let mut lp = Loop::with_options((), LoopOptions { read_budget: 1, ..LoopOptions::default() }).unwrap();
+    let mut set = lp.loop_mut();
+    let key = set.context(Context::builder::<(), ()>());
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    theirs.write_all(&[0; 1000]).unwrap();
+    let id = set.adopt(ours, key, ()).unwrap();
+    set.stream(id).unwrap().unref(true);
+    lp.run().unwrap();
+    assert!(lp.loop_mut().stats().bytes_in < 1000);
+}
+
+#[test]
+fn bounds_of_zero_let_one_through() {
+    let none =
+        LoopOptions { receive_buffer: 0, read_budget: 0, accept_budget: 0, timer_budget: 0, ..LoopOptions::default() };
+    let mut bench = bench_with(none, |what, s, _| {
+        if what == "data" && s.data().len() == 3 {
+            s.loop_mut().add_timer(Duration::ZERO, None, |lp, _| lp.stop()).unwrap();
+        }
+    });
+    let mut client = TcpStream::connect(bench.addr).unwrap();
+    client.write_all(b"abc").unwrap();
+    let stopped = |lp: &mut LoopMut<'_>| lp.stats().timers_fired == 1;
+    assert!(bench.lp.run_until(move |lp| stopped(lp) || lp.iteration() == 1000).unwrap());
+    assert!(stopped(&mut bench.lp.loop_mut()));
+}
+
+#[test]
+fn a_panic_in_pre_open_closes_the_descriptor_at_hand() {
+    let mut lp = Loop::new().unwrap();
+    let mut set = lp.loop_mut();
+    let key = set.context(Context::builder::<(), ()>().on_pre_open(|_| panic!("on purpose")));
+    let id = set.listen("127.0.0.1:0".parse().unwrap(), key, ListenOptions::default()).unwrap();
+    let mut client = TcpStream::connect(set.listener(id).unwrap().local_addr()).unwrap();
+    client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    assert!(catch_unwind(AssertUnwindSafe(|| lp.run())).is_err());
+    assert_eq!(client.read(&mut [0; 1]).map_err(|error| error.kind()), Ok(0));
+}
+
+#[test]
+fn time_between_turns_is_nobodys_callback() {
+    let system = Scripted::new(&[("192.0.2.1:80", Does::Accept(0))], 0);
+    let mut lp = Loop::with_net((), LoopOptions::default(), Box::new(system.clone()));
+    let slow = Rc::new(RefCell::new(Vec::new()));
+    let seen = Rc::clone(&slow);
+    let on_close = move |lp: &mut LoopMut<'_>, _| seen.borrow_mut().push((lp.stats().slow_callbacks, lp.now()));
+    let key = lp.loop_mut().context(Context::builder::<(), ()>().on_close(on_close));
+    for _ in 0..2 {
+        lp.loop_mut().connect("192.0.2.1:80", key, (), ConnectOptions::default()).unwrap();
+    }
+    assert!(lp.run_until(|lp| lp.stats().opened == 2).unwrap());
+    let hour = Duration::from_secs(3600);
+    system.pass(hour);
+    drop(lp);
+    let now = Instant::ORIGIN.saturating_add(hour);
+    assert_eq!(*slow.borrow(), [(0, now), (0, now)]);
+}
+
+#[test]
+fn a_loop_that_cannot_poll_ends_with_all_its_callbacks() {
+    let system = Scripted::new(&[("192.0.2.1:80", Does::Accept(0))], 0);
+    let mut lp = Loop::with_net((), LoopOptions::default(), Box::new(system.clone()));
+    let log = Log::default();
+    let key = lp.loop_mut().context(Probe { log: Rc::clone(&log), act: Box::new(quiet) });
+    lp.loop_mut().connect("192.0.2.1:80", key, Vec::new(), ConnectOptions::default()).unwrap();
+    assert!(lp.run_until(|lp| lp.stats().opened == 1).unwrap());
+    system.0.borrow_mut().breaks = true;
+    assert!(matches!(lp.turn(None), Err(Error::Io { op: "poll", .. })));
+    assert_eq!(log.borrow()[2..], ["close LoopEnded with 0 bytes"]);
+    assert!(!lp.handle().is_running() && matches!(lp.run(), Err(Error::Ended)));
 }

@@ -1,12 +1,16 @@
 //! Listeners, and who may come in.
 
 use crate::harness::{bench, quiet};
+use crate::scripted::Scripted;
 use std::cell::{Cell, RefCell};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::rc::Rc;
 use std::time::Duration;
-use wharf_host::event_loop::{Error, Handler, ListenOptions, Loop, Opened, PreOpen, RawSocket, Socket};
+use wharf_host::event_loop::{
+    AcceptFailed, Context, Error, Handler, ListenOptions, Loop, LoopMut, LoopOptions, Opened, PreOpen, RawSocket,
+    Socket,
+};
 
 #[test]
 fn a_listener_pauses_by_hand_and_at_max_sockets() {
@@ -150,4 +154,38 @@ fn an_exclusive_address_is_shared_with_nobody() {
     let both = ListenOptions { reuse_port: true, ..exclusive };
     let refused = bench.lp.loop_mut().listen("127.0.0.1:0".parse().unwrap(), key, both).unwrap_err();
     assert_eq!(refused.to_string(), "listen on 127.0.0.1:0: an exclusive address cannot be shared");
+}
+
+#[test]
+fn a_shared_listener_that_is_closed_as_the_loop_ends_refuses() {
+    let mut bench = bench(quiet);
+    let key = bench.key;
+    let shared = ListenOptions { reuse_port: true, ..ListenOptions::default() };
+    let mut set = bench.lp.loop_mut();
+    let id = set.listen("127.0.0.1:0".parse().unwrap(), key, shared).unwrap();
+    let addr = set.listener(id).unwrap().local_addr();
+    set.stop();
+    set.after_poll(move |lp| lp.listener(id).unwrap().close());
+    bench.lp.run().unwrap();
+    assert!(TcpStream::connect(addr).is_err());
+}
+
+#[test]
+fn a_client_that_goes_away_in_time_costs_no_pause_however_small_the_budget() {
+    let (transient, exhausted) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
+    let seen = (Rc::clone(&transient), Rc::clone(&exhausted));
+    let count = move |_: &mut LoopMut<'_>, _, failed| {
+        let counter = if matches!(failed, AcceptFailed::Transient(_)) { &seen.0 } else { &seen.1 };
+        counter.set(counter.get() + 1);
+    };
+    let system = Scripted::default();
+    let options = LoopOptions { accept_budget: 1, ..LoopOptions::default() };
+    let mut lp = Loop::with_net((), options, Box::new(system.clone()));
+    let key = lp.loop_mut().context(Context::builder::<(), ()>().on_accept_error(count));
+    lp.loop_mut().listen("192.0.2.1:80".parse().unwrap(), key, ListenOptions::default()).unwrap();
+    system.0.borrow_mut().aborting = 63;
+    for _ in 0..70 {
+        lp.turn(Some(Duration::ZERO)).unwrap();
+    }
+    assert_eq!((transient.get(), exhausted.get()), (63, 0));
 }

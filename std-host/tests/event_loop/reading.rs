@@ -1,10 +1,15 @@
 //! Sockets that are read by hand, and sockets that change their context.
 
 use crate::harness::{Log, bench, quiet};
+use std::cell::Cell;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::rc::Rc;
-use wharf_host::event_loop::{Context, ContextBuilder, Error, ListenOptions, Loop, LoopMut, Socket};
+use std::time::Duration;
+use wharf_host::event_loop::{
+    Context, ContextBuilder, Error, ListenOptions, Loop, LoopMut, LoopOptions, Socket, SocketId,
+};
 
 type Reader = ContextBuilder<(), Vec<u8>>;
 
@@ -215,4 +220,52 @@ fn a_socket_moves_between_reading_by_hand_and_being_given_bytes() {
     assert_eq!(log.borrow().concat(), "head:body");
     assert_eq!(log.borrow()[0], "head:");
     client.read_exact(&mut []).unwrap();
+}
+
+#[test]
+fn a_failure_to_send_closes_a_socket_that_nobody_reads() {
+    let log = Log::default();
+    let seen = Rc::clone(&log);
+    let lazy = Context::builder::<(), Vec<u8>>()
+        .on_readable(|_| ())
+        .on_close(move |_, closed| seen.borrow_mut().push(format!("{:?}", closed.reason)));
+    let mut lp = Loop::new().unwrap();
+    let key = lp.loop_mut().context(lazy);
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let id = lp.loop_mut().adopt(ours, key, Vec::new()).unwrap();
+    lp.turn(Some(Duration::ZERO)).unwrap();
+    drop(theirs);
+    assert_eq!(lp.loop_mut().stream(id).unwrap().write(b"x").unwrap(), 0);
+    lp.turn(Some(Duration::ZERO)).unwrap();
+    assert_eq!(*log.borrow(), ["PeerReset"]);
+}
+
+#[test]
+fn whoever_finds_the_share_of_an_iteration_used_up_is_asked_again() {
+    // The first asks for the other's bytes when it has used up the share of both.
+    let asked = Rc::new(Cell::new(0));
+    let seen = Rc::clone(&asked);
+    let reader = Context::builder::<(), Option<SocketId>>().on_readable(move |s| match *s.data() {
+        Some(other) => {
+            if s.read(4).is_err() {
+                return;
+            }
+            let outcome = s.loop_mut().stream(other).unwrap().read(4);
+            assert!(matches!(outcome, Err(Error::WouldBlock)));
+        }
+        None => seen.set(seen.get() + 1),
+    });
+    let mut lp = Loop::with_options((), LoopOptions { read_budget: 4, ..LoopOptions::default() }).unwrap();
+    let mut set = lp.loop_mut();
+    let key = set.context(reader);
+    let ((first, mut to_first), (second, mut to_second)) = (UnixStream::pair().unwrap(), UnixStream::pair().unwrap());
+    let second = set.adopt(second, key, None).unwrap();
+    set.adopt(first, key, Some(second)).unwrap();
+    to_second.write_all(b"more").unwrap();
+    lp.turn(Some(Duration::ZERO)).unwrap();
+    assert_eq!(asked.get(), 1, "it has left what there is");
+    to_first.write_all(b"some").unwrap();
+    lp.turn(Some(Duration::ZERO)).unwrap();
+    lp.turn(Some(Duration::ZERO)).unwrap();
+    assert_eq!(asked.get(), 2);
 }

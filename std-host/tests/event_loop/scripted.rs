@@ -32,6 +32,10 @@ pub(crate) struct World {
     queries: BTreeMap<u64, Instant>,
     sockets: BTreeMap<u32, Attempt>,
     made: u32,
+    /// Clients that go away before they are accepted.
+    pub(crate) aborting: u32,
+    /// The next poll fails.
+    pub(crate) breaks: bool,
     /// `MILLISECONDS what`.
     pub(crate) log: Vec<String>,
 }
@@ -71,6 +75,12 @@ impl Scripted {
         world.0.borrow_mut().addresses = addresses.into_iter().collect();
         world
     }
+
+    /// Lets time pass outside of the loop.
+    pub(crate) fn pass(&self, span: Duration) {
+        let mut world = self.0.borrow_mut();
+        world.now = world.now.saturating_add(span);
+    }
 }
 
 impl Net for Scripted {
@@ -80,6 +90,9 @@ impl Net for Scripted {
 
     fn poll(&mut self, wait: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()> {
         let mut world = self.0.borrow_mut();
+        if world.breaks {
+            return Err(ErrorKind::Other.into());
+        }
         let until = wait.map(|wait| world.now.saturating_add(wait));
         let next = world.events().chain(until).min().expect("the loop waits for something that comes");
         world.now = world.now.max(next);
@@ -173,12 +186,20 @@ impl Net for Scripted {
         Ok(())
     }
 
-    fn listen(&mut self, _: SocketAddr, _: &ListenOptions) -> io::Result<NetId> {
-        Err(ErrorKind::Unsupported.into())
+    fn listen(&mut self, at: SocketAddr, _: &ListenOptions) -> io::Result<NetId> {
+        let mut world = self.0.borrow_mut();
+        world.made += 1;
+        // Whoever is refused has something to read, and so has a listener.
+        let (id, answer) = (world.made, Some((world.now, false)));
+        world.sockets.insert(id, Attempt { to: at, answer, token: None, told: false });
+        Ok(NetId(id))
     }
 
     fn accept(&mut self, _: NetId) -> io::Result<(NetId, SocketAddr)> {
-        Err(ErrorKind::Unsupported.into())
+        let mut world = self.0.borrow_mut();
+        let left = world.aborting.checked_sub(1).ok_or(ErrorKind::WouldBlock)?;
+        world.aborting = left;
+        Err(ErrorKind::ConnectionAborted.into())
     }
 
     fn shed(&mut self, _: NetId) -> Option<SocketAddr> {

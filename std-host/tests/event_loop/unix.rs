@@ -393,3 +393,21 @@ fn a_closed_id_is_stale() {
     }
     drop(kept);
 }
+
+#[test]
+fn a_failure_to_send_closes_the_socket_after_what_has_arrived() {
+    let mut bench = bench(quiet);
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    let key = bench.key;
+    let id = bench.lp.loop_mut().adopt(ours, key, Vec::new()).unwrap();
+    bench.lp.turn(Some(Duration::ZERO)).unwrap();
+    // The peer takes nothing any more, but its own side is open: no end will ever be read.
+    theirs.write_all(b"abc").unwrap();
+    theirs.shutdown(Shutdown::Read).unwrap();
+    let mut set = bench.lp.loop_mut();
+    let mut stream = set.stream(id).unwrap();
+    assert_eq!(stream.write(b"x").unwrap(), 0);
+    assert!(matches!(stream.write(b"x"), Err(Error::Closed)));
+    bench.lp.turn(Some(Duration::ZERO)).unwrap();
+    assert_eq!(bench.log()[2..], ["close PeerReset with 3 bytes"]);
+}

@@ -8,6 +8,7 @@ use std::any::Any;
 use std::fmt;
 use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use wharf_core::slots::SlotId;
 
 /// Names a UDP socket; stale after its close, never somebody else's socket.
@@ -276,8 +277,9 @@ impl<T> LoopMut<'_, T> {
         let mut handler = udp.handler.take().ok_or(Error::Busy)?;
         let typed: &mut dyn Any = &mut *handler;
         let typed = typed.downcast_mut().expect("its type was just looked at");
-        let result = f(typed, &mut Udp::new(self.core, id));
+        let outcome = catch_unwind(AssertUnwindSafe(|| f(typed, &mut Udp::new(self.core, id))));
+        // Also after a panic, which somebody further up may catch.
         self.core.return_handler(id.0, handler);
-        Ok(result)
+        Ok(outcome.unwrap_or_else(|panic| resume_unwind(panic)))
     }
 }

@@ -101,6 +101,7 @@ impl<T> Core<T> {
                 Taken::End => return self.input_ended(id),
                 Taken::Nothing => {
                     self.stats.false_events += u64::from(first);
+                    self.tell_send_error(id);
                     return;
                 }
                 Taken::Failed(error) => return self.fail(id, error, "read from"),
@@ -124,6 +125,8 @@ impl<T> Core<T> {
         let Some(stream) = self.stream(id) else { return };
         if stream.end_due || (stream.readable && stream.has_read) {
             self.mark_ready(id);
+        } else if !stream.in_ready {
+            self.tell_send_error(id);
         }
     }
 
@@ -135,6 +138,9 @@ impl<T> Core<T> {
         }
         let share = stream.deliverable().min(left).min(max);
         if share == 0 {
+            if left == 0 {
+                self.mark_ready(id);
+            }
             return Err(Error::WouldBlock);
         }
         let mut buffer = self.receive.take();
@@ -222,7 +228,7 @@ impl<T> Core<T> {
     /// The shared buffer. Whoever holds on to a [`Received`] costs the loop another one.
     fn take_buffer(&self) -> Vec<u8> {
         let buffer = self.receive.take();
-        if buffer.is_empty() { vec![0; self.options.receive_buffer.max(1)] } else { buffer }
+        if buffer.is_empty() { vec![0; self.options.receive_buffer] } else { buffer }
     }
 
     fn deliver(&mut self, id: SlotId, bytes: &[u8]) {
@@ -240,10 +246,10 @@ impl<T> Core<T> {
         let Some(stream) = self.stream_mut(id) else { return };
         (stream.readable, stream.end_due) = (false, false);
         let before = std::mem::replace(&mut stream.input_ended, true);
-        if let Some(error) = stream.send_error.take() {
-            // Sending failed before: now all that came is delivered.
-            return self.fail(id, error, "write to");
+        if self.tell_send_error(id) {
+            return;
         }
+        let Some(stream) = self.stream(id) else { return };
         let (context, place) = (stream.context, stream.place);
         let silent = before || stream.discards;
         if stream.phase == Phase::Open && !silent {
@@ -256,14 +262,17 @@ impl<T> Core<T> {
     pub(super) fn set_limit(&mut self, id: SlotId, limit: u64) {
         let Some(stream) = self.stream_mut(id) else { return };
         stream.limit = limit;
-        if limit == 0
-            && let Some(error) = stream.send_error.take()
-        {
-            // Sending has failed, and nothing will be read that could tell.
-            return self.fail(id, error, "write to");
-        }
         if limit > 0 && stream.readable {
             self.mark_ready(id);
+        } else if limit == 0 {
+            self.tell_send_error(id);
         }
+    }
+
+    /// Closes the socket if sending has failed before: all that came is delivered, or nothing more will be read.
+    fn tell_send_error(&mut self, id: SlotId) -> bool {
+        let Some(error) = self.stream_mut(id).and_then(|stream| stream.send_error.take()) else { return false };
+        self.fail(id, error, "write to");
+        true
     }
 }

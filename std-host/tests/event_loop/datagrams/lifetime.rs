@@ -1,6 +1,7 @@
 //! How UDP sockets come and go.
 
 use super::{Log, Probe, Seen, V4, bench, bench_with, quiet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::Duration;
 use wharf_host::event_loop::{Error, Loop, LoopOptions, Out, Packets, Turn, Udp, UdpHandler, UdpOptions};
@@ -156,4 +157,14 @@ fn sockets_can_be_bound_in_callbacks() {
     bench.outside.send_to(b"on", bench.addr).unwrap();
     bench.run_to_packets(2);
     assert_eq!(*log.borrow(), [Seen::Batch(vec![b"on".to_vec()])]);
+}
+
+#[test]
+fn a_handler_outlives_a_panic_that_somebody_catches() {
+    let mut lp = Loop::new().unwrap();
+    let id = lp.loop_mut().bind_udp(V4.parse().unwrap(), Counter::default(), UdpOptions::default()).unwrap();
+    let outcome =
+        catch_unwind(AssertUnwindSafe(|| lp.loop_mut().with_udp::<Counter, ()>(id, |_, _| panic!("on purpose"))));
+    assert!(outcome.is_err());
+    assert_eq!(lp.loop_mut().with_udp(id, |counter: &mut Counter, _| counter.packets).unwrap(), 0);
 }
