@@ -265,8 +265,8 @@ mod tests {
 
     #[test]
     fn what_does_not_come_back_is_lost() {
-        // The first of each socket, which the second shows; and the last of its first window, which the next burst shows
-        // or the silence.
+        // The first of each socket, which the second shows; and the last of its first window, which the next burst or
+        // the silence shows.
         let answer: Answer = |datagram| match number(datagram) {
             0 | 15 => Vec::new(),
             _ => vec![datagram.to_vec()],
