@@ -17,6 +17,7 @@ const MILLION: usize = 1_000_000;
 /// Without optimisation an echo takes so long that a tenth has to do.
 const ECHOES: usize = if cfg!(debug_assertions) { MILLION / 10 } else { MILLION };
 
+#[track_caller]
 fn assert_nothing(change: Stats) {
     assert_eq!((change.allocations, change.reallocations), (0, 0), "{change:?}");
 }

