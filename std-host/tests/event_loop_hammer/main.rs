@@ -1,0 +1,208 @@
+//! The hammer: random connections over real sockets, each byte of which is checked.
+//!
+//! A group of one or two loops holds both sides of most connections; the rest are blocking clients. Sockets act in
+//! callbacks, timers and calls that another thread defers, and go from loop to loop. `tests/tests/event_loop/hammer.rs`
+//! of `wharf-tests` does the same in the simulated world, where a seed repeats everything; here it repeats the choices,
+//! and the system adds its own order.
+//!
+//! `WHARF_SEED=N` and `WHARF_HAMMER_CONNECTIONS=N` take the place of the numbers of the test.
+#![cfg(target_os = "linux")]
+
+mod acts;
+mod begin;
+mod side;
+mod subject;
+mod text;
+mod world;
+
+use acts::nudge;
+use begin::begin;
+use std::fs;
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
+use subject::Subject;
+use wharf_host::event_loop::{
+    Error, Group, GroupOptions, Handle, ListenOptions, LoopMut, LoopOptions, Stats, UnixListenOptions,
+};
+use wharf_tests::rng::{Rng, seeds};
+use world::{At, Here, Manner, Place, Waited, World, lock};
+
+/// How long nothing may happen to any socket.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Says with which seed a test has failed.
+struct Seed(u64);
+
+impl Drop for Seed {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("WHARF_SEED={} repeats this", self.0);
+        }
+    }
+}
+
+#[test]
+fn random_connections_lose_nothing_and_leave_nothing() {
+    let wanted = std::env::var("WHARF_HAMMER_CONNECTIONS");
+    let wanted = wanted.map_or(300, |text| text.parse().expect("WHARF_HAMMER_CONNECTIONS is a number"));
+    for seed in seeds(1) {
+        let _seed = Seed(seed);
+        println!("WHARF_SEED={seed} WHARF_HAMMER_CONNECTIONS={wanted}");
+        // The paths of all listeners are in one directory.
+        let folder = std::env::temp_dir().join(format!("wharf-hammer-{}-{seed}", std::process::id()));
+        fs::create_dir(&folder).unwrap();
+        let before = descriptors();
+        hammer(seed, wanted, &folder);
+        assert_eq!(descriptors(), before, "descriptors are left");
+        // Refused if a path is left.
+        fs::remove_dir(&folder).unwrap();
+    }
+}
+
+fn descriptors() -> usize {
+    fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+fn hammer(seed: u64, wanted: u64, folder: &PathBuf) {
+    let mut rng = Rng::new(seed);
+    let world = Arc::new(World::new(wanted));
+    let group = start(&world, &mut rng, folder.clone());
+    world.handles.set(group.handles().to_vec()).expect("there is one group");
+    let (stop, stops) = mpsc::channel();
+    let disturber = {
+        let (handles, rng) = (group.handles().to_vec(), rng.fork());
+        thread::spawn(move || disturb(&handles, rng, &stops))
+    };
+
+    wait(&world, &group);
+    for handle in group.handles() {
+        handle.call(close_listeners).unwrap();
+    }
+    // Some may have been accepted last.
+    wait(&world, &group);
+    drop(stop);
+    disturber.join().unwrap();
+    for handle in group.handles() {
+        handle.call(close_nudger).unwrap();
+    }
+    // Not stopped: nothing is left that would keep the loops alive.
+    let stats = group.join().unwrap();
+    check(&world, &stats);
+    side::settle(std::mem::take(&mut lock(&world.reports)));
+    println!("{stats:?}");
+}
+
+/// One or two loops that listen for polite and rough clients.
+fn start(world: &Arc<World>, rng: &mut Rng, folder: PathBuf) -> Group<Here> {
+    let least = *rng.pick(&[1, 1000, 70_000]);
+    let each = LoopOptions {
+        tx_limit: *rng.pick(&[1000, 20_000, 200_000, 1024 * 1024]),
+        receive_buffer: least + rng.index(200_000),
+        read_budget: least + rng.index(200_000),
+        ..LoopOptions::default()
+    };
+    let options = GroupOptions { loops: 1 + rng.index(2), each, ..GroupOptions::default() };
+    let (seed, world) = (rng.next_u64(), Arc::clone(world));
+    let data = move |index: usize| {
+        let (world, rng) = (Arc::clone(&world), Rng::new(seed.wrapping_add(index as u64)));
+        Here { world, rng, keys: Vec::new(), listeners: Vec::new(), nudger: None }
+    };
+    Group::with_options(options, data, move |index, lp| set_up(index, lp, &folder)).unwrap()
+}
+
+fn set_up(index: usize, lp: &mut LoopMut<'_, Here>, folder: &PathBuf) -> Result<(), Error> {
+    for manner in Manner::ALL {
+        let rng = lp.data().rng.fork();
+        let key = lp.context(Subject { manner, rng });
+        lp.data().keys.push(key);
+    }
+    for rough in [false, true] {
+        let manual = lp.data().rng.chance(1, 2);
+        let key = lp.data().key(Manner { rough, manual });
+        let tcp = lp.listen("127.0.0.1:0".parse().expect("an address"), key, ListenOptions::default())?;
+        let addr = lp.listener(tcp)?.local_addr();
+        let path = folder.join(format!("{index}-{rough}"));
+        let unix = lp.listen_unix(&path, key, UnixListenOptions::default())?;
+        let here = lp.data();
+        here.listeners.extend([tcp, unix]);
+        lock(&here.world.places).extend([At::Tcp(addr), At::Unix(path)].map(|at| Place { rough, at }));
+    }
+    let each = Duration::from_millis(1);
+    let nudger = lp.add_timer(each, Some(each), |lp: &mut LoopMut<'_, Here>, _| {
+        begin(lp);
+        nudge(lp, 4);
+    })?;
+    lp.data().nudger = Some(nudger);
+    Ok(())
+}
+
+/// Has sockets acted on by deferred calls, of all three kinds.
+fn disturb(handles: &[Handle<Here>], mut rng: Rng, stops: &mpsc::Receiver<()>) {
+    let shared = Arc::new(|lp: &mut LoopMut<'_, Here>| nudge(lp, 2));
+    while let Err(mpsc::RecvTimeoutError::Timeout) = stops.recv_timeout(Duration::from_micros(rng.below(3000))) {
+        let (handle, times) = (rng.pick(handles).clone(), rng.index(3));
+        let taken = match rng.below(3) {
+            0 => handle.defer(move |lp| nudge(lp, times)).is_ok(),
+            1 => handle.defer_shared(Arc::clone(&shared)).is_ok(),
+            _ => handle.defer_fn(|lp| nudge(lp, 1)).is_ok(),
+        };
+        if !taken {
+            // A loop has panicked, which the test will say.
+            return;
+        }
+    }
+}
+
+fn close_listeners(lp: &mut LoopMut<'_, Here>) {
+    for id in std::mem::take(&mut lp.data().listeners) {
+        lp.listener(id).expect("nobody else closes it").close();
+    }
+}
+
+fn close_nudger(lp: &mut LoopMut<'_, Here>) {
+    let nudger = lp.data().nudger.take().expect("it is closed once");
+    lp.close(nudger).expect("it repeats");
+}
+
+fn wait(world: &World, group: &Group<Here>) {
+    match world.wait(PATIENCE) {
+        Waited::Over => {}
+        Waited::Failed => panic!("a side was lost in a panic"),
+        Waited::Stuck => {
+            for handle in group.handles() {
+                // Past the harness, which shows nothing if a loop never ends.
+                let seen = handle.defer(|lp| drop(write!(std::io::stderr(), "{}", summary(lp))));
+                assert!(seen.is_ok(), "nothing has happened for a long time, and a loop has ended");
+            }
+            // What the loops have to say is said first: `stats` comes after it.
+            panic!("nothing has happened for a long time: {:?}", group.stats());
+        }
+    }
+}
+
+/// The sockets that exist.
+fn summary(lp: &mut LoopMut<'_, Here>) -> String {
+    let mut lines = String::new();
+    for manner in Manner::ALL {
+        let key = lp.data().key(manner);
+        let ids: Vec<_> = lp.sockets(key).collect();
+        for id in ids {
+            let line = lp.with_socket(key, id, |s| format!("{manner:?} queued {} {s:?}\n", s.queued()));
+            lines += &line.unwrap_or_default();
+        }
+    }
+    lines
+}
+
+/// What the loops have counted fits what their handlers have seen.
+fn check(world: &World, stats: &Stats) {
+    let ours = stats.closed_local + stats.closed_aborted;
+    let closed = stats.closed_peer + stats.closed_reset + ours + stats.closed_failed;
+    assert_eq!((stats.opened, stats.sockets, stats.queued), (closed, 0, 0), "{stats:?}");
+    assert_eq!((stats.closed_failed, stats.closed_ended), (0, 0), "{stats:?}");
+    assert!(world.progress.load(Ordering::Relaxed) > 0);
+}
