@@ -19,8 +19,7 @@ use acts::nudge;
 use begin::begin;
 use std::fs;
 use std::io::Write;
-use std::path::PathBuf;
-use std::sync::atomic::Ordering;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
@@ -67,10 +66,10 @@ fn descriptors() -> usize {
     fs::read_dir("/proc/self/fd").unwrap().count()
 }
 
-fn hammer(seed: u64, wanted: u64, folder: &PathBuf) {
+fn hammer(seed: u64, wanted: u64, folder: &Path) {
     let mut rng = Rng::new(seed);
     let world = Arc::new(World::new(wanted));
-    let group = start(&world, &mut rng, folder.clone());
+    let group = start(&world, &mut rng, folder.to_owned());
     world.handles.set(group.handles().to_vec()).expect("there is one group");
     let (stop, stops) = mpsc::channel();
     let disturber = {
@@ -114,7 +113,7 @@ fn start(world: &Arc<World>, rng: &mut Rng, folder: PathBuf) -> Group<Here> {
     Group::with_options(options, data, move |index, lp| set_up(index, lp, &folder)).unwrap()
 }
 
-fn set_up(index: usize, lp: &mut LoopMut<'_, Here>, folder: &PathBuf) -> Result<(), Error> {
+fn set_up(index: usize, lp: &mut LoopMut<'_, Here>, folder: &Path) -> Result<(), Error> {
     for manner in Manner::ALL {
         let rng = lp.data().rng.fork();
         let key = lp.context(Subject { manner, rng });
@@ -204,5 +203,8 @@ fn check(world: &World, stats: &Stats) {
     let closed = stats.closed_peer + stats.closed_reset + ours + stats.closed_failed;
     assert_eq!((stats.opened, stats.sockets, stats.queued), (closed, 0, 0), "{stats:?}");
     assert_eq!((stats.closed_failed, stats.closed_ended), (0, 0), "{stats:?}");
-    assert!(world.progress.load(Ordering::Relaxed) > 0);
+    let seen = *lock(&world.seen);
+    assert_eq!((stats.opened, closed), (seen.opened, seen.closed), "{stats:?}");
+    assert_eq!((stats.bytes_in, stats.bytes_out), (seen.received, seen.sent), "{stats:?}");
+    assert_eq!((stats.unsent, stats.discarded), (seen.unsent, seen.discarded), "{stats:?}");
 }

@@ -5,7 +5,7 @@
 //! [`settle`].
 
 use crate::text::{Heard, text};
-use crate::world::Ticket;
+use crate::world::{Seen, Ticket};
 use std::collections::BTreeMap;
 use wharf_core::Instant;
 use wharf_host::event_loop::{CloseReason, Closed, Detached, Error};
@@ -132,12 +132,15 @@ impl Side {
     }
 
     /// The end of a stay. What was detached goes on.
-    pub(crate) fn closed(closed: Closed<Self>) -> (Self, CloseReason, Option<Detached>) {
+    pub(crate) fn closed(closed: Closed<Self>, seen: &mut Seen) -> (Self, CloseReason, Option<Detached>) {
         let Closed { data: mut side, reason, unsent, received, sent, .. } = closed;
         assert!(side.stay.open, "{side:?} was closed before `open`, or twice");
         let delivered = side.heard.count - side.stay.before;
         assert!(delivered == received || side.stay.deaf && delivered < received, "{side:?} got {received} bytes");
         side.heard.count = side.stay.before + received;
+        seen.closed += 1;
+        (seen.received, seen.discarded) = (seen.received + received, seen.discarded + received - delivered);
+        (seen.sent, seen.unsent) = (seen.sent + sent, seen.unsent + unsent);
         let detached = side.stay.leaving.take();
         if let Some(Detached { unsent, unread, .. }) = &detached {
             side.accepted -= unsent.len() as u64;
@@ -159,7 +162,9 @@ impl Side {
             CloseReason::Peer => true,
             CloseReason::PeerReset | CloseReason::Local { .. } | CloseReason::Aborted => false,
             // The loop knows how to tell what a peer can do, and no side outlives its loop.
-            _ => panic!("{self:?} was closed for {reason:?}"),
+            CloseReason::Failed(_) | CloseReason::LoopEnded | CloseReason::Detached | _ => {
+                panic!("{self:?} was closed for {reason:?}")
+            }
         };
         Report {
             number: self.number,

@@ -3,7 +3,7 @@
 
 use crate::acts::{carry_out, hand_over, react};
 use crate::side::Side;
-use crate::world::{Here, Manner};
+use crate::world::{Here, Manner, lock};
 use std::time::Duration;
 use wharf_host::event_loop::{
     CloseReason, Closed, ConnectFailed, Error, Handler, LoopMut, Opened, PreOpen, RawSocket, Socket,
@@ -45,6 +45,7 @@ impl Handler<Here> for Subject {
         let (side, lp) = s.parts();
         let Here { world, rng, .. } = lp.data();
         world.moved();
+        lock(&world.seen).opened += 1;
         if side.number == 0 {
             side.number = world.number();
             side.rough = rough;
@@ -132,9 +133,9 @@ impl Handler<Here> for Subject {
     }
 
     fn close(&mut self, lp: &mut LoopMut<'_, Here>, closed: Closed<Side>) {
-        let (side, reason, detached) = Side::closed(closed);
         let here = lp.data();
         here.world.moved();
+        let (side, reason, detached) = Side::closed(closed, &mut lock(&here.world.seen));
         match detached {
             Some(detached) => {
                 assert!(matches!(reason, CloseReason::Detached), "{reason:?}");

@@ -24,6 +24,18 @@ pub(crate) struct World {
     pub(crate) handles: OnceLock<Vec<Handle<Here>>>,
     pub(crate) places: Mutex<Vec<Place>>,
     pub(crate) reports: Mutex<Vec<Report>>,
+    pub(crate) seen: Mutex<Seen>,
+}
+
+/// What the handlers have been told, in sum.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Seen {
+    pub(crate) opened: u64,
+    pub(crate) closed: u64,
+    pub(crate) received: u64,
+    pub(crate) sent: u64,
+    pub(crate) unsent: u64,
+    pub(crate) discarded: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -123,6 +135,7 @@ impl World {
             handles: OnceLock::new(),
             places: Mutex::default(),
             reports: Mutex::default(),
+            seen: Mutex::default(),
         }
     }
 
