@@ -33,13 +33,14 @@ pub(super) struct Shared<C> {
     keepers: AtomicUsize,
     pub(super) rejected: AtomicU64,
     pub(super) wake_ups: AtomicU64,
-    pub(super) coalesced: AtomicU64,
 }
 
 struct Queue<C> {
     calls: VecDeque<C>,
     woken: bool,
     ended: bool,
+    /// Calls that needed no write to the waker.
+    coalesced: u64,
     sampler: Sampler,
     /// When the first of `calls` was queued, if this batch is measured.
     since: Option<Instant>,
@@ -47,7 +48,7 @@ struct Queue<C> {
 
 impl<C> Shared<C> {
     pub(super) fn new(wake: Wake, clock: Option<Clock>, limit: usize, sampler: Sampler) -> Self {
-        let queue = Queue { calls: VecDeque::new(), woken: false, ended: false, sampler, since: None };
+        let queue = Queue { calls: VecDeque::new(), woken: false, ended: false, coalesced: 0, sampler, since: None };
         Self {
             queue: Mutex::new(queue),
             waiting: AtomicBool::new(false),
@@ -60,7 +61,6 @@ impl<C> Shared<C> {
             keepers: AtomicUsize::new(0),
             rejected: AtomicU64::new(0),
             wake_ups: AtomicU64::new(0),
-            coalesced: AtomicU64::new(0),
         }
     }
 
@@ -73,24 +73,31 @@ impl<C> Shared<C> {
         } else if queue.calls.len() >= self.limit {
             Why::Full
         } else {
-            if queue.calls.is_empty() && queue.sampler.is_due() {
+            let first = queue.calls.is_empty();
+            if first && queue.sampler.is_due() {
                 queue.since = self.clock.as_ref().map(|clock| clock());
             }
             queue.calls.push_back(call(value));
-            self.waiting.store(true, Ordering::Release);
+            if first {
+                self.waiting.store(true, Ordering::Release);
+            }
             let wake = !on_loop && !queue.woken;
             queue.woken |= wake;
+            queue.coalesced += u64::from(!wake);
             drop(queue);
             if wake {
                 self.wake();
-            } else {
-                self.coalesced.fetch_add(1, Ordering::Relaxed);
             }
             return Ok(());
         };
         drop(queue);
         self.rejected.fetch_add(1, Ordering::Relaxed);
         Err((why, value))
+    }
+
+    /// Calls that needed no write to the waker.
+    pub(super) fn coalesced(&self) -> u64 {
+        lock(&self.queue).coalesced
     }
 
     pub(super) fn is_waiting(&self) -> bool {

@@ -8,7 +8,7 @@ use super::listener::ListenerState;
 use super::net::{Net, Ready};
 use super::resolve::Names;
 use super::shared::Shared;
-use super::stream::{LastWord, Pool, StreamState};
+use super::stream::{Handshakes, LastWord, Pool, StreamState};
 use super::timers::Timers;
 use super::{Error, Hook, LoopMut, LoopOptions, Signal, Stats};
 use std::cell::Cell;
@@ -58,6 +58,9 @@ pub(super) struct Core<T: 'static> {
     pub(super) gathered: Vec<SlotId>,
     /// Context and place of data whose sockets were moved away.
     pub(super) moved: Vec<(u32, u32)>,
+    /// Ciphertext on its way from the system into a TLS session; empty before the first.
+    pub(super) cipher: Vec<u8>,
+    pub(super) handshakes: Handshakes,
     pub(super) pool: Pool,
     pub(super) datagrams: datagrams::Shared,
     pub(super) timers: Timers<T>,
@@ -109,6 +112,8 @@ impl<T: 'static> Core<T> {
             corked: None,
             gathered: Vec::new(),
             moved: Vec::new(),
+            cipher: Vec::new(),
+            handshakes: Handshakes::default(),
             pool: Pool::new(),
             datagrams: datagrams::Shared::default(),
             timers: Timers::new(),
@@ -147,6 +152,7 @@ impl<T: 'static> Core<T> {
             || !self.ready.is_empty()
             || !self.opening.is_empty()
             || !self.closing.is_empty()
+            || !self.handshakes.is_empty()
             || self.names.is_busy()
             || self.timers.next().is_some_and(|due| due <= self.now)
     }
@@ -252,8 +258,9 @@ impl<T: 'static> Core<T> {
         Stats {
             deferred_rejected: self.shared.rejected.load(Ordering::Relaxed),
             wake_ups: self.shared.wake_ups.load(Ordering::Relaxed),
-            coalesced: self.shared.coalesced.load(Ordering::Relaxed),
+            coalesced: self.shared.coalesced(),
             queued: self.pool.queued(),
+            handshakes_waiting: self.handshakes.len() as u64,
             ..self.stats
         }
     }
@@ -337,6 +344,7 @@ impl<T: 'static> Core<T> {
         }
         round.clear();
         self.round = round;
+        self.run_handshakes();
         self.run_openings();
     }
 
@@ -376,6 +384,7 @@ impl<T: 'static> Core<T> {
         self.ready.clear();
         self.opening.clear();
         self.closing.clear();
+        self.handshakes.clear();
         self.alive = 0;
     }
 
