@@ -160,9 +160,9 @@ impl Side {
     pub(crate) fn report(self, reason: &CloseReason) -> Report {
         let orderly = match reason {
             CloseReason::Peer => true,
-            CloseReason::PeerReset | CloseReason::Local { .. } | CloseReason::Aborted => false,
+            CloseReason::PeerReset | CloseReason::Local { .. } | CloseReason::Aborted | CloseReason::Truncated => false,
             // The loop knows how to tell what a peer can do, and no side outlives its loop.
-            CloseReason::Failed(_) | CloseReason::LoopEnded | CloseReason::Detached | _ => {
+            CloseReason::Failed(_) | CloseReason::LoopEnded | _ => {
                 panic!("{self:?} was closed for {reason:?}")
             }
         };

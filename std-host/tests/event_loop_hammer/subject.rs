@@ -1,7 +1,8 @@
 //! The handler of all sockets. A *polite* one sends what it has planned, going on at `writable` alone, ends its side and
 //! hears its peer to the end; a *rough* one does anything at any time.
 
-use crate::acts::{carry_out, hand_over, react};
+use crate::acts::{carry_out, react};
+use crate::begin::{Layer, hand_over};
 use crate::side::Side;
 use crate::world::{Here, Manner, lock};
 use std::time::Duration;
@@ -135,12 +136,18 @@ impl Handler<Here> for Subject {
     fn close(&mut self, lp: &mut LoopMut<'_, Here>, closed: Closed<Side>) {
         let here = lp.data();
         here.world.moved();
+        if !closed.data.stay.open {
+            lock(&here.world.seen).unopened += 1;
+            let shook = matches!(closed.reason, CloseReason::HandshakeFailed(_));
+            assert!(shook && closed.data.number == 0 && self.manner.rough, "{closed:?}");
+            return;
+        }
         let (side, reason, detached) = Side::closed(closed, &mut lock(&here.world.seen));
         match detached {
             Some(detached) => {
                 assert!(matches!(reason, CloseReason::Detached), "{reason:?}");
                 let manner = Manner { rough: self.manner.rough, manual: self.rng.chance(1, 2) };
-                hand_over(here, manner, detached.stream, side);
+                hand_over(here, manner, detached.stream, Layer::Plain, side);
             }
             None => {
                 let mut side = side;

@@ -2,13 +2,15 @@
 
 use crate::side::Report;
 use crate::subject::Subject;
+use rcgen::CertifiedKey;
+use rustls::{ClientConfig, RootCertStore};
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
-use wharf_host::event_loop::{ContextKey, Handle, ListenerId, TimerId};
+use wharf_host::event_loop::{ContextKey, Handle, ListenerId, Pem, TimerId, TlsBuilder, TlsClientConfig, TlsConfig};
 use wharf_tests::rng::Rng;
 
 /// Sides that exist at one time, at most: what is begun beyond waits.
@@ -16,6 +18,8 @@ const CROWD: u64 = 160;
 
 pub(crate) struct World {
     wanted: u64,
+    /// Not in all worlds.
+    pub(crate) tls: Option<Tls>,
     counts: Mutex<Counts>,
     changed: Condvar,
     numbers: AtomicU64,
@@ -32,6 +36,8 @@ pub(crate) struct World {
 pub(crate) struct Seen {
     pub(crate) opened: u64,
     pub(crate) closed: u64,
+    /// Closed before it opened: by a handshake that failed.
+    pub(crate) unopened: u64,
     pub(crate) received: u64,
     pub(crate) sent: u64,
     pub(crate) unsent: u64,
@@ -45,6 +51,30 @@ struct Counts {
     busy: u64,
     /// A side was dropped by a panic.
     failed: bool,
+}
+
+/// What servers of `localhost` and their clients need.
+pub(crate) struct Tls {
+    pub(crate) server: TlsConfig,
+    pub(crate) client: TlsClientConfig,
+    pub(crate) raw: Arc<ClientConfig>,
+}
+
+impl Tls {
+    pub(crate) fn new() -> Self {
+        let CertifiedKey { cert, signing_key } = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let pem = || Pem::bytes(cert.pem());
+        let server = TlsBuilder::new().certificate(pem()).key(Pem::bytes(signing_key.serialize_pem()));
+        let client = TlsBuilder::new().ca(pem()).client();
+        let mut roots = RootCertStore::empty();
+        roots.add(cert.der().clone()).unwrap();
+        let raw = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        Self {
+            server: server.server().unwrap(),
+            client: client.unwrap().expecting("localhost").unwrap(),
+            raw: Arc::new(raw),
+        }
+    }
 }
 
 /// What belongs to one loop: its value.
@@ -95,6 +125,7 @@ pub(crate) struct Place {
 #[derive(Clone, Debug)]
 pub(crate) enum At {
     Tcp(SocketAddr),
+    Tls(SocketAddr),
     Unix(PathBuf),
 }
 
@@ -125,9 +156,10 @@ pub(crate) enum Waited {
 }
 
 impl World {
-    pub(crate) fn new(wanted: u64) -> Self {
+    pub(crate) fn new(wanted: u64, tls: Option<Tls>) -> Self {
         Self {
             wanted,
+            tls,
             counts: Mutex::default(),
             changed: Condvar::new(),
             numbers: AtomicU64::new(1),
