@@ -60,10 +60,11 @@ impl Raw {
     /// Sends, ends its side and reads to the end; a rough one stops anywhere.
     pub(crate) fn live(mut self, mut stream: Box<dyn Ends>, world: &World, ticket: Ticket) {
         let (number, rough) = (world.number(), self.rough);
-        let mut report = Report { number, rough, heard: Heard::default(), sent: 0, ended: false, orderly: false };
+        let heard = Heard::default();
+        let mut report = Report { number, rough, heard, sent: 0, most: 0, ended: false, orderly: false };
         let outcome = self.talk(&mut *stream, &mut report, world);
         assert!(outcome.is_ok() || rough, "side {number}: {outcome:?}");
-        report.orderly = outcome.is_ok();
+        (report.orderly, report.most) = (outcome.is_ok(), report.sent);
         // The descriptor goes before the ticket.
         drop(stream);
         world.report(report);

@@ -43,6 +43,7 @@ impl Handler<Here> for Subject {
 
     fn open(&mut self, s: &mut Own<'_>, how: Opened) {
         let rough = self.manner.rough;
+        s.data().secure = s.tls_version().is_some();
         let (side, lp) = s.parts();
         let Here { world, rng, .. } = lp.data();
         world.moved();
