@@ -5,7 +5,7 @@ use crate::text::{HEADER, Heard, text};
 use crate::world::{At, Ticket, World};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConnection, StreamOwned};
-use std::io::{Error, ErrorKind, Read, Write};
+use std::io::{Error, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -97,6 +97,6 @@ impl Raw {
 
     fn may_stop(&mut self) -> Result<(), Error> {
         let stops = self.rough && self.rng.chance(1, 10);
-        if stops { Err(Error::new(ErrorKind::Other, "enough")) } else { Ok(()) }
+        if stops { Err(Error::other("enough")) } else { Ok(()) }
     }
 }
