@@ -14,6 +14,10 @@ use wharf_tests::rng::Rng;
 /// A stream whose own side can be ended.
 pub(crate) trait Ends: Read + Write {
     fn end(&mut self) -> Result<(), Error>;
+
+    fn is_secure(&self) -> bool {
+        false
+    }
 }
 
 impl Ends for TcpStream {
@@ -32,6 +36,10 @@ impl Ends for StreamOwned<ClientConnection, TcpStream> {
     fn end(&mut self) -> Result<(), Error> {
         self.conn.send_close_notify();
         self.flush()
+    }
+
+    fn is_secure(&self) -> bool {
+        true
     }
 }
 
@@ -61,7 +69,9 @@ impl Raw {
     pub(crate) fn live(mut self, mut stream: Box<dyn Ends>, world: &World, ticket: Ticket) {
         let (number, rough) = (world.number(), self.rough);
         let heard = Heard::default();
-        let mut report = Report { number, rough, heard, sent: 0, most: 0, ended: false, orderly: false };
+        let (secure, sent, most) = (stream.is_secure(), 0, 0);
+        let (shut, ended, orderly) = (false, false, false);
+        let mut report = Report { number, rough, heard, sent, most, secure, shut, ended, orderly };
         let outcome = self.talk(&mut *stream, &mut report, world);
         assert!(outcome.is_ok() || rough, "side {number}: {outcome:?}");
         (report.orderly, report.most) = (outcome.is_ok(), report.sent);
@@ -81,6 +91,7 @@ impl Raw {
             world.moved();
             self.may_stop()?;
         }
+        report.shut = true;
         stream.end()?;
         let mut buffer = vec![0; 65_536];
         loop {

@@ -69,6 +69,9 @@ pub(crate) struct Report {
     pub(crate) sent: u64,
     /// The most that may have left: with TLS what is encrypted together counts as sent when all of it has left.
     pub(crate) most: u64,
+    pub(crate) secure: bool,
+    /// It has told its own end, or may have.
+    pub(crate) shut: bool,
     /// It was told its peer's end.
     pub(crate) ended: bool,
     /// It was neither broken nor broken off.
@@ -175,6 +178,8 @@ impl Side {
             rough: self.rough,
             heard: self.heard,
             sent: self.sent,
+            secure: self.secure,
+            shut: self.shut || matches!(reason, CloseReason::Local { .. }),
             most: if self.secure { self.accepted } else { self.sent },
             ended: self.ended,
             orderly,
@@ -206,6 +211,10 @@ pub(crate) fn settle(reports: Vec<Report>) {
         assert!(side.heard.count <= peer.most, "{side:?} got more than was sent by {peer:?}");
         if side.ended || (side.orderly && peer.orderly) || !side.rough {
             assert_eq!(side.heard.count, peer.sent, "{side:?} has not got all of {peer:?}");
+        }
+        if side.ended && side.secure {
+            assert!(peer.shut, "{side:?} was told an end that is none of TLS by {peer:?}");
+            assert_eq!(side.heard.count, peer.most, "{side:?} was told an end in the middle of {peer:?}");
         }
         assert!(side.rough || (side.ended && side.orderly), "{side:?}");
     }
