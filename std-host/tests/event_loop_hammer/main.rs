@@ -50,7 +50,7 @@ impl Drop for Seed {
 fn random_connections_lose_nothing_and_leave_nothing() {
     let wanted = std::env::var("WHARF_HAMMER_CONNECTIONS");
     let wanted = wanted.map_or(300, |text| text.parse().expect("WHARF_HAMMER_CONNECTIONS is a number"));
-    for seed in seeds(1) {
+    for seed in seeds(2) {
         let _seed = Seed(seed);
         println!("WHARF_SEED={seed} WHARF_HAMMER_CONNECTIONS={wanted}");
         // The paths of all listeners are in one directory.
@@ -70,7 +70,9 @@ fn descriptors() -> usize {
 
 fn hammer(seed: u64, wanted: u64, folder: &Path) {
     let mut rng = Rng::new(seed);
-    let world = Arc::new(World::new(wanted, rng.chance(3, 4).then(Tls::new)));
+    // A few worlds have none, because in those every byte can be counted.
+    let tls = (seed % 4 > 0).then(Tls::new);
+    let world = Arc::new(World::new(wanted, tls));
     let group = start(&world, &mut rng, folder.to_owned());
     let listening = descriptors();
     world.handles.set(group.handles().to_vec()).expect("there is one group");
@@ -94,11 +96,12 @@ fn hammer(seed: u64, wanted: u64, folder: &Path) {
         thread::yield_now();
     }
     assert_eq!(descriptors(), listening - closed, "descriptors are left while the loops live");
+    let loops = group.handles().len();
     // Not stopped: nothing is left that would keep the loops alive.
     let stats = group.join().unwrap();
     check(&world, &stats);
     side::settle(std::mem::take(&mut lock(&world.reports)));
-    println!("{stats:?}");
+    println!("{loops} loops: {stats:?}");
 }
 
 /// One or two loops that listen for polite and rough clients.

@@ -202,7 +202,7 @@ impl World {
 
     /// Waits until all connections have begun and no side is left, as long as anything happens in `patience`.
     pub(crate) fn wait(&self, patience: Duration) -> Waited {
-        let mut before = u64::MAX;
+        let mut before = self.progress.load(Ordering::Relaxed);
         loop {
             let over = |counts: &Counts| counts.failed || (counts.begun == self.wanted && counts.busy == 0);
             let counts = lock(&self.counts);
