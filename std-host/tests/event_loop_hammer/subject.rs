@@ -1,5 +1,5 @@
-//! The handler of all sockets. A *polite* one sends what it has planned, going on at `writable` alone, ends its side and
-//! hears its peer to the end; a *rough* one does anything at any time.
+//! The handler of all sockets. A *polite* one sends what it has planned, going on at `writable` alone, ends its side
+//! and hears its peer to the end; a *rough* one does anything at any time.
 
 use crate::acts::{carry_out, react};
 use crate::begin::{Layer, hand_over};
