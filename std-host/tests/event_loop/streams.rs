@@ -249,6 +249,25 @@ fn an_adopted_stream_opens_in_the_same_iteration() {
 }
 
 #[test]
+fn a_stream_whose_peer_is_gone_can_be_adopted_and_heard_to_the_end() {
+    let mut bench = bench(quiet);
+    let key = bench.key;
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (mut theirs, _) = listener.accept().unwrap();
+    theirs.write_all(b"last words").unwrap();
+    drop(theirs);
+    ours.shutdown(Shutdown::Write).unwrap();
+    // Both ends are over, and the system does not know who the peer was.
+    while ours.peer_addr().is_ok() {
+        thread::yield_now();
+    }
+    bench.lp.loop_mut().adopt(ours, key, Vec::new()).unwrap();
+    bench.run_to_closed(1);
+    assert_eq!(bench.log(), ["open Adopted", "opened", "end after 10", "close Peer with 10 bytes"]);
+}
+
+#[test]
 fn a_close_reason_carries_what_the_system_said() {
     let reason = CloseReason::Failed(Error::Io {
         op: "read from",

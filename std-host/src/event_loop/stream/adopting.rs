@@ -125,7 +125,11 @@ fn kind_of(stream: &AnyStream) -> &'static str {
 
 fn peer_of(stream: &AnyStream) -> io::Result<Address> {
     match stream {
-        AnyStream::Tcp(stream) => stream.peer_addr().map(Address::Inet),
+        AnyStream::Tcp(stream) => match stream.peer_addr() {
+            // Both ends are over, or it was reset: the peer has no name any more, but what it sent may wait to be read.
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(Address::Unnamed),
+            named => named.map(Address::Inet),
+        },
         AnyStream::Unix(stream) => stream.peer_addr().map(Address::from),
         AnyStream::Other(_) => Ok(Address::Unnamed),
     }
