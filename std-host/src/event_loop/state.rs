@@ -23,6 +23,9 @@ pub(super) type BeforePoll<T> = Box<dyn FnMut(&mut LoopMut<'_, T>) -> Hook>;
 pub(super) type AfterPoll<T> = Box<dyn FnMut(&mut LoopMut<'_, T>)>;
 pub(super) type OnSignal<T> = Box<dyn FnMut(&mut LoopMut<'_, T>, Signal)>;
 
+/// Sockets that there is room for in one round from the start: as many as the system names at a time.
+const ROUND: usize = 1024;
+
 /// All of a loop but the right to run it.
 pub(super) struct Core<T: 'static> {
     pub(super) net: Box<dyn Net>,
@@ -107,9 +110,9 @@ impl<T: 'static> Core<T> {
             contexts: Vec::new(),
             shared: Arc::new(shared),
             batch: VecDeque::new(),
-            events: Vec::new(),
-            ready: Vec::new(),
-            round: Vec::new(),
+            events: Vec::with_capacity(ROUND),
+            ready: Vec::with_capacity(ROUND),
+            round: Vec::with_capacity(ROUND),
             first: 0,
             opening: Vec::new(),
             closing: Vec::new(),
