@@ -1,7 +1,7 @@
 //! The processes of a side-by-side run: servers, clients, and the programs that cargo has to build for them.
 
 use crate::machine;
-use crate::measure::{Failure, Measurement};
+use crate::measure::Failure;
 use serde::de::DeserializeOwned;
 use std::ffi::OsString;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -102,9 +102,9 @@ pub fn start_client(client: &mut Command, core: usize) -> Result<(Child, bool), 
 ///
 /// # Errors
 /// As a table says it: `wrong: ...` or `not run: ...`.
-pub fn outcome(client: Child) -> Result<Measurement, String> {
+pub fn outcome<M: DeserializeOwned>(client: Child) -> Result<M, String> {
     let output = client.wait_with_output().map_err(|error| format!("not run: the client: {error}"))?;
-    let outcome: Result<Measurement, Failure> = serde_json::from_slice(&output.stdout)
+    let outcome: Result<M, Failure> = serde_json::from_slice(&output.stdout)
         .map_err(|error| format!("not run: the client ended with {} and no figures: {error}", output.status))?;
     outcome.map_err(|failure| failure.in_a_table())
 }

@@ -52,6 +52,31 @@ fn echo_has_figures_for_wharf_and_bare_mio_and_counts_system_calls() {
 }
 
 #[test]
+fn udp_has_figures_in_batches_and_one_by_one_and_counts_system_calls() {
+    let tables = tables("udp", &[]);
+    let figures = ["datagrams/s", "server CPU us/datagram", "server busy", "receives/datagram", "sends/datagram"];
+    let wharf = rows(&tables[0], "server", "wharf");
+    assert!(wharf.iter().map(|row| &row["batch"]).eq([32.0, 1.0, 32.0, 1.0]), "{tables:?}");
+    for row in wharf {
+        positive(row, &figures);
+        let (receives, sends) = (row["receives/datagram"].as_f64().unwrap(), row["sends/datagram"].as_f64().unwrap());
+        if row["batch"] == 1.0 {
+            // Now and then a call finds nothing; none takes more than one.
+            assert!(receives >= 1.0 && sends >= 1.0, "{row}");
+            positive(row, &["wharf's rate to it", "wharf's CPU to it"]);
+        } else {
+            assert!(receives < 1.0 && sends < 1.0, "{row}");
+            assert!(row["wharf's rate to it"].is_null());
+        }
+    }
+    for row in rows(&tables[0], "server", "mio") {
+        positive(row, &figures);
+        positive(row, &["wharf's rate to it", "wharf's CPU to it"]);
+        assert!(row["loss"].is_number(), "{row}");
+    }
+}
+
+#[test]
 fn deferred_has_latency_and_throughput_and_loses_nothing() {
     let tables = tables("deferred", &[]);
     positive(rows(&tables[0], "loop", "wharf")[0], &["p50 us", "p99 us"]);

@@ -2,7 +2,7 @@
 //!
 //! The entries of a plant are dealt over its loops in file order: with two loops, the first has the first entry, the third
 //! and so on. An entry lives on one loop. No entry can name another yet; one that does belongs on the loop of the entry
-//! that it names, and [`Site::share`] is where that is decided.
+//! that it names, and `Site::share` is where that is decided.
 //!
 //! The first loop hears the signals for all, and so outlives the others.
 
@@ -169,6 +169,7 @@ fn options(settings: &EventLoop) -> LoopOptions {
         receive_buffer: settings.receive_buffer as usize,
         read_budget: settings.read_budget as usize,
         accept_budget: settings.accept_budget.into(),
+        handshake_budget: settings.handshake_budget.into(),
         timer_budget: settings.timer_budget,
         tx_limit: settings.tx_limit as usize,
         deferred_limit: settings.deferred_limit as usize,
@@ -176,7 +177,7 @@ fn options(settings: &EventLoop) -> LoopOptions {
         resolver_threads: settings.resolver_threads.into(),
         udp_batch: settings.udp_batch.into(),
         udp_payload: settings.udp_payload as usize,
-        sample_every: LoopOptions::default().sample_every,
+        ..LoopOptions::default()
     }
 }
 

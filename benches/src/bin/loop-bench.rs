@@ -6,11 +6,13 @@
 //! Exit statuses: 0 done, 1 something of Wharf's went wrong, 2 usage, 3 the system refused something.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde::Serialize;
 use std::io;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
-use wharf_benches::loops::{self, client, deferred, echo, idle, scaling, servers, timers};
+use wharf_benches::loops::{self, client, deferred, echo, idle, scaling, servers, timers, udp};
+use wharf_benches::measure::Failure;
 use wharf_benches::report::Report;
 
 /// Measures Wharf's event loop beside others.
@@ -25,6 +27,8 @@ struct Arguments {
 enum Verb {
     /// Echo servers: rate, latency, CPU time and system calls for each message
     Echo(echo::Arguments),
+    /// UDP echo servers at saturation: rate, CPU time and system calls for each datagram, in batches and one by one
+    Udp(udp::Arguments),
     /// Calls from other threads: latency and throughput
     Deferred(deferred::Arguments),
     /// Timers: insert, reset and cancel among many
@@ -39,6 +43,9 @@ enum Verb {
     /// Load one echo server and print the figures as JSON
     #[command(hide = true)]
     Client(ClientArguments),
+    /// Load one UDP echo server and print the figures as JSON
+    #[command(hide = true)]
+    UdpClient(UdpClientArguments),
 }
 
 #[derive(Args)]
@@ -49,6 +56,9 @@ struct ServeArguments {
     /// Wharf only: a loop on each of these cores
     #[arg(long, value_delimiter = ',')]
     cores: Vec<usize>,
+    /// Datagrams instead of streams; Wharf takes up to so many with one call
+    #[arg(long, value_name = "BATCH")]
+    datagrams: Option<usize>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -75,9 +85,24 @@ struct ClientArguments {
     pid: Option<u32>,
 }
 
+#[derive(Args)]
+struct UdpClientArguments {
+    address: SocketAddr,
+    #[arg(long)]
+    size: usize,
+    #[arg(long, value_parser = loops::span)]
+    duration: Duration,
+    #[arg(long, value_parser = loops::span)]
+    warmup: Duration,
+    /// The server's process, to show its CPU time
+    #[arg(long)]
+    pid: Option<u32>,
+}
+
 fn main() -> ExitCode {
     match Arguments::parse().verb {
         Verb::Echo(arguments) => show(echo::run(&arguments), arguments.common.json),
+        Verb::Udp(arguments) => show(udp::run(&arguments), arguments.common.json),
         Verb::Deferred(arguments) => show(deferred::run(&arguments), arguments.common.json),
         Verb::Timers(arguments) => show(timers::run(&arguments), arguments.common.json),
         Verb::Idle(arguments) => show(idle::run(&arguments), arguments.common.json),
@@ -87,6 +112,7 @@ fn main() -> ExitCode {
             Err(error) => refused(&error),
         },
         Verb::Client(arguments) => load(&arguments),
+        Verb::UdpClient(arguments) => load_udp(&arguments),
     }
 }
 
@@ -103,18 +129,23 @@ fn refused(error: &io::Error) -> ExitCode {
 }
 
 fn serve(arguments: &ServeArguments) -> io::Result<()> {
-    match arguments.server {
-        Server::Wharf => servers::wharf::serve(arguments.listen, &arguments.cores),
-        Server::Mio => servers::bare::serve(arguments.listen),
+    let address = arguments.listen;
+    match (arguments.server, arguments.datagrams) {
+        (Server::Wharf, None) => servers::wharf::serve(address, &arguments.cores),
+        (Server::Wharf, Some(batch)) => udp::servers::wharf(address, batch),
+        (Server::Mio, None) => servers::bare::serve(address),
+        (Server::Mio, Some(_)) => udp::servers::bare(address),
         #[cfg(feature = "peers")]
-        Server::Tokio => servers::tokio::serve(arguments.listen),
+        (Server::Tokio, None) => servers::tokio::serve(address),
+        #[cfg(feature = "peers")]
+        (Server::Tokio, Some(_)) => udp::servers::tokio(address),
         #[cfg(not(feature = "peers"))]
-        Server::Tokio => Err(io::Error::new(io::ErrorKind::Unsupported, "built without the feature `peers`")),
+        (Server::Tokio, _) => Err(io::Error::new(io::ErrorKind::Unsupported, "built without the feature `peers`")),
     }
 }
 
 fn load(arguments: &ClientArguments) -> ExitCode {
-    let outcome = client::run(&client::Options {
+    tell(&client::run(&client::Options {
         address: arguments.address,
         connections: arguments.connections,
         size: arguments.size,
@@ -122,7 +153,21 @@ fn load(arguments: &ClientArguments) -> ExitCode {
         warmup: arguments.warmup,
         pid: arguments.pid,
         patience: Duration::from_secs(5),
-    });
-    println!("{}", serde_json::to_string(&outcome).expect("the figures are plain numbers and text"));
+    }))
+}
+
+fn load_udp(arguments: &UdpClientArguments) -> ExitCode {
+    tell(&udp::client::run(&udp::client::Options {
+        address: arguments.address,
+        size: arguments.size,
+        duration: arguments.duration,
+        warmup: arguments.warmup,
+        pid: arguments.pid,
+        patience: Duration::from_millis(50),
+    }))
+}
+
+fn tell<M: Serialize>(outcome: &Result<M, Failure>) -> ExitCode {
+    println!("{}", serde_json::to_string(outcome).expect("the figures are plain numbers and text"));
     ExitCode::from(if outcome.is_ok() { 0 } else { 4 })
 }

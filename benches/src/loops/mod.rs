@@ -2,6 +2,7 @@
 //!
 //! * [`echo`]: servers that send back what they get, in processes of their own; [`client`] is their load, [`servers`]
 //!   are the servers. [`scaling`]: two loops against one, with the same load.
+//! * [`udp`]: the same for datagrams, in batches and one by one.
 //! * [`deferred`]: calls from other threads. [`timers`]: arming, resetting and cancelling among many.
 //! * [`idle`]: what ten thousand sockets cost that do nothing.
 //!
@@ -15,6 +16,7 @@ pub mod idle;
 pub mod scaling;
 pub mod servers;
 pub mod timers;
+pub mod udp;
 
 use clap::Args;
 use std::time::Duration;

@@ -3,6 +3,7 @@
 use super::echo::{self, Load};
 use super::{Common, span};
 use crate::machine;
+use crate::measure::Measurement;
 use crate::process::{self, ServerProcess};
 use crate::report::{Cell, Report, Table};
 use crate::rounds::{self, median, ratio, spread};
@@ -82,6 +83,6 @@ fn measure(loops: usize, have: usize, duration: Duration) -> Result<f64, String>
         clients.push(process::start_client(&mut client, core % have)?.0);
     }
     let rates: Result<Vec<f64>, String> =
-        clients.into_iter().map(|client| process::outcome(client).map(|measured| measured.rate)).collect();
+        clients.into_iter().map(|client| process::outcome(client).map(|measured: Measurement| measured.rate)).collect();
     Ok(rates?.iter().sum())
 }

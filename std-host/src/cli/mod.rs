@@ -51,8 +51,8 @@ enum Command {
     Run {
         /// The plant file [default: an embedded plant, Modbus on 127.0.0.1:5020].
         plant: Option<PathBuf>,
-        /// Loops over which the entries of the plant are dealt, each on a thread of its own [default: `threads` in the
-        /// plant's [loop], else 1].
+        /// Loops over which the entries of the plant are dealt, each on a thread of its own [default: 1, or what `threads`
+        /// says in the plant].
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=i64::from(MAX_THREADS)))]
         threads: Option<u16>,
     },

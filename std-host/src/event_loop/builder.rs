@@ -1,7 +1,7 @@
 //! Contexts made from closures.
 
 use super::handler::{AcceptFailed, Closed, ConnectFailed, Handler, Opened, PreOpen, RawSocket};
-use super::{ListenerId, LoopMut, Socket};
+use super::{ClientHello, ListenerId, LoopMut, NameChoice, Socket};
 use std::fmt;
 
 /// The way to a [`Handler`] without writing one: [`Context::builder`].
@@ -26,6 +26,7 @@ impl Context {
     pub fn builder<T: 'static, D: Default + 'static>() -> ContextBuilder<T, D> {
         ContextBuilder {
             pre_open: None,
+            server_name: None,
             open: None,
             data: None,
             readable: None,
@@ -47,6 +48,7 @@ type OnSocket<T, D> = Option<Box<dyn FnMut(&mut Socket<'_, T, D>)>>;
 #[expect(clippy::type_complexity, reason = "each type stands here once, beside the callback of the same name")]
 pub struct ContextBuilder<T: 'static, D> {
     pre_open: Option<Box<dyn FnMut(&mut RawSocket<'_>) -> PreOpen>>,
+    server_name: Option<Box<dyn FnMut(&ClientHello<'_>) -> NameChoice>>,
     open: Option<Box<dyn FnMut(&mut Socket<'_, T, D>, Opened)>>,
     data: Option<Box<dyn FnMut(&mut Socket<'_, T, D>, &[u8])>>,
     readable: OnSocket<T, D>,
@@ -78,6 +80,7 @@ macro_rules! setters {
 
 setters! {
     on_pre_open sets pre_open: (&mut RawSocket<'_>) -> PreOpen;
+    on_server_name sets server_name: (&ClientHello<'_>) -> NameChoice;
     on_open sets open: (&mut Socket<'_, T, D>, Opened);
     on_data sets data: (&mut Socket<'_, T, D>, &[u8]);
     on_writable sets writable: (&mut Socket<'_, T, D>);
@@ -108,6 +111,10 @@ impl<T: 'static, D: Default + 'static> Handler<T> for ContextBuilder<T, D> {
 
     fn pre_open(&mut self, raw: &mut RawSocket<'_>) -> PreOpen {
         self.pre_open.as_mut().map_or(PreOpen::Keep, |f| f(raw))
+    }
+
+    fn server_name(&mut self, hello: &ClientHello<'_>) -> NameChoice {
+        self.server_name.as_mut().map_or(NameChoice::Default, |f| f(hello))
     }
 
     fn open(&mut self, s: &mut Socket<'_, T, D>, how: Opened) {

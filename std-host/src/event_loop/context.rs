@@ -5,7 +5,7 @@
 
 use super::handler::{AcceptFailed, Closed, ConnectFailed, Handler, Opened, PreOpen, RawSocket};
 use super::state::Core;
-use super::{CloseReason, Error, ListenerId, LoopMut, Socket, SocketId};
+use super::{ClientHello, CloseReason, Error, ListenerId, LoopMut, NameChoice, Socket, SocketId};
 use std::any::Any;
 use std::cell::{Cell, OnceCell, RefCell, RefMut};
 use std::fmt;
@@ -68,6 +68,7 @@ pub(super) trait AnyContext<T: 'static> {
     fn unname(&self, place: u32);
     fn forget(&self, place: u32);
     fn pre_open(&self, raw: &mut RawSocket<'_>) -> PreOpen;
+    fn server_name(&self, hello: &ClientHello<'_>) -> NameChoice;
     fn open(&self, core: &mut Core<T>, id: SocketId, place: u32, how: Opened);
     fn data(&self, core: &mut Core<T>, id: SocketId, place: u32, bytes: &[u8]);
     fn readable(&self, core: &mut Core<T>, id: SocketId, place: u32);
@@ -108,6 +109,10 @@ impl<T: 'static, H: Handler<T>> AnyContext<T> for Bound<H, H::Data> {
 
     fn pre_open(&self, raw: &mut RawSocket<'_>) -> PreOpen {
         self.handler.borrow_mut().pre_open(raw)
+    }
+
+    fn server_name(&self, hello: &ClientHello<'_>) -> NameChoice {
+        self.handler.borrow_mut().server_name(hello)
     }
 
     fn open(&self, core: &mut Core<T>, id: SocketId, place: u32, how: Opened) {

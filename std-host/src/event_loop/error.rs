@@ -16,6 +16,20 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+    /// TLS refused: a handshake or a record. Prints like `TLS with 10.0.0.1:443: received fatal alert: ...`.
+    Tls {
+        /// The peer: an address or a name.
+        object: String,
+        /// What TLS said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A setting is unknown, missing, or does not go with the others.
+    Config {
+        /// The setting.
+        key: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A name has no address, or is none. Prints like `resolve nowhere.example:80: no such name`.
     Resolve {
         /// The name, with its port.
@@ -58,6 +72,10 @@ impl Error {
         Self::Io { op, object: object.to_string(), source }
     }
 
+    pub(super) fn config(key: &str, reason: impl fmt::Display) -> Self {
+        Self::Config { key: key.to_owned(), reason: reason.to_string() }
+    }
+
     pub(super) fn resolve(name: impl Into<String>, source: io::Error) -> Self {
         Self::Resolve { name: name.into(), source }
     }
@@ -67,6 +85,8 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Io { op, object, source } => write!(f, "{op} {object}: {}", Cause(source)),
+            Self::Tls { object, source } => write!(f, "TLS with {object}: {source}"),
+            Self::Config { key, reason } => write!(f, "{key}: {reason}"),
             Self::Resolve { name, source } => write!(f, "resolve {name}: {}", Cause(source)),
             Self::Stale => f.write_str("the id names nothing that is open"),
             Self::Busy => f.write_str("the data is in use by a callback that is still running"),
@@ -86,7 +106,13 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        if let Self::Io { source, .. } | Self::Resolve { source, .. } = self { Some(source) } else { None }
+        if let Self::Io { source, .. } | Self::Resolve { source, .. } = self {
+            Some(source)
+        } else if let Self::Tls { source, .. } = self {
+            Some(&**source)
+        } else {
+            None
+        }
     }
 }
 
@@ -121,6 +147,12 @@ pub enum CloseReason {
     Detached,
     /// Reading or writing failed.
     Failed(Error),
+    /// The TLS handshake of a socket that was accepted or adopted failed. It never opened.
+    HandshakeFailed(Error),
+    /// The same for want of time.
+    HandshakeTimeout,
+    /// The connection ended without the end of TLS: bytes may be missing.
+    Truncated,
     /// The loop has ended.
     LoopEnded,
 }

@@ -136,7 +136,9 @@ mod tests {
     fn a_wish_that_is_overtaken_by_its_end_wakes_the_loop() {
         let wakes = Arc::new(AtomicU32::new(0));
         let woken = Arc::clone(&wakes);
-        let wake = Arc::new(move || drop(woken.fetch_add(1, Ordering::Relaxed)));
+        let wake = Arc::new(move || {
+            woken.fetch_add(1, Ordering::Relaxed);
+        });
         let shared = Shared::<Call<()>>::new(wake, None, 1, Sampler::new(0));
         // Two threads that set one handle change the number of keepers after its flag, in any order.
         shared.remove_keeper();

@@ -1,7 +1,7 @@
 //! What a user of the loop writes: a [`Handler`] per kind of socket.
 
 use super::net::{Net, NetId};
-use super::{Address, CloseReason, Error, ListenerId, LoopMut, Socket, SocketId};
+use super::{Address, ClientHello, CloseReason, Error, ListenerId, LoopMut, NameChoice, Socket, SocketId};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
@@ -62,6 +62,12 @@ pub trait Handler<T: 'static = ()>: 'static {
 
     /// A connection did not come about. Its id is stale from now on.
     fn connect_error(&mut self, lp: &mut LoopMut<'_, T>, failed: ConnectFailed<Self::Data>) {}
+
+    /// A TLS client whose server name none of [`TlsConfig::add_server_name`](super::TlsConfig::add_server_name) fits, or
+    /// that gives none: which configuration answers.
+    fn server_name(&mut self, hello: &ClientHello<'_>) -> NameChoice {
+        NameChoice::Default
+    }
 
     /// A connection could not be accepted.
     fn accept_error(&mut self, lp: &mut LoopMut<'_, T>, id: ListenerId, failed: AcceptFailed) {}

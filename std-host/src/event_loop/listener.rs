@@ -5,9 +5,9 @@ use super::group::Inbox;
 use super::handler::{AcceptFailed, Handler, Opened, PreOpen, RawSocket};
 use super::net::{ListenOptions, NetId, UnixListenOptions};
 use super::state::{Core, Object};
-use super::stream::{Phase, StreamState};
+use super::stream::{Phase, StreamState, Tls};
 use super::timers::{Action, TimerId};
-use super::{Address, Error, LoopMut};
+use super::{Address, Error, LoopMut, TlsConfig};
 use crate::sys::errno;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -43,6 +43,8 @@ pub(super) struct ListenerState {
     paused: bool,
     closed: bool,
     counts: bool,
+    /// What accepted sockets speak.
+    tls: Option<TlsConfig>,
     /// Runs while accepting pauses for want of descriptors.
     retry: Option<TimerId>,
     pause: Duration,
@@ -65,6 +67,7 @@ impl ListenerState {
             paused: false,
             closed: false,
             counts: true,
+            tls: None,
             retry: None,
             pause: FIRST_PAUSE,
             failures: 0,
@@ -136,6 +139,26 @@ impl<T> LoopMut<'_, T> {
         let net = self.core.net.listen_unix(&at, &options);
         let net = net.map_err(|source| Error::io("listen on", &at, source))?;
         self.core.add_listener(net, at, key.index, None, options.max_sockets)
+    }
+
+    /// [`LoopMut::listen`] for TLS. `open` of an accepted socket follows its handshake; one whose handshake fails sees
+    /// `close` alone, with the reason.
+    ///
+    /// # Errors
+    /// As for [`LoopMut::listen`].
+    pub fn listen_tls<H: Handler<T>>(
+        &mut self,
+        addr: SocketAddr,
+        key: ContextKey<H>,
+        tls: &TlsConfig,
+        options: ListenOptions,
+    ) -> Result<ListenerId, Error> {
+        let id = self.listen(addr, key, options)?;
+        // Nothing is accepted before the call that this is a part of has returned.
+        if let Some(listener) = self.core.listener_mut(id.0) {
+            listener.tls = Some(tls.clone());
+        }
+        Ok(id)
     }
 
     /// A listener by its id.
@@ -315,7 +338,7 @@ impl<T> Core<T> {
     fn accepted(&mut self, id: SlotId, socket: NetId, peer: Address) {
         let Some(listener) = self.listener_mut(id) else { return };
         (listener.pause, listener.failures) = (FIRST_PAUSE, 0);
-        let context = listener.context;
+        let (context, tls) = (listener.context, listener.tls.as_ref().map(Tls::server));
         let handler = self.context(context);
         let answer = RawSocket::new(&mut *self.net, socket, &peer).ask(|raw| handler.pre_open(raw));
         self.after_callback("pre_open");
@@ -330,7 +353,7 @@ impl<T> Core<T> {
             return;
         }
         let mut state = StreamState::new(Some(socket), context, handler.add_default(), Phase::Open);
-        (state.peer, state.listener) = (peer, Some(id));
+        (state.peer, state.listener, state.tls) = (peer, Some(id), tls);
         let place = state.place;
         let stream = self.add_stream(state);
         if let Err(error) = self.net.watch(socket, stream.to_bits(), false) {
@@ -343,7 +366,7 @@ impl<T> Core<T> {
         if let Some(listener) = self.listener_mut(id) {
             listener.sockets += 1;
         }
-        self.open_stream(stream, Opened::Accepted);
+        self.begin(stream, Opened::Accepted);
     }
 
     /// Turns one client away with the help of the reserve, so that it does not wait for nothing, then pauses.

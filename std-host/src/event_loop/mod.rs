@@ -33,10 +33,6 @@
 //!    leave; `close` callbacks; descriptors and ids are released. 9. `after_poll` hooks.
 //!
 //! Every step is bounded ([`LoopOptions`]). What a callback causes comes later, never inside the call that caused it.
-//!
-//! # What it does not do yet
-//!
-//! TLS.
 
 mod address;
 mod builder;
@@ -61,6 +57,7 @@ mod stats;
 mod stream;
 mod sync;
 mod timers;
+mod tls;
 
 pub use address::{Address, Target};
 pub use builder::{Context, ContextBuilder};
@@ -82,6 +79,7 @@ pub use stats::Stats;
 pub use stream::{AnyStream, Detached};
 pub use stream::{Received, Socket, SocketId, Stream, Traffic};
 pub use timers::{Tick, TimerId};
+pub use tls::{ClientHello, ClientVerification, NameChoice, Pem, TlsBuilder, TlsClientConfig, TlsConfig, TlsVersion};
 pub use wharf_core::timers::MAX_SPAN;
 
 use net::Net;
@@ -102,6 +100,10 @@ pub struct LoopOptions {
     pub accept_budget: u32,
     /// Timers in an iteration. 1024.
     pub timer_budget: u32,
+    /// Steps of TLS handshakes, over all sockets, in an iteration. 5.
+    pub handshake_budget: u32,
+    /// The longest wait for a TLS handshake, in whole milliseconds. 10 s.
+    pub handshake_timeout: Duration,
     /// Bytes that one socket may queue. 1 MiB.
     pub tx_limit: usize,
     /// Deferred calls that may wait. 65 536.
@@ -126,6 +128,8 @@ impl Default for LoopOptions {
             read_budget: 64 * 1024,
             accept_budget: 64,
             timer_budget: 1024,
+            handshake_budget: 5,
+            handshake_timeout: Duration::from_secs(10),
             tx_limit: 1024 * 1024,
             deferred_limit: 65_536,
             udp_batch: 32,

@@ -8,7 +8,7 @@ use super::listener::ListenerState;
 use super::net::{Net, Ready};
 use super::resolve::Names;
 use super::shared::Shared;
-use super::stream::{LastWord, Pool, StreamState};
+use super::stream::{Handshakes, LastWord, Pool, StreamState};
 use super::timers::Timers;
 use super::{Error, Hook, LoopMut, LoopOptions, Signal, Stats};
 use std::cell::Cell;
@@ -58,6 +58,9 @@ pub(super) struct Core<T: 'static> {
     pub(super) gathered: Vec<SlotId>,
     /// Context and place of data whose sockets were moved away.
     pub(super) moved: Vec<(u32, u32)>,
+    /// Ciphertext on its way from the system into a TLS session; empty before the first.
+    pub(super) cipher: Vec<u8>,
+    pub(super) handshakes: Handshakes,
     pub(super) pool: Pool,
     pub(super) datagrams: datagrams::Shared,
     pub(super) timers: Timers<T>,
@@ -86,7 +89,7 @@ impl<T: 'static> Core<T> {
         for bytes in [&mut options.receive_buffer, &mut options.read_budget] {
             *bytes = (*bytes).max(1);
         }
-        for count in [&mut options.accept_budget, &mut options.timer_budget] {
+        for count in [&mut options.accept_budget, &mut options.timer_budget, &mut options.handshake_budget] {
             *count = (*count).max(1);
         }
         let now = net.now();
@@ -115,6 +118,8 @@ impl<T: 'static> Core<T> {
             corked: None,
             gathered: Vec::new(),
             moved: Vec::new(),
+            cipher: Vec::new(),
+            handshakes: Handshakes::default(),
             pool: Pool::new(),
             datagrams: datagrams::Shared::default(),
             timers: Timers::new(),
@@ -157,6 +162,7 @@ impl<T: 'static> Core<T> {
             || !self.ready.is_empty()
             || !self.opening.is_empty()
             || !self.closing.is_empty()
+            || !self.handshakes.is_empty()
             || self.names.is_busy()
             || self.timers.next().is_some_and(|due| due <= self.now)
     }
@@ -264,6 +270,7 @@ impl<T: 'static> Core<T> {
             wake_ups: self.shared.wake_ups.load(Ordering::Relaxed),
             coalesced: self.shared.coalesced(),
             queued: self.pool.queued(),
+            handshakes_waiting: self.handshakes.len() as u64,
             ..self.stats
         }
     }
@@ -347,6 +354,7 @@ impl<T: 'static> Core<T> {
         }
         round.clear();
         self.round = round;
+        self.run_handshakes();
         self.run_openings();
     }
 
@@ -389,6 +397,7 @@ impl<T: 'static> Core<T> {
         self.ready.clear();
         self.opening.clear();
         self.closing.clear();
+        self.handshakes.clear();
         self.alive = 0;
     }
 

@@ -60,6 +60,16 @@ counters! {
     closed_failed,
     /// Sockets closed by the end of the loop.
     closed_ended,
+    /// Steps of TLS handshakes.
+    handshake_steps,
+    /// TLS handshakes done.
+    handshakes,
+    /// TLS handshakes that failed, for want of time too.
+    handshakes_failed,
+    /// TLS handshakes done that went on from an earlier session.
+    handshakes_resumed,
+    /// Sockets that wait for a step of their handshake now.
+    handshakes_waiting,
     /// Connections that did not come about.
     connect_failed,
     /// Bytes read.

@@ -78,10 +78,19 @@ pub(crate) fn bench_with(
     options: LoopOptions,
     act: impl FnMut(&str, &mut Socket<'_, (), Vec<u8>>, &[u8]) + 'static,
 ) -> Bench {
+    bench_on(options, act, |lp, key, addr| lp.listen(addr, key, ListenOptions::default()).unwrap())
+}
+
+/// A bench whose listener is made by `listen`.
+pub(crate) fn bench_on(
+    options: LoopOptions,
+    act: impl FnMut(&str, &mut Socket<'_, (), Vec<u8>>, &[u8]) + 'static,
+    listen: impl FnOnce(&mut LoopMut<'_>, ContextKey<Probe>, SocketAddr) -> ListenerId,
+) -> Bench {
     let mut lp = Loop::with_options((), options).unwrap();
     let log = Log::default();
     let key = lp.loop_mut().context(Probe { log: Rc::clone(&log), act: Box::new(act) });
-    let id = lp.loop_mut().listen("127.0.0.1:0".parse().unwrap(), key, ListenOptions::default()).unwrap();
+    let id = listen(&mut lp.loop_mut(), key, "127.0.0.1:0".parse().unwrap());
     let addr = lp.loop_mut().listener(id).unwrap().local_addr();
     Bench { lp, log, key, listener: id, addr }
 }

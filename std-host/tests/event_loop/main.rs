@@ -1,5 +1,6 @@
 //! The laws of the event loop, on loopback sockets.
 
+mod certificates;
 mod connecting;
 mod datagrams;
 mod deferred;
@@ -9,10 +10,12 @@ mod group;
 mod harness;
 mod iteration;
 mod listening;
+mod openssl;
 mod reading;
 mod scripted;
 mod statistics;
 mod streams;
 mod timers;
+mod tls;
 mod unix;
 mod writing;

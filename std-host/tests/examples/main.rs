@@ -4,6 +4,7 @@ mod calls;
 mod datagrams;
 mod group;
 mod sockets;
+mod tls;
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;

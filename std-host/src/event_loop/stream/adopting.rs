@@ -75,12 +75,15 @@ impl<T> LoopMut<'_, T> {
     ///
     /// # Errors
     /// [`Error::Stale`], [`Error::NotOpen`], [`Error::Closed`] after `close`, `finish` or a failure to send,
-    /// [`Error::NotEmpty`] if our end is to follow bytes that are still queued, [`Error::Io`] in a simulated world.
+    /// [`Error::NotEmpty`] if our end is to follow bytes that are still queued, [`Error::Io`] with TLS and in a simulated world.
     pub fn detach(&mut self, id: SocketId) -> Result<Detached, Error> {
         let stream = self.core.stream(id.0).ok_or(Error::Stale)?;
         stream.check_open()?;
         if !stream.can_send() {
             return Err(Error::Closed);
+        }
+        if stream.tls.is_some() {
+            return Err(Error::io("detach", &stream.peer, io::ErrorKind::Unsupported.into()));
         }
         if stream.shut_down && !stream.queue.is_empty() {
             return Err(Error::NotEmpty);

@@ -143,7 +143,7 @@ impl<T> Core<T> {
         }
     }
 
-    /// Looks at the attempts; true if one of them has won and the socket is open.
+    /// Looks at the attempts; true if one of them has won and the socket is open, or shakes hands.
     pub(super) fn serve_connecting(&mut self, id: SlotId) -> bool {
         let (mut at, mut lost) = (0, false);
         while let Some(connecting) = self.connecting_mut(id) {
@@ -276,6 +276,9 @@ impl<T> Core<T> {
         self.net.watch(net, id.to_bits(), true)?;
         if let Some(stream) = self.stream_mut(id) {
             (stream.readable, stream.hung_up, stream.has_hung_up) = (false, false, false);
+            if let Some(tls) = &mut stream.tls {
+                tls.wire = false;
+            }
         }
         Ok(())
     }
@@ -292,8 +295,11 @@ impl<T> Core<T> {
         let Some(mut connecting) = stream.connecting.take() else { return };
         let (net, peer) = connecting.attempts.remove(at);
         (stream.net, stream.peer, stream.watches_write) = (Some(net), peer, true);
+        if let Some(tls) = &mut stream.tls {
+            tls.tried = connecting.tried;
+        }
         self.end_connecting(&connecting);
-        self.open_stream(id, Opened::Connected);
+        self.begin(id, Opened::Connected);
     }
 
     /// Nothing is left to try. What is told is the last error.

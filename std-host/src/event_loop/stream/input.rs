@@ -2,7 +2,7 @@
 
 use super::{Phase, Stream};
 use crate::event_loop::state::Core;
-use crate::event_loop::{Error, SocketId};
+use crate::event_loop::{CloseReason, Error, SocketId};
 use std::cell::Cell;
 use std::fmt;
 use std::io;
@@ -39,11 +39,15 @@ impl Drop for Received {
 }
 
 /// What one read came to.
-enum Taken {
+pub(super) enum Taken {
     Bytes(usize),
+    /// So much ciphertext that has made no plaintext yet.
+    Unripe(usize),
     End,
     Nothing,
     Failed(io::Error),
+    /// The connection is over for a reason that is not the system's.
+    Over(CloseReason),
 }
 
 impl<T> Stream<'_, T> {
@@ -93,6 +97,7 @@ impl<T> Core<T> {
             self.receive.set(buffer);
             match taken {
                 Taken::Bytes(_) => {}
+                Taken::Unripe(count) => budget = budget.saturating_sub(count),
                 Taken::End => return self.input_ended(id),
                 Taken::Nothing => {
                     self.stats.false_events += u64::from(first);
@@ -100,6 +105,7 @@ impl<T> Core<T> {
                     return;
                 }
                 Taken::Failed(error) => return self.fail(id, error, "read from"),
+                Taken::Over(reason) => return self.begin_close(id, reason),
             }
             first = false;
         }
@@ -162,9 +168,20 @@ impl<T> Core<T> {
                 self.mark_ready(id);
                 Ok(received)
             }
+            Taken::Unripe(_) => {
+                // Whoever reads until nothing is left comes back for what this was the beginning of.
+                if let Some(stream) = self.stream_mut(id) {
+                    stream.has_read = true;
+                }
+                Err(Error::WouldBlock)
+            }
             Taken::Nothing => Err(Error::WouldBlock),
             Taken::Failed(error) => {
                 self.fail(id, error, "read from");
+                Err(Error::Closed)
+            }
+            Taken::Over(reason) => {
+                self.begin_close(id, reason);
                 Err(Error::Closed)
             }
         }
@@ -172,7 +189,11 @@ impl<T> Core<T> {
 
     /// One read, with all that follows from it for the latches and the counts.
     fn take(&mut self, id: SlotId, buffer: &mut [u8]) -> Taken {
-        let Some(net) = self.stream(id).and_then(|stream| stream.net) else { return Taken::Nothing };
+        let Some(stream) = self.stream(id) else { return Taken::Nothing };
+        if stream.tls.is_some() {
+            return self.take_tls(id, buffer);
+        }
+        let Some(net) = stream.net else { return Taken::Nothing };
         let outcome = loop {
             self.stats.reads += 1;
             match self.net.read(net, buffer) {
@@ -188,17 +209,12 @@ impl<T> Core<T> {
                 Taken::End
             }
             Ok(count) => {
-                let bytes = count as u64;
-                stream.received += bytes;
-                stream.note_received(now);
+                stream.note_taken(count, now);
                 if count < buffer.len() && !stream.hung_up {
                     // The system had no more. What comes from now on is a new edge.
                     stream.readable = false;
                 }
-                if stream.limit != u64::MAX && !stream.discards {
-                    stream.limit -= bytes;
-                }
-                self.stats.bytes_in += bytes;
+                self.stats.bytes_in += count as u64;
                 Taken::Bytes(count)
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

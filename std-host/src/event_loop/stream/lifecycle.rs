@@ -21,7 +21,7 @@ impl<T> Core<T> {
             match self.stream(id) {
                 Some(stream) if stream.phase != Phase::Starting => {}
                 Some(stream) if stream.connecting.is_some() => self.start_connecting(id),
-                Some(_) => self.open_stream(id, Opened::Adopted),
+                Some(_) => self.begin(id, Opened::Adopted),
                 None => self.drain_listener(id),
             }
         }
@@ -30,7 +30,7 @@ impl<T> Core<T> {
 
     pub(in crate::event_loop) fn open_stream(&mut self, id: SlotId, how: Opened) {
         let Some(stream) = self.stream_mut(id) else { return };
-        (stream.phase, stream.writable) = (Phase::Open, true);
+        stream.phase = Phase::Open;
         let (context, place, timer) = (stream.context, stream.place, stream.timer.take());
         if let Some(TimerId(timer)) = timer {
             self.timers.remove(timer);
@@ -46,6 +46,7 @@ impl<T> Core<T> {
         stream.timer = None;
         match stream.phase {
             Phase::Starting | Phase::Connecting => self.connecting_timeout(id),
+            Phase::Handshaking => self.handshake_timed_out(id),
             Phase::Finishing => self.begin_close(id, CloseReason::Local { code: 0 }),
             Phase::Open | Phase::Closing => {}
         }
@@ -71,7 +72,7 @@ impl<T> Core<T> {
     pub(in crate::event_loop) fn begin_close(&mut self, id: SlotId, reason: CloseReason) {
         match self.stream(id).map(|stream| stream.phase) {
             Some(Phase::Open | Phase::Finishing) => self.leave(id, Some(LastWord::Close(reason))),
-            Some(Phase::Starting | Phase::Connecting) => self.leave(id, None),
+            Some(Phase::Starting | Phase::Connecting | Phase::Handshaking) => self.leave(id, None),
             Some(Phase::Closing) | None => {}
         }
     }
@@ -83,6 +84,10 @@ impl<T> Core<T> {
                 let tried = self.tried(id);
                 self.leave(id, Some(LastWord::ConnectError(Box::new((Error::Ended, tried)))));
             }
+            Some(Phase::Handshaking) => {
+                let last_word = self.unopened(id, Error::Ended, |_| CloseReason::LoopEnded);
+                self.leave(id, Some(last_word));
+            }
             Some(Phase::Open | Phase::Finishing) => self.begin_close(id, CloseReason::LoopEnded),
             Some(Phase::Closing) => {}
             None => {
@@ -93,6 +98,7 @@ impl<T> Core<T> {
     }
 
     pub(super) fn leave(&mut self, id: SlotId, last_word: Option<LastWord>) {
+        self.forget_handshake(id);
         let Some(stream) = self.stream_mut(id).filter(|stream| stream.phase != Phase::Closing) else { return };
         stream.phase = Phase::Closing;
         stream.resets = matches!(last_word, Some(LastWord::Close(CloseReason::Aborted)));
@@ -110,7 +116,8 @@ impl<T> Core<T> {
 
     pub(in crate::event_loop) fn drop_queue(&mut self, id: SlotId) -> u64 {
         let Some(Object::Stream(stream)) = self.objects.get_mut(id) else { return 0 };
-        self.pool.clear(&mut stream.queue) as u64
+        let sealed = stream.tls.as_mut().map_or(0, |tls| std::mem::take(&mut tls.sealed));
+        (self.pool.clear(&mut stream.queue) + sealed) as u64
     }
 
     /// Step 8: `close` callbacks, then the descriptors and ids of what has been closed.
@@ -126,6 +133,10 @@ impl<T> Core<T> {
             let (received, sent) = (stream.received, stream.sent);
             match last_word {
                 Some(LastWord::Close(reason)) => {
+                    if unsent == 0 && matches!(reason, CloseReason::Local { .. } | CloseReason::LoopEnded) {
+                        // It is a courtesy: without room for it the peer sees a truncation.
+                        self.say_goodbye(id);
+                    }
                     self.count_close(&reason, unsent);
                     let last = Farewell { reason, unsent, received, sent };
                     self.context(context).close(self, SocketId(id), place, last);
@@ -165,7 +176,10 @@ impl<T> Core<T> {
             CloseReason::PeerReset => &mut self.stats.closed_reset,
             CloseReason::Local { .. } | CloseReason::Detached => &mut self.stats.closed_local,
             CloseReason::Aborted => &mut self.stats.closed_aborted,
-            CloseReason::Failed(_) => &mut self.stats.closed_failed,
+            CloseReason::Failed(_)
+            | CloseReason::HandshakeFailed(_)
+            | CloseReason::HandshakeTimeout
+            | CloseReason::Truncated => &mut self.stats.closed_failed,
             CloseReason::LoopEnded => &mut self.stats.closed_ended,
         };
         *counter += 1;
@@ -183,6 +197,10 @@ impl<T> Core<T> {
     /// Reading or writing has failed for good.
     pub(in crate::event_loop) fn fail(&mut self, id: SlotId, error: io::Error, op: &'static str) {
         let Some(stream) = self.stream(id) else { return };
+        if stream.phase == Phase::Handshaking {
+            let object = stream.peer_name();
+            return self.handshake_failed(id, Error::Io { op, object, source: error });
+        }
         // To end the output of a connection that has been reset is refused because there is none any more.
         let gone = [io::ErrorKind::ConnectionReset, io::ErrorKind::BrokenPipe, io::ErrorKind::NotConnected];
         let reason = if gone.contains(&error.kind()) {

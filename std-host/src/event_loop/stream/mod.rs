@@ -1,9 +1,11 @@
 //! Streams: what a socket's state is, and how it is served.
 //!
 //! ```text
-//! Starting ─► Connecting ─► Open ─► Finishing ─► Closing ─► gone
-//!     └────────────┴─ cancelled or failed ──────────▲
+//! Starting ─► Connecting ─► Handshaking ─► Open ─► Finishing ─► Closing ─► gone
+//!     └────────────┴──────── cancelled or failed ─────────────────▲
 //! ```
+//!
+//! Only a socket with TLS is ever `Handshaking`.
 //!
 //! Two latches remember what the system announced once: that reading or writing may be possible. They fall when the
 //! system says that it is not. A hang-up sets both and decides nothing: what read and write then say does.
@@ -11,11 +13,13 @@
 mod adopting;
 mod any;
 mod connecting;
+mod handshake;
 mod input;
 mod lifecycle;
 mod moving;
 mod output;
 mod pool;
+mod secure;
 mod socket;
 mod timeouts;
 
@@ -25,7 +29,9 @@ pub use input::Received;
 pub use socket::{Socket, SocketId, Stream};
 pub use timeouts::Traffic;
 
+pub(in crate::event_loop) use handshake::Handshakes;
 pub(in crate::event_loop) use pool::Pool;
+pub(in crate::event_loop) use secure::Tls;
 pub(in crate::event_loop) use timeouts::Which;
 
 use super::net::{NetId, Ready};
@@ -38,6 +44,7 @@ use pool::Queue;
 use std::io;
 use std::time::Duration;
 use timeouts::Timeouts;
+use wharf_core::Instant;
 use wharf_core::slots::SlotId;
 
 /// The longest wait for a peer that does not answer `finish`, or does not take what is queued before it.
@@ -48,6 +55,8 @@ pub(in crate::event_loop) enum Phase {
     /// Made in a callback; comes to life after it.
     Starting,
     Connecting,
+    /// Connected; TLS is not settled yet.
+    Handshaking,
     Open,
     /// `finish` was called: only what is queued still leaves.
     Finishing,
@@ -102,6 +111,7 @@ pub(in crate::event_loop) struct StreamState {
     hold: Option<Hold>,
     in_gathered: bool,
     timeouts: Option<Box<Timeouts>>,
+    pub(in crate::event_loop) tls: Option<Box<Tls>>,
     /// Why sending failed: the reason of a close to which reading gives no better one.
     send_error: Option<io::Error>,
 }
@@ -149,6 +159,7 @@ impl StreamState {
             hold: None,
             in_gathered: false,
             timeouts: None,
+            tls: None,
             send_error: None,
         }
     }
@@ -158,6 +169,27 @@ impl StreamState {
         self.writable |= event.write;
         self.hung_up |= event.hung_up;
         self.has_hung_up |= event.hung_up;
+        if let Some(tls) = &mut self.tls {
+            tls.wire |= event.read;
+        }
+    }
+
+    /// Has the input looked at, whatever the system has announced.
+    fn force_read(&mut self) {
+        (self.readable, self.hung_up) = (true, true);
+        if let Some(tls) = &mut self.tls {
+            tls.wire = true;
+        }
+    }
+
+    /// Counts bytes on their way to the handler.
+    fn note_taken(&mut self, count: usize, now: Instant) {
+        let bytes = count as u64;
+        self.received += bytes;
+        if self.limit != u64::MAX && !self.discards {
+            self.limit -= bytes;
+        }
+        self.note_received(now);
     }
 
     /// How much may still be delivered.
@@ -166,12 +198,12 @@ impl StreamState {
     }
 
     /// Whether something waits for the system to take more, or for the queue to be shorter.
-    const fn waits_for_room(&self) -> bool {
-        self.wants_room || !self.queue.is_empty()
+    fn waits_for_room(&self) -> bool {
+        self.wants_room || self.has_unsent()
     }
 
     /// Whether room in the system changes anything: for the queue, for our end, or for what the user is to be told.
-    const fn has_output(&self) -> bool {
+    fn has_output(&self) -> bool {
         self.waits_for_room() || self.drain_due || self.shut_down && !self.output_ended
     }
 
@@ -188,7 +220,7 @@ impl StreamState {
     /// Whether the operations that need an open socket may be used.
     pub(in crate::event_loop) fn check_open(&self) -> Result<(), Error> {
         match self.phase {
-            Phase::Starting | Phase::Connecting => Err(Error::NotOpen),
+            Phase::Starting | Phase::Connecting | Phase::Handshaking => Err(Error::NotOpen),
             Phase::Open | Phase::Finishing => Ok(()),
             Phase::Closing => Err(Error::Closed),
         }
@@ -239,6 +271,9 @@ impl<T> Core<T> {
             }
             let Some(opened) = self.stream(id) else { return };
             stream = opened;
+        }
+        if stream.phase == Phase::Handshaking {
+            return self.serve_handshake(id);
         }
         if stream.has_output() {
             self.serve_output(id);

@@ -29,7 +29,7 @@ impl<T> Core<T> {
         self.flush(id);
         let Some(stream) = self.stream_mut(id) else { return };
         let (context, place) = (stream.context, stream.place);
-        if stream.phase == Phase::Open && stream.queue.is_empty() && std::mem::replace(&mut stream.drain_due, false) {
+        if stream.phase == Phase::Open && stream.waiting() == 0 && std::mem::replace(&mut stream.drain_due, false) {
             self.context(context).drained(self, SocketId(id), place);
             self.after_callback("drained");
         }
@@ -38,7 +38,7 @@ impl<T> Core<T> {
         let (context, place) = (stream.context, stream.place);
         // The queue can be short while the latch is down: `write_now` came up short and nothing is queued.
         let room = stream.writable || !stream.queue.is_empty();
-        if stream.phase == Phase::Open && stream.wants_room && room && stream.queue.len() <= half {
+        if stream.phase == Phase::Open && stream.wants_room && room && stream.waiting() <= half {
             stream.wants_room = false;
             self.context(context).writable(self, SocketId(id), place);
             self.after_callback("writable");
@@ -77,6 +77,9 @@ impl<T> Core<T> {
     /// those was taken; the rest stays the caller's. A failure is told later: first come the bytes that have arrived.
     pub(super) fn send(&mut self, id: SlotId, head: &[u8], body: &[u8]) -> usize {
         let Some(Object::Stream(stream)) = self.objects.get(id) else { return 0 };
+        if stream.tls.is_some() {
+            return self.send_tls(id, head, body);
+        }
         let Some(net) = stream.net else { return 0 };
         if stream.queue.is_empty() {
             let both = [IoSlice::new(head), IoSlice::new(body)];
@@ -104,20 +107,28 @@ impl<T> Core<T> {
             && let Some(Object::Stream(stream)) = self.objects.get_mut(id)
         {
             self.pool.consume(&mut stream.queue, of_queue);
-            if let (Phase::Finishing, Some(timer)) = (stream.phase, stream.timer) {
-                let due = self.net.now().saturating_add(FINISH_WAIT);
-                self.timers.arm(timer.0, self.now, due, None);
-            }
+            self.put_finish_off(id);
         }
         taken - of_queue
     }
 
-    fn account(&mut self, id: SlotId, offered: usize, outcome: io::Result<usize>) -> usize {
+    /// The peer takes what is queued: `finish` goes on waiting.
+    pub(super) fn put_finish_off(&mut self, id: SlotId) {
+        let Some(stream) = self.stream(id) else { return };
+        if let (Phase::Finishing, Some(timer)) = (stream.phase, stream.timer) {
+            let due = self.net.now().saturating_add(FINISH_WAIT);
+            self.timers.arm(timer.0, self.now, due, None);
+        }
+    }
+
+    pub(super) fn account(&mut self, id: SlotId, offered: usize, outcome: io::Result<usize>) -> usize {
         let now = self.mark;
         let Some(stream) = self.stream_mut(id) else { return 0 };
         match outcome {
             Ok(count) => {
-                stream.sent += count as u64;
+                if stream.tls.is_none() {
+                    stream.sent += count as u64;
+                }
                 stream.writable = count == offered;
                 stream.note_sent(now);
                 (self.stats.bytes_out, self.stats.writes) =
@@ -151,14 +162,14 @@ impl<T> Core<T> {
         }
         let Some(stream) = self.stream_mut(id) else { return };
         stream.send_error = Some(error);
-        (stream.readable, stream.hung_up) = (true, true);
+        stream.force_read();
         self.mark_ready(id);
     }
 
     /// Sends what is queued, unless it is held back, as far as the system takes it, and our end after it.
     pub(super) fn flush(&mut self, id: SlotId) {
         while let Some(stream) = self.stream(id) {
-            let idle = !stream.writable || stream.queue.is_empty() || stream.hold.is_some();
+            let idle = !stream.writable || !stream.has_unsent() || stream.hold.is_some();
             if idle || stream.phase == Phase::Closing {
                 break;
             }
@@ -172,7 +183,7 @@ impl<T> Core<T> {
     fn enqueue(&mut self, id: SlotId, bytes: &[u8]) -> usize {
         let limit = self.options.tx_limit;
         let Some(Object::Stream(stream)) = self.objects.get_mut(id) else { return 0 };
-        let taken = bytes.len().min(limit.saturating_sub(stream.queue.len()));
+        let taken = bytes.len().min(limit.saturating_sub(stream.waiting()));
         self.pool.append(&mut stream.queue, &bytes[..taken]);
         self.stats.queued_peak = self.stats.queued_peak.max(self.pool.queued());
         taken
@@ -234,7 +245,7 @@ impl<T> Core<T> {
     /// The one place that decides about write interest. Once armed it stays: an edge costs nothing until it comes.
     pub(super) fn arm_write(&mut self, id: SlotId) {
         let Some(stream) = self.stream_mut(id).filter(|stream| stream.hold.is_none()) else { return };
-        stream.drain_due |= !stream.queue.is_empty();
+        stream.drain_due |= stream.waiting() > 0;
         if !stream.waits_for_room() || stream.phase == Phase::Closing {
             return;
         }
@@ -255,6 +266,11 @@ impl<T> Core<T> {
         if !due || stream.phase == Phase::Closing || stream.send_error.is_some() {
             return;
         }
+        if stream.tls.is_some() && !self.end_tls(id) {
+            // It goes on when the last record has left.
+            return;
+        }
+        let Some(stream) = self.stream_mut(id) else { return };
         stream.output_ended = true;
         let (net, input_ended) = (stream.net, stream.input_ended);
         if input_ended {
@@ -279,6 +295,7 @@ impl<T> Core<T> {
             stream.shut_down = true;
             stream.wants_room = false;
             self.end_output_if_due(id);
+            self.arm_write(id);
         }
     }
 }

@@ -146,7 +146,9 @@ impl<T> Stream<'_, T> {
         Ok(())
     }
 
-    /// Sends without queueing. What was gathered before leaves first. Returns what the system took; the rest stays the caller's, and `writable` will come.
+    /// Sends without queueing. What was gathered before leaves first. Returns what the system took; the rest stays the
+    /// caller's, and `writable` will come. With TLS whole records are taken, and what the system does not take of their
+    /// ciphertext, at most 64 KiB, waits; [`Stream::queued`] counts it.
     ///
     /// # Errors
     /// [`Error::NotEmpty`] while bytes are queued; else as for [`Stream::write`].
@@ -247,7 +249,7 @@ impl<T> Stream<'_, T> {
     /// [`Error::Closed`] if it is open or closed.
     pub fn cancel(&mut self) -> Result<(), Error> {
         match self.state().phase {
-            Phase::Starting | Phase::Connecting => self.lp.core.cancel(self.id.0),
+            Phase::Starting | Phase::Connecting | Phase::Handshaking => self.lp.core.cancel(self.id.0),
             Phase::Open | Phase::Finishing | Phase::Closing => return Err(Error::Closed),
         }
         Ok(())
@@ -258,10 +260,10 @@ impl<T> Stream<'_, T> {
         self.lp.core.set_unref(self.id.0, unref);
     }
 
-    /// Bytes that wait to be sent.
+    /// Bytes that wait to be sent. With TLS they are counted before encryption.
     #[must_use]
     pub fn queued(&self) -> usize {
-        self.state().queue.len()
+        self.state().waiting()
     }
 
     /// The address of this side.

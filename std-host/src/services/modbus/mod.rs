@@ -285,13 +285,16 @@ impl<T: 'static> Handler<T> for Connections {
         let input = match closed.reason {
             CloseReason::PeerReset => Input::PeerReset,
             CloseReason::LoopEnded => Input::Abort { reason: Reason::ShutdownForced },
-            CloseReason::Failed(error) => {
+            CloseReason::Failed(error) | CloseReason::HandshakeFailed(error) => {
                 shared.emit(&Event::Error { message: error.to_string() });
                 Input::Abort { reason: Reason::IoError }
             }
-            CloseReason::Peer | CloseReason::Local { .. } | CloseReason::Aborted | CloseReason::Detached => {
-                Input::Abort { reason: Reason::IoError }
-            }
+            CloseReason::Peer
+            | CloseReason::Local { .. }
+            | CloseReason::Aborted
+            | CloseReason::Detached
+            | CloseReason::HandshakeTimeout
+            | CloseReason::Truncated => Input::Abort { reason: Reason::IoError },
         };
         let reason = peer.gone(shared, lp.now(), input);
         if reason == Reason::ShutdownForced {
