@@ -15,7 +15,7 @@ use std::cell::Cell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU32, Ordering};
 use wharf_core::Instant;
 use wharf_core::slots::{Entry, Full, SlotId, SlotTable};
 
@@ -25,6 +25,8 @@ pub(super) type OnSignal<T> = Box<dyn FnMut(&mut LoopMut<'_, T>, Signal)>;
 
 /// All of a loop but the right to run it.
 pub(super) struct Core<T: 'static> {
+    /// Tells the keys of this loop from those of others.
+    pub(super) number: u32,
     pub(super) net: Box<dyn Net>,
     pub(super) options: LoopOptions,
     pub(super) data: T,
@@ -96,7 +98,9 @@ impl<T: 'static> Core<T> {
         let batches = Sampler::new(options.sample_every);
         let shared = Shared::new(net.waker(), net.clock(), options.deferred_limit, batches);
         let receive = vec![0; options.receive_buffer];
+        static NEXT: AtomicU32 = AtomicU32::new(0);
         Self {
+            number: NEXT.fetch_add(1, Ordering::Relaxed),
             net,
             options,
             data,
