@@ -5,6 +5,7 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, Region, Stats, StatsAlloc};
 use std::alloc::System;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 use wharf_host::event_loop::{Handle, Handler, ListenOptions, Loop, LoopMut, Socket};
@@ -49,6 +50,19 @@ fn echo(streams: &mut [TcpStream], times: usize) {
     }
 }
 
+/// The loop finds messages of all connections when it looks next: more at a time are not possible.
+fn at_once(handle: &Handle, streams: &mut [TcpStream]) {
+    let (go, wait) = mpsc::channel();
+    handle.defer(move |_| wait.recv().unwrap()).unwrap();
+    for stream in &mut *streams {
+        stream.write_all(&[5; 12]).unwrap();
+    }
+    go.send(()).unwrap();
+    for stream in streams {
+        stream.read_exact(&mut [0; 12]).unwrap();
+    }
+}
+
 fn defer(handle: &Handle, times: usize) {
     for _ in 0..times {
         while handle.defer_fn(nothing).is_err() {
@@ -75,6 +89,7 @@ fn echoes() {
     let client = thread::spawn(move || {
         let mut streams: Vec<TcpStream> = (0..50).map(|_| TcpStream::connect(addr).unwrap()).collect();
         echo(&mut streams, 5000);
+        at_once(&handle, &mut streams);
         let region = Region::new(ALLOCATOR);
         echo(&mut streams, ECHOES);
         let change = region.change();

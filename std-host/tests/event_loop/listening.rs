@@ -133,7 +133,6 @@ fn one_of_several_listeners_empties_its_backlog_before_it_goes() {
     assert!(bench.log().is_empty());
     bench.lp.turn(Some(Duration::ZERO)).unwrap();
     assert_eq!(bench.lp.loop_mut().stats().accepted, 40);
-    assert!(TcpStream::connect(addr).is_err());
     drop(clients);
     bench.run_to_closed(40);
 }
