@@ -67,7 +67,8 @@ impl<T> LoopMut<'_, T> {
     /// The data of another socket.
     ///
     /// # Errors
-    /// [`Error::Stale`] if the id or the key names nothing here, [`Error::Busy`] for a socket whose callback is running.
+    /// [`Error::Stale`] if the id or the key names nothing here, [`Error::Busy`] for a socket whose callback is
+    /// running.
     pub fn user<H: Handler<T>>(&self, key: ContextKey<H>, id: SocketId) -> Result<RefMut<'_, H::Data>, Error> {
         let place = self.place(key, id)?;
         self.typed(key)?.table.borrow(place)

@@ -189,7 +189,8 @@ impl<T: 'static> Core<T> {
         self.mark = self.now;
     }
 
-    /// What follows every callback: a cork ends, and a long callback is looked at. `now` follows the clock if it was more than a millisecond.
+    /// What follows every callback: a cork ends, and a long callback is looked at. `now` follows the clock if it was
+    /// more than a millisecond.
     pub(super) fn after_callback(&mut self, kind: &'static str) {
         self.uncork();
         let (from, to) = (self.mark, self.net.now());
