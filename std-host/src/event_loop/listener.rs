@@ -337,7 +337,8 @@ impl<T> Core<T> {
 
     fn accepted(&mut self, id: SlotId, socket: NetId, peer: Address) {
         let Some(listener) = self.listener_mut(id) else { return };
-        (listener.pause, listener.failures) = (FIRST_PAUSE, 0);
+        listener.pause = FIRST_PAUSE;
+        listener.failures = 0;
         let (context, tls) = (listener.context, listener.tls.as_ref().map(Tls::server));
         let handler = self.context(context);
         let answer = RawSocket::new(&mut *self.net, socket, &peer).ask(|raw| handler.pre_open(raw));

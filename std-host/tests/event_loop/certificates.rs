@@ -15,8 +15,8 @@ pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 /// A certificate and its key, as PEM.
 pub(crate) struct Identity {
-    certificate: String,
-    key: String,
+    pub(crate) certificate: String,
+    pub(crate) key: String,
 }
 
 impl Authority {
@@ -69,14 +69,6 @@ impl Authority {
             }
             None => builder.with_no_client_auth(),
         })
-    }
-}
-
-impl Identity {
-    /// Writes both to files.
-    pub(crate) fn write(&self, certificate: &str, key: &str) {
-        std::fs::write(certificate, &self.certificate).unwrap();
-        std::fs::write(key, &self.key).unwrap();
     }
 }
 

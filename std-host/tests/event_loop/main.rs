@@ -10,7 +10,6 @@ mod group;
 mod harness;
 mod iteration;
 mod listening;
-mod openssl;
 mod reading;
 mod scripted;
 mod statistics;

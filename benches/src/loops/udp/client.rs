@@ -265,8 +265,8 @@ mod tests {
 
     #[test]
     fn what_does_not_come_back_is_lost() {
-        // The first of each socket, which the second shows; and the last of its first window, which the next burst shows
-        // or the silence.
+        // The first of each socket, which the second shows; and the last of its first window, which the next burst or
+        // the silence shows.
         let answer: Answer = |datagram| match number(datagram) {
             0 | 15 => Vec::new(),
             _ => vec![datagram.to_vec()],
@@ -291,6 +291,7 @@ mod tests {
     #[test]
     fn a_loss_makes_room_in_the_window_and_what_comes_late_stays_lost() {
         let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+        server.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         let options = options(server.local_addr().unwrap(), PATIENCE);
         let mut flow = Flow::open(&options, 1).unwrap();
         let mut tally = Tally::begin(Duration::ZERO, options.duration, None);

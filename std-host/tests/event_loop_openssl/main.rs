@@ -1,5 +1,13 @@
 //! `openssl s_client` against TLS on the loop: a client that shares no code with it. Without the program these tests do
-//! nothing; the gate says so.
+//! nothing; the gate says so. They are a test binary of their own because they start processes, which hold the
+//! listeners of other tests open until they have become what they are to be.
+
+#[expect(dead_code, reason = "a part of it serves other tests")]
+#[path = "../event_loop/certificates.rs"]
+mod certificates;
+#[expect(dead_code, reason = "a part of it serves other tests")]
+#[path = "../event_loop/harness.rs"]
+mod harness;
 
 use crate::certificates::Authority;
 use crate::harness::{Bench, bench_on};
@@ -150,7 +158,9 @@ fn openssl_shows_a_certificate_and_meets_the_ciphers() {
     let config = authority.builder("localhost").client_verification(ClientVerification::Required).ca(authority.pem());
     let mut server = Server::new("certificates", &authority, &config.ciphers(ciphers).server().unwrap());
     let (certificate, key) = (server.file("client.pem"), server.file("key.pem"));
-    authority.identity("client").write(&certificate, &key);
+    let identity = authority.identity("client");
+    std::fs::write(&certificate, &identity.certificate).unwrap();
+    std::fs::write(&key, &identity.key).unwrap();
     for (version, cipher) in [("-tls1_2", "ECDHE-ECDSA-AES256-GCM-SHA384"), ("-tls1_3", "TLS_CHACHA20_POLY1305_SHA256")]
     {
         let (known, printed) = server.talk(&[version, "-cert", &certificate, "-key", &key]);
