@@ -1,8 +1,8 @@
 //! Runs a plant, and says how it ended.
 //!
-//! The entries of a plant are dealt over its loops in file order: with two loops, the first has the first entry, the third
-//! and so on. An entry lives on one loop. No entry can name another yet; one that does belongs on the loop of the entry
-//! that it names, and `Site::share` is where that is decided.
+//! The entries of a plant are dealt over its loops in file order: with two loops, the first has the first entry, the
+//! third and so on. An entry lives on one loop. No entry can name another yet; one that does belongs on the loop of the
+//! entry that it names, and `Site::share` is where that is decided.
 //!
 //! The first loop hears the signals for all, and so outlives the others.
 
@@ -110,7 +110,8 @@ impl Site {
     fn set_up(self: &Arc<Self>, index: usize, lp: &mut LoopMut<'_, Share>) -> Result<(), Error> {
         let first = self.open().loops.first().cloned();
         match first {
-            // Before anybody can connect: a signal that comes while the listeners open is heard as soon as the loop runs.
+            // Before anybody can connect: a signal that comes while the listeners open is heard as soon as the loop
+            // runs.
             None => self.watch_signals(lp)?,
             Some(first) => {
                 first.keep_alive(true);

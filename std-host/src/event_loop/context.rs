@@ -13,13 +13,15 @@ use std::marker::PhantomData;
 
 /// Names a context of one loop.
 pub struct ContextKey<H> {
+    /// The number of the loop.
+    pub(super) owner: u32,
     pub(super) index: u32,
     of: PhantomData<fn() -> H>,
 }
 
 impl<H> ContextKey<H> {
-    pub(super) const fn new(index: u32) -> Self {
-        Self { index, of: PhantomData }
+    pub(super) const fn new(owner: u32, index: u32) -> Self {
+        Self { owner, index, of: PhantomData }
     }
 }
 

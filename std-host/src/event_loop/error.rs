@@ -51,8 +51,8 @@ pub enum Error {
     Closed,
     /// There is nothing to read now.
     WouldBlock,
-    /// A number is out of its range. Spans of timers and of `connect` are in milliseconds, those of sockets in the unit in
-    /// which they are set.
+    /// A number is out of its range. Spans of timers and of `connect` are in milliseconds, those of sockets in the unit
+    /// in which they are set.
     OutOfRange {
         /// What was asked for.
         asked: u64,

@@ -63,8 +63,8 @@ pub trait Handler<T: 'static = ()>: 'static {
     /// A connection did not come about. Its id is stale from now on.
     fn connect_error(&mut self, lp: &mut LoopMut<'_, T>, failed: ConnectFailed<Self::Data>) {}
 
-    /// A TLS client whose server name none of [`TlsConfig::add_server_name`](super::TlsConfig::add_server_name) fits, or
-    /// that gives none: which configuration answers.
+    /// A TLS client whose server name none of [`TlsConfig::add_server_name`](super::TlsConfig::add_server_name) fits,
+    /// or that gives none: which configuration answers.
     fn server_name(&mut self, hello: &ClientHello<'_>) -> NameChoice {
         NameChoice::Default
     }
@@ -88,8 +88,8 @@ pub enum PreOpen {
     Reject,
     /// The same by a reset, so that the peer learns at once that it was turned away.
     Reset,
-    /// The handler has it, by [`RawSocket::take`], and the loop forgets it without a callback. One that was not taken is
-    /// closed.
+    /// The handler has it, by [`RawSocket::take`], and the loop forgets it without a callback. One that was not taken
+    /// is closed.
     Take,
 }
 

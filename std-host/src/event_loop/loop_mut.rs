@@ -61,13 +61,14 @@ impl<T> LoopMut<'_, T> {
         let index = u32::try_from(self.core.contexts.len()).expect("there are fewer than 2^32 contexts");
         let manual_read = handler.manual_read();
         self.core.contexts.push(Rc::new(Bound::<H, H::Data>::new(handler, manual_read)));
-        ContextKey::new(index)
+        ContextKey::new(self.core.number, index)
     }
 
     /// The data of another socket.
     ///
     /// # Errors
-    /// [`Error::Stale`] if the id or the key names nothing here, [`Error::Busy`] for a socket whose callback is running.
+    /// [`Error::Stale`] if the id or the key names nothing here, [`Error::Busy`] for a socket whose callback is
+    /// running.
     pub fn user<H: Handler<T>>(&self, key: ContextKey<H>, id: SocketId) -> Result<RefMut<'_, H::Data>, Error> {
         let place = self.place(key, id)?;
         self.typed(key)?.table.borrow(place)
@@ -108,7 +109,8 @@ impl<T> LoopMut<'_, T> {
 
     /// The context of a key, unless the key is another loop's.
     pub(super) fn typed<H: Handler<T>>(&self, key: ContextKey<H>) -> Result<&Bound<H, H::Data>, Error> {
-        let context = self.core.contexts.get(key.index as usize).ok_or(Error::Stale)?;
+        let own = key.owner == self.core.number;
+        let context = self.core.contexts.get(key.index as usize).filter(|_| own).ok_or(Error::Stale)?;
         Self::downcast::<H>(&**context).ok_or(Error::Stale)
     }
 
@@ -118,7 +120,8 @@ impl<T> LoopMut<'_, T> {
 
     /// Where the data of a socket lies, which has to belong to the context.
     pub(super) fn place<H>(&self, key: ContextKey<H>, id: SocketId) -> Result<u32, Error> {
-        let stream = self.core.stream(id.0).filter(|stream| stream.context == key.index).ok_or(Error::Stale)?;
+        let own = key.owner == self.core.number;
+        let stream = self.core.stream(id.0).filter(|stream| stream.context == key.index && own).ok_or(Error::Stale)?;
         Ok(stream.place)
     }
 }

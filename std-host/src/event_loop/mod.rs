@@ -28,9 +28,9 @@
 //!
 //! # The iteration
 //!
-//! 1. `before_poll` hooks. 2. One batch of deferred calls. 3. Gathered writes leave. 4. Poll, without waiting if there is
-//!    work left. 5. `now` is taken; readiness is dispatched. 6. Timers. 7. One batch of deferred calls. 8. Gathered writes
-//!    leave; `close` callbacks; descriptors and ids are released. 9. `after_poll` hooks.
+//! 1. `before_poll` hooks. 2. One batch of deferred calls. 3. Gathered writes leave. 4. Poll, without waiting if there
+//!    is work left. 5. `now` is taken; readiness is dispatched. 6. Timers. 7. One batch of deferred calls. 8. Gathered
+//!    writes leave; `close` callbacks; descriptors and ids are released. 9. `after_poll` hooks.
 //!
 //! Every step is bounded ([`LoopOptions`]). What a callback causes comes later, never inside the call that caused it.
 
@@ -93,8 +93,8 @@ use std::time::Duration;
 pub struct LoopOptions {
     /// Bytes of the one buffer into which all sockets receive. 256 KiB.
     pub receive_buffer: usize,
-    /// Bytes that one socket may read in an iteration. 64 KiB. Each packet counts as `udp_payload` bytes, and one batch is
-    /// always allowed.
+    /// Bytes that one socket may read in an iteration. 64 KiB. Each packet counts as `udp_payload` bytes, and one batch
+    /// is always allowed.
     pub read_budget: usize,
     /// Accepts of one listener in an iteration. 64.
     pub accept_budget: u32,
@@ -116,8 +116,8 @@ pub struct LoopOptions {
     pub slow_callback: Duration,
     /// Threads that look names up, started when they are needed. 2.
     pub resolver_threads: usize,
-    /// Of so many iterations, and of so many batches of deferred calls, one is measured for the [`Histograms`]; 0 is off.
-    /// 61: a prime, so that no rhythm of a program hides behind it.
+    /// Of so many iterations, and of so many batches of deferred calls, one is measured for the [`Histograms`]; 0 is
+    /// off. 61: a prime, so that no rhythm of a program hides behind it.
     pub sample_every: u32,
 }
 
@@ -254,8 +254,8 @@ impl<T> Loop<T> {
         }
     }
 
-    /// One iteration, which waits for events at most `max_wait` (for ever if `None`), whatever keeps the loop alive. After
-    /// `stop` it closes everything.
+    /// One iteration, which waits for events at most `max_wait` (for ever if `None`), whatever keeps the loop alive.
+    /// After `stop` it closes everything.
     ///
     /// # Errors
     /// As for [`Loop::run`].
@@ -385,8 +385,8 @@ impl<T> Core<T> {
         self.run_openings();
 
         self.send_gathered();
-        // What fails to open after a close waits for the next iteration: whoever connects again at every failure must not
-        // keep the loop here.
+        // What fails to open after a close waits for the next iteration: whoever connects again at every failure must
+        // not keep the loop here.
         self.run_closings();
         self.run_openings();
         self.drop_moved();

@@ -1,8 +1,8 @@
 //! Every interleaving of a loop and its handles, explored by loom.
 //!
-//! `shared` here is `shared.rs` itself, compiled once more over loom's primitives. A loop that sleeps although it should
-//! be awake is a deadlock, which loom reports. The twin at the end shows that the model would notice: it is the queue
-//! rewritten, right or with one mistake.
+//! `shared` here is `shared.rs` itself, compiled once more over loom's primitives. A loop that sleeps although it
+//! should be awake is a deadlock, which loom reports. The twin at the end shows that the model would notice: it is the
+//! queue rewritten, right or with one mistake.
 
 #[expect(clippy::duplicate_mod, reason = "what is modelled has to be what runs")]
 #[path = "shared.rs"]

@@ -37,8 +37,8 @@ impl<T> Names<T> {
 
 impl<T> LoopMut<'_, T> {
     /// Looks up `name`, a `host:port`, and calls `f` with its addresses, best first: at least one. An IP address is its
-    /// own answer, which comes in the next iteration at the latest. The wait keeps the loop alive; at the loop's end `f`
-    /// gets [`Error::Ended`].
+    /// own answer, which comes in the next iteration at the latest. The wait keeps the loop alive; at the loop's end
+    /// `f` gets [`Error::Ended`].
     ///
     /// # Errors
     /// [`Error::Full`] if 256 names wait for a thread, [`Error::Resolve`] for what is no `host:port` and with what the

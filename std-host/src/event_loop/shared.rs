@@ -6,8 +6,8 @@
 //!
 //! Two flags decide who wakes whom. `woken` belongs to the senders, under the lock: somebody has woken the loop, or is
 //! about to, since the last swap. `waiting` belongs to the loop, which reads it without the lock, before it waits and
-//! before it swaps. `waiting` changes only under the lock, together with the queue, and a sender wakes only after it has
-//! risen: a loop that saw it down is woken by whoever raises it. `model.rs` goes through the interleavings.
+//! before it swaps. `waiting` changes only under the lock, together with the queue, and a sender wakes only after it
+//! has risen: a loop that saw it down is woken by whoever raises it. `model.rs` goes through the interleavings.
 
 use super::sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, lock, this_thread};
 use crate::event_loop::deferred::Why;

@@ -15,7 +15,7 @@ use std::cell::Cell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU32, Ordering};
 use wharf_core::Instant;
 use wharf_core::slots::{Entry, Full, SlotId, SlotTable};
 
@@ -28,6 +28,8 @@ const ROUND: usize = 1024;
 
 /// All of a loop but the right to run it.
 pub(super) struct Core<T: 'static> {
+    /// Tells the keys of this loop from those of others.
+    pub(super) number: u32,
     pub(super) net: Box<dyn Net>,
     pub(super) options: LoopOptions,
     pub(super) data: T,
@@ -92,14 +94,16 @@ impl<T: 'static> Core<T> {
         for bytes in [&mut options.receive_buffer, &mut options.read_budget] {
             *bytes = (*bytes).max(1);
         }
-        for count in [&mut options.accept_budget, &mut options.timer_budget] {
+        for count in [&mut options.accept_budget, &mut options.timer_budget, &mut options.handshake_budget] {
             *count = (*count).max(1);
         }
         let now = net.now();
         let batches = Sampler::new(options.sample_every);
         let shared = Shared::new(net.waker(), net.clock(), options.deferred_limit, batches);
         let receive = vec![0; options.receive_buffer];
+        static NEXT: AtomicU32 = AtomicU32::new(0);
         Self {
+            number: NEXT.fetch_add(1, Ordering::Relaxed),
             net,
             options,
             data,
@@ -188,7 +192,8 @@ impl<T: 'static> Core<T> {
         self.mark = self.now;
     }
 
-    /// What follows every callback: a cork ends, and a long callback is looked at. `now` follows the clock if it was more than a millisecond.
+    /// What follows every callback: a cork ends, and a long callback is looked at. `now` follows the clock if it was
+    /// more than a millisecond.
     pub(super) fn after_callback(&mut self, kind: &'static str) {
         if self.corked.is_some() {
             self.uncork();

@@ -256,8 +256,8 @@ impl<T> LoopMut<'_, T> {
         Ok(())
     }
 
-    /// Arms a timer for an instant of loop time, without repetition: what a machine's deadline asks for. An instant that
-    /// has passed means the next timer step.
+    /// Arms a timer for an instant of loop time, without repetition: what a machine's deadline asks for. An instant
+    /// that has passed means the next timer step.
     ///
     /// # Errors
     /// [`Error::OutOfRange`] if it is more than 4 294 967 295 ms ahead, [`Error::Stale`].

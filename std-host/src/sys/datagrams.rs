@@ -145,7 +145,8 @@ fn set_source_membership(
 /// Sets an option whose value is the plain data `value`.
 fn set_option<V: Copy>(fd: BorrowedFd<'_>, level: libc::c_int, name: libc::c_int, value: &V) -> io::Result<()> {
     let len = libc::socklen_t::try_from(size_of::<V>()).expect("the value of an option is short");
-    // SAFETY: the descriptor is open while it is borrowed, and the system reads `len` bytes of `value`, which has as many.
+    // SAFETY: the descriptor is open while it is borrowed, and the system reads `len` bytes of `value`, which has as
+    // many.
     let outcome = unsafe { libc::setsockopt(fd.as_raw_fd(), level, name, (&raw const *value).cast(), len) };
     if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
@@ -187,7 +188,8 @@ fn header_for_sending(name: Option<&SockAddr>, vector: &mut libc::iovec, payload
 fn info(name: &mut SockAddrStorage, control: &Control, header: &libc::msghdr) -> PacketInfo {
     let name = std::mem::replace(name, SockAddrStorage::zeroed());
     let len = header.msg_namelen.min(name.size_of());
-    // SAFETY: the name was zeroed before the system wrote an address of `len` bytes to it, so that all of it is initialised.
+    // SAFETY: the name was zeroed before the system wrote an address of `len` bytes to it, so that all of it is
+    // initialised.
     let name = unsafe { SockAddr::new(name, len) };
     let peer = name.as_socket().unwrap_or_else(|| SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)));
     let said = control.read(header.msg_controllen);

@@ -1,7 +1,7 @@
 //! What a process was given by whoever started it.
 
-/// Whether the process was started with this signal ignored, as `nohup` does with SIGHUP. False where the system does not
-/// tell.
+/// Whether the process was started with this signal ignored, as `nohup` does with SIGHUP. False where the system does
+/// not tell.
 pub(crate) fn ignores(signal: i32) -> bool {
     std::fs::read_to_string("/proc/self/status").is_ok_and(|status| is_ignored(&status, signal))
 }

@@ -323,3 +323,19 @@ fn a_loop_that_cannot_poll_ends_with_all_its_callbacks() {
     assert_eq!(log.borrow()[2..], ["close LoopEnded with 0 bytes"]);
     assert!(!lp.handle().is_running() && matches!(lp.run(), Err(Error::Ended)));
 }
+
+#[test]
+fn a_key_of_another_loop_is_stale() {
+    let (mut one, mut other) = (bench(quiet), bench(quiet));
+    let (ours, _theirs) = UnixStream::pair().unwrap();
+    let id = one.lp.loop_mut().adopt(ours, one.key, Vec::new()).unwrap();
+    let (spare, _peer) = UnixStream::pair().unwrap();
+    let mut set = one.lp.loop_mut();
+    assert!(matches!(set.adopt(spare, other.key, Vec::new()), Err(Error::Stale)));
+    assert!(matches!(set.listen(other.addr, other.key, ListenOptions::default()), Err(Error::Stale)));
+    assert!(matches!(set.user(other.key, id), Err(Error::Stale)));
+    assert!(matches!(set.with_socket(other.key, id, |_| ()), Err(Error::Stale)));
+    assert_eq!((set.sockets(other.key).count(), set.sockets(one.key).count()), (0, 1));
+    assert!(matches!(set.stream(id).unwrap().move_to(other.key, Vec::new()), Err(Error::Stale)));
+    assert_eq!(other.lp.loop_mut().sockets(other.key).count(), 0);
+}

@@ -54,8 +54,8 @@ struct State<T: 'static> {
 }
 
 impl<T> GroupListener<T> {
-    /// Nothing is opened yet. Port 0 lets the system choose for the first loop that listens, and the others use the same.
-    /// The options are those of each loop: `max_sockets` is a limit per loop.
+    /// Nothing is opened yet. Port 0 lets the system choose for the first loop that listens, and the others use the
+    /// same. The options are those of each loop: `max_sockets` is a limit per loop.
     #[must_use]
     pub fn new(addr: SocketAddr, options: ListenOptions, spread: Spread) -> Self {
         let state = State { addr, members: Vec::new(), next: 0, door: Weak::new() };

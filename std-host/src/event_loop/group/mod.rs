@@ -30,12 +30,12 @@
 //!
 //! # How a group lives
 //!
-//! The loops are made and set up one after the other, each on its own thread, and none runs before all are set up. If one
-//! cannot be, [`Group::start`] says why, and the others are closed.
+//! The loops are made and set up one after the other, each on its own thread, and none runs before all are set up. If
+//! one cannot be, [`Group::start`] says why, and the others are closed.
 //!
-//! While the [`Group`] exists, no loop ends for want of work; [`Group::join`] lets them, and waits. A group ends as one: a
-//! loop that is stopped, that fails or in which a callback panics stops all the others. Dropping a group stops it and
-//! waits.
+//! While the [`Group`] exists, no loop ends for want of work; [`Group::join`] lets them, and waits. A group ends as
+//! one: a loop that is stopped, that fails or in which a callback panics stops all the others. Dropping a group stops
+//! it and waits.
 
 mod inbox;
 mod listener;
@@ -99,8 +99,8 @@ struct Common<T: 'static> {
 }
 
 impl Group {
-    /// Runs `loops` loops, or one for each core if that is 0. `setup` is called on each loop's thread with its index, from
-    /// 0 and in order.
+    /// Runs `loops` loops, or one for each core if that is 0. `setup` is called on each loop's thread with its index,
+    /// from 0 and in order.
     ///
     /// # Errors
     /// What `setup` returned for one of the loops, or [`Error::Io`] if the system has no descriptors or threads left.
@@ -116,8 +116,8 @@ impl Group {
 }
 
 impl<T> Group<T> {
-    /// [`Group::start`] with other options than the usual ones, and with a value for each loop, which `data` makes on that
-    /// loop's thread.
+    /// [`Group::start`] with other options than the usual ones, and with a value for each loop, which `data` makes on
+    /// that loop's thread.
     ///
     /// # Errors
     /// As for [`Group::start`]; [`Error::Io`] also if threads cannot be pinned.

@@ -17,8 +17,8 @@ use wharf_core::slots::SlotId;
 pub struct Detached {
     /// The stream. It does not block.
     pub stream: AnyStream,
-    /// Bytes that the loop had read and not delivered, which come before all that the stream has to give. A plain stream
-    /// has none: what is not delivered is left with the system.
+    /// Bytes that the loop had read and not delivered, which come before all that the stream has to give. A plain
+    /// stream has none: what is not delivered is left with the system.
     pub unread: Vec<u8>,
     /// Bytes that were queued. They come before all that is written from now on.
     pub unsent: Vec<u8>,
@@ -55,9 +55,10 @@ impl<T> LoopMut<'_, T> {
         Ok(SocketId(id))
     }
 
-    /// [`LoopMut::adopt`] of any descriptor that can be polled: a pseudo-terminal, a FIFO. What is no socket is read and
-    /// written as a file. Our end of it can be told only by closing it: `shutdown` refuses further writes, and `finish`
-    /// closes as soon as all is written. Not to block is a property that a descriptor shares with its duplicates.
+    /// [`LoopMut::adopt`] of any descriptor that can be polled: a pseudo-terminal, a FIFO. What is no socket is read
+    /// and written as a file. Our end of it can be told only by closing it: `shutdown` refuses further writes, and
+    /// `finish` closes as soon as all is written. Not to block is a property that a descriptor shares with its
+    /// duplicates.
     ///
     /// # Errors
     /// As for [`LoopMut::adopt`].
@@ -75,7 +76,8 @@ impl<T> LoopMut<'_, T> {
     ///
     /// # Errors
     /// [`Error::Stale`], [`Error::NotOpen`], [`Error::Closed`] after `close`, `finish` or a failure to send,
-    /// [`Error::NotEmpty`] if our end is to follow bytes that are still queued, [`Error::Io`] with TLS and in a simulated world.
+    /// [`Error::NotEmpty`] if our end is to follow bytes that are still queued, [`Error::Io`] with TLS and in a
+    /// simulated world.
     pub fn detach(&mut self, id: SocketId) -> Result<Detached, Error> {
         let stream = self.core.stream(id.0).ok_or(Error::Stale)?;
         stream.check_open()?;

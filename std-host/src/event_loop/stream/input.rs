@@ -10,8 +10,8 @@ use std::ops::Deref;
 use std::rc::Rc;
 use wharf_core::slots::SlotId;
 
-/// Bytes that [`Stream::read`] has taken from the system. They lie in the loop's shared receive buffer, which goes back to
-/// the loop when this is dropped; until then nothing else can be read by hand.
+/// Bytes that [`Stream::read`] has taken from the system. They lie in the loop's shared receive buffer, which goes back
+/// to the loop when this is dropped; until then nothing else can be read by hand.
 pub struct Received {
     buffer: Vec<u8>,
     len: usize,

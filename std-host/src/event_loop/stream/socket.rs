@@ -284,8 +284,8 @@ impl<T> Stream<'_, T> {
         self.local()?.inet().ok_or_else(unsupported)
     }
 
-    /// The address of the peer, or the one that is being connected to. A UNIX peer may be unnamed, and one whose name is
-    /// being resolved is.
+    /// The address of the peer, or the one that is being connected to. A UNIX peer may be unnamed, and one whose name
+    /// is being resolved is.
     #[must_use]
     pub fn peer(&self) -> &Address {
         &self.state().peer

@@ -74,9 +74,9 @@ impl Batch {
             header.msg_hdr = header_for_sending(packet.to.map(|_| target), vector, packet.payload);
         }
         let count = u32::try_from(packets.len()).expect("a batch is short");
-        // SAFETY: the first `count` headers point to a payload, a vector and perhaps a target each, of the stated lengths
-        // and borrowed until after this call, which writes to nothing but the headers. The descriptor is open while it
-        // is borrowed.
+        // SAFETY: the first `count` headers point to a payload, a vector and perhaps a target each, of the stated
+        // lengths and borrowed until after this call, which writes to nothing but the headers. The descriptor is open
+        // while it is borrowed.
         let sent = unsafe {
             libc::sendmmsg(
                 fd.as_raw_fd(),

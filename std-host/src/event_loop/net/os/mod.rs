@@ -151,8 +151,8 @@ impl OsNet {
         }
     }
 
-    /// Does what needs one descriptor more than there are, by giving the reserve up for the moment. `f` must have closed
-    /// what it opened when it returns.
+    /// Does what needs one descriptor more than there are, by giving the reserve up for the moment. `f` must have
+    /// closed what it opened when it returns.
     fn with_reserve<R>(&mut self, f: impl FnOnce(&Self) -> io::Result<R>) -> Option<R> {
         self.reserve = None;
         let done = f(self).ok();
