@@ -223,11 +223,11 @@ pub struct Closed<D> {
     pub data: D,
     /// Why it was closed.
     pub reason: CloseReason,
-    /// Bytes that were queued and are lost.
+    /// Bytes that were queued and are lost. With TLS, of records that have left in part the peer may have some.
     pub unsent: u64,
     /// Bytes received, those that were thrown away included.
     pub received: u64,
-    /// Bytes that the system took for sending.
+    /// Bytes that the system took for sending; with TLS, those of records that have left whole.
     pub sent: u64,
 }
 

@@ -74,3 +74,16 @@ fn path(name: &str) -> PathBuf {
     path.pop();
     path.join("examples").join(name)
 }
+
+#[test]
+fn user_code_needs_no_unsafe() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let mut seen = 0;
+    for file in std::fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        let source = std::fs::read_to_string(&path).unwrap();
+        assert!(source.lines().any(|line| line == "#![forbid(unsafe_code)]"), "{}", path.display());
+        seen += 1;
+    }
+    assert!(seen >= 8, "{seen} examples");
+}
