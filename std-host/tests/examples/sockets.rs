@@ -26,6 +26,21 @@ fn the_proxy_joins_its_clients_to_the_server() {
 }
 
 #[test]
+fn the_http_server_answers_every_request_of_a_pipeline() {
+    let mut http = Example::start("http", &[]);
+    let mut client = TcpStream::connect(http.address()).unwrap();
+    // In pieces: the end of a request may be cut anywhere.
+    for piece in ["GET / HTTP/1.1\r\n\r", "\nGET /a HTTP/1.1\r\nHost: x\r\n\r\nGET", " /b HTTP/1.1\r\n\r\n"] {
+        client.write_all(piece.as_bytes()).unwrap();
+    }
+    client.shutdown(Shutdown::Write).unwrap();
+    let mut answers = String::new();
+    client.read_to_string(&mut answers).unwrap();
+    assert_eq!(answers.matches("\r\n\r\nhello\n").count(), 3, "{answers}");
+    http.interrupt();
+}
+
+#[test]
 fn all_others_in_the_chat_hear_what_one_says() {
     let mut chat = Example::start("chat", &[]);
     let addr = chat.address();
