@@ -249,6 +249,31 @@ fn an_adopted_stream_opens_in_the_same_iteration() {
 }
 
 #[test]
+fn a_socket_that_makes_another_as_it_opens_cannot_hold_the_loop() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    let key = Rc::new(RefCell::new(None));
+    let (own, left) = (Rc::clone(&key), RefCell::new(60));
+    let mut bench = bench(move |what, s, _| {
+        if what == "open" && *left.borrow() > 0 {
+            *left.borrow_mut() -= 1;
+            let another = TcpStream::connect(addr).unwrap();
+            s.loop_mut().adopt(another, own.borrow().unwrap(), Vec::new()).unwrap();
+        }
+    });
+    *key.borrow_mut() = Some(bench.key);
+    bench.lp.loop_mut().adopt(TcpStream::connect(addr).unwrap(), bench.key, Vec::new()).unwrap();
+    bench.lp.turn(Some(Duration::ZERO)).unwrap();
+    let opened = bench.lp.loop_mut().stats().opened;
+    assert!((1..20).contains(&opened), "{opened} in one iteration");
+    // None is forgotten.
+    for _ in 0..61 {
+        bench.lp.turn(Some(Duration::ZERO)).unwrap();
+    }
+    assert_eq!(bench.lp.loop_mut().stats().opened, 61);
+}
+
+#[test]
 fn a_stream_whose_peer_is_gone_can_be_adopted_and_heard_to_the_end() {
     let mut bench = bench(quiet);
     let key = bench.key;

@@ -11,13 +11,15 @@ use wharf_core::slots::SlotId;
 
 impl<T> Core<T> {
     /// Lets sockets that were made in callbacks come to life, and listeners that were closed there empty their backlog.
+    ///
+    /// What is made meanwhile has its turn at the next call: a socket that makes another as it opens cannot hold the loop.
     pub(in crate::event_loop) fn run_openings(&mut self) {
-        if self.opening.is_empty() {
+        let present = self.opening.len();
+        if present == 0 {
             return;
         }
-        let mut next = 0;
-        while let Some(&id) = self.opening.get(next) {
-            next += 1;
+        for at in 0..present {
+            let id = self.opening[at];
             match self.stream(id) {
                 Some(stream) if stream.phase != Phase::Starting => {}
                 Some(stream) if stream.connecting.is_some() => self.start_connecting(id),
@@ -25,7 +27,7 @@ impl<T> Core<T> {
                 None => self.drain_listener(id),
             }
         }
-        self.opening.clear();
+        self.opening.drain(..present);
     }
 
     pub(in crate::event_loop) fn open_stream(&mut self, id: SlotId, how: Opened) {
