@@ -154,11 +154,32 @@ impl<T> LoopMut<'_, T> {
         options: ListenOptions,
     ) -> Result<ListenerId, Error> {
         let id = self.listen(addr, key, options)?;
-        // Nothing is accepted before the call that this is a part of has returned.
-        if let Some(listener) = self.core.listener_mut(id.0) {
+        self.accept_tls(id, tls);
+        Ok(id)
+    }
+
+    /// [`LoopMut::listen_unix`] for TLS, otherwise like [`LoopMut::listen_tls`].
+    ///
+    /// # Errors
+    /// As for [`LoopMut::listen`].
+    pub fn listen_unix_tls<H: Handler<T>>(
+        &mut self,
+        path: impl AsRef<Path>,
+        key: ContextKey<H>,
+        tls: &TlsConfig,
+        options: UnixListenOptions,
+    ) -> Result<ListenerId, Error> {
+        let id = self.listen_unix(path, key, options)?;
+        self.accept_tls(id, tls);
+        Ok(id)
+    }
+
+    /// Makes a listener one for TLS. It has just been made: nothing is accepted before the call that this is a part of
+    /// has returned.
+    pub(super) fn accept_tls(&mut self, ListenerId(id): ListenerId, tls: &TlsConfig) {
+        if let Some(listener) = self.core.listener_mut(id) {
             listener.tls = Some(tls.clone());
         }
-        Ok(id)
     }
 
     /// A listener by its id.

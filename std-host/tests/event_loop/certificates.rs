@@ -1,5 +1,6 @@
 //! A CA for tests, and clients that are not the loop's own.
 
+use crate::provider::client_builder;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -61,7 +62,7 @@ impl Authority {
     ) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots.add(self.0.der().clone()).unwrap();
-        let builder = ClientConfig::builder_with_protocol_versions(versions).with_root_certificates(roots);
+        let builder = client_builder(versions).with_root_certificates(roots);
         Arc::new(match identity {
             Some(Identity { certificate, key }) => {
                 let chain = vec![CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()];

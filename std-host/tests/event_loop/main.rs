@@ -10,6 +10,7 @@ mod group;
 mod harness;
 mod iteration;
 mod listening;
+mod provider;
 mod reading;
 mod scripted;
 mod statistics;

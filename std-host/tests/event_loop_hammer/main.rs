@@ -10,6 +10,8 @@
 
 mod acts;
 mod begin;
+#[path = "../event_loop/provider.rs"]
+mod provider;
 mod raw;
 mod side;
 mod subject;

@@ -1,5 +1,6 @@
 //! What the loops, the raw clients and the test share.
 
+use crate::provider::client_builder;
 use crate::side::Report;
 use crate::subject::Subject;
 use rcgen::CertifiedKey;
@@ -68,7 +69,7 @@ impl Tls {
         let client = TlsBuilder::new().ca(pem()).client();
         let mut roots = RootCertStore::empty();
         roots.add(cert.der().clone()).unwrap();
-        let raw = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        let raw = client_builder(rustls::ALL_VERSIONS).with_root_certificates(roots).with_no_client_auth();
         Self {
             server: server.server().unwrap(),
             client: client.unwrap().expecting("localhost").unwrap(),

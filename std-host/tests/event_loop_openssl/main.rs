@@ -8,6 +8,8 @@ mod certificates;
 #[expect(dead_code, reason = "a part of it serves other tests")]
 #[path = "../event_loop/harness.rs"]
 mod harness;
+#[path = "../event_loop/provider.rs"]
+mod provider;
 
 use crate::certificates::Authority;
 use crate::harness::{Bench, bench_on};

@@ -3,6 +3,8 @@
 mod calls;
 mod datagrams;
 mod group;
+#[path = "../event_loop/provider.rs"]
+mod provider;
 mod sockets;
 mod tls;
 

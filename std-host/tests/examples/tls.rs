@@ -1,9 +1,10 @@
 //! The example with TLS.
 
 use crate::Example;
+use crate::provider::client_builder;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::{ClientConnection, RootCertStore, StreamOwned};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
@@ -19,7 +20,7 @@ fn the_tls_echo_server_gives_back_what_it_gets() {
     let addr = echo.address();
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(file("ec.pem")).unwrap()).unwrap();
-    let config = Arc::new(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth());
+    let config = Arc::new(client_builder(rustls::ALL_VERSIONS).with_root_certificates(roots).with_no_client_auth());
     for resumed in [false, true] {
         let connection = ClientConnection::new(Arc::clone(&config), "localhost".try_into().unwrap()).unwrap();
         let mut client = StreamOwned::new(connection, TcpStream::connect(addr).unwrap());

@@ -15,7 +15,7 @@ use super::inbox::{Arrival, Inbox, Refusal};
 use crate::event_loop::deferred::Why;
 use crate::event_loop::handler::{Handler, PreOpen, RawSocket};
 use crate::event_loop::net::ListenOptions;
-use crate::event_loop::{ContextKey, Error, Handle, ListenerId, LoopMut};
+use crate::event_loop::{ContextKey, Error, Handle, ListenerId, LoopMut, TlsConfig};
 use std::fmt;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -89,6 +89,24 @@ impl<T> GroupListener<T> {
                 Ok(id)
             }
         }
+    }
+
+    /// [`GroupListener::listen`] for TLS, otherwise like [`LoopMut::listen_tls`]; a connection that is handed over shakes
+    /// hands on the loop that gets it. Clones of one configuration, which is what a group's setup gives to its loops,
+    /// share their server names, tickets and sessions: a name that is added on any thread is there for all loops, and a
+    /// session that began on one goes on on another.
+    ///
+    /// # Errors
+    /// As for [`LoopMut::listen`].
+    pub fn listen_tls<H: Handler<T>>(
+        &self,
+        lp: &mut LoopMut<'_, T>,
+        key: ContextKey<H>,
+        tls: &TlsConfig,
+    ) -> Result<ListenerId, Error> {
+        let id = self.listen(lp, key)?;
+        lp.accept_tls(id, tls);
+        Ok(id)
     }
 
     /// The address; its port is 0 only if it was given so and no loop listens yet.

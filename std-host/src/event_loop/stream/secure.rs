@@ -286,7 +286,7 @@ impl<T> Core<T> {
 
 impl<T> LoopMut<'_, T> {
     /// [`LoopMut::connect`] with TLS. `open` follows the handshake; without one, `connect_error`. The server must prove
-    /// to be who `tls` expects, or else the host or address of `to`.
+    /// to be who `tls` expects, or else the host or address of `to`; a UNIX socket names nobody.
     ///
     /// # Errors
     /// [`Error::Config`] if neither names a server, else as for [`LoopMut::connect`].

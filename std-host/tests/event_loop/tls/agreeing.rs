@@ -3,9 +3,10 @@
 use super::{bench, end, read_all};
 use crate::certificates::{Authority, dial};
 use crate::harness::quiet;
+use crate::provider::client_builder;
+use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
 use std::cell::RefCell;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -101,7 +102,7 @@ fn an_encrypted_key_opens() {
         let mut bench = bench(&config, quiet);
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_file(file(certificate)).unwrap()).unwrap();
-        let client = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        let client = client_builder(rustls::ALL_VERSIONS).with_root_certificates(roots).with_no_client_auth();
         let addr = bench.addr;
         let client = thread::spawn(move || {
             let mut client = dial(addr, &Arc::new(client), "localhost");

@@ -2,6 +2,7 @@
 
 mod agreeing;
 mod handshakes;
+mod listeners;
 mod traffic;
 
 use crate::certificates::{Authority, Client, dial};
