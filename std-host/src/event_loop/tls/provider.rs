@@ -53,7 +53,7 @@ impl fmt::Display for TlsVersion {
 pub(super) fn provider(names: &[String]) -> Result<CryptoProvider, Error> {
     let mut provider = chosen::default_provider();
     if !names.is_empty() {
-        let offered = std::mem::take(&mut provider.cipher_suites);
+        let offered: Vec<_> = std::mem::take(&mut provider.cipher_suites);
         provider.cipher_suites = names.iter().map(|name| cipher(name, &offered)).collect::<Result<_, _>>()?;
     }
     Ok(provider)
