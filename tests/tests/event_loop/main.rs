@@ -1,5 +1,6 @@
 //! The event loop of `wharf-host` in the simulated world, where time is exact and every accident has a seed.
 
+mod adopting;
 mod both_worlds;
 mod closing;
 mod connecting;
@@ -10,3 +11,4 @@ mod listening;
 mod model;
 mod streams;
 mod timeouts;
+mod unix;
