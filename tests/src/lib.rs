@@ -6,6 +6,7 @@
 //! * [`fixture`], [`vectors`], [`naive`]: a plant of Modbus devices, the table of what it must answer, and a second
 //!   implementation that shares nothing with the first. [`requests`] draws more of them at random.
 //! * [`modbus`]: the server of `wharf-core` over that plant, plugged into all of the above.
+//! * [`text`]: what the sides of a random connection send, each byte of which is checked.
 //! * [`fuzz`]: what the targets in `fuzz/` do with their bytes.
 //!
 //! Every random choice follows from a seed that a failure prints; `WHARF_SEED` runs that one again, and
@@ -20,5 +21,6 @@ pub mod requests;
 pub mod rng;
 #[cfg(feature = "host")]
 pub mod sim_net;
+pub mod text;
 pub mod vectors;
 pub mod world;

@@ -8,7 +8,6 @@ mod hammer;
 mod harness;
 mod iteration;
 mod listening;
-mod model;
 mod streams;
 mod timeouts;
 mod unix;
