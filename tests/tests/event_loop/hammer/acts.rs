@@ -106,7 +106,8 @@ pub(crate) fn detach(shared: &Shared, lp: &mut LoopMut<'_>, name: Name) {
 
 /// Timeouts that may fire before the socket is closed, and some that surely do not.
 pub(crate) fn set_timeouts(shared: &Shared, rng: &mut Rng, lp: &mut LoopMut<'_>, name: Name) {
-    let now = lp.now();
+    // Between the iterations the loop has not asked for the time.
+    let now = shared.world.now();
     let mut model = shared.model.borrow_mut();
     let side = model.side(name);
     let mut stream = lp.stream(side.id).expect("it is not stale before its `close`");

@@ -57,7 +57,7 @@ pub(crate) struct Own {
     name: Name,
     /// Bytes that a polite socket will still send.
     plan: u64,
-    /// It sends nothing before its timeout.
+    /// It sends nothing before a timeout.
     sleeps: bool,
 }
 
@@ -201,9 +201,9 @@ fn disturb(sim: &mut Sim, rng: &mut Rng, shared: &Shared) {
                 act(shared, rng, &mut sim.lp(number), name);
             }
         }
-        // Timeouts take seconds.
-        let most = if rng.chance(1, 10) { 5_000_000 } else { 50_000 };
-        sim.run_for(Duration::from_micros(rng.below(most)));
+        // Timeouts take seconds, and minutes.
+        let most = *rng.pick(&[50, 50, 50, 50, 50, 50, 5_000, 150_000]);
+        sim.run_for(Duration::from_micros(rng.below(most * 1000)));
     }
 }
 
@@ -223,6 +223,12 @@ fn check(run: &Run) {
     let seen = run.model.seen;
     assert_eq!((opened, opened), (seen.opened, seen.closed));
     assert_eq!(bytes, [seen.received, seen.sent, seen.unsent, seen.discarded]);
+}
+
+/// What is said of a socket in the trace.
+fn say(shared: &Shared, lp: &LoopMut<'_>, name: Name, what: &str, number: u64) {
+    let line = format!("{} {} {what} {number}", lp.now().as_micros(), name.0);
+    shared.model.borrow_mut().trace.push(line);
 }
 
 #[test]
@@ -256,8 +262,29 @@ fn the_same_seed_gives_the_same_trace_of_callbacks() {
     }
 }
 
-/// What is said of a socket in the trace.
-fn say(shared: &Shared, lp: &LoopMut<'_>, name: Name, what: &str, number: u64) {
-    let line = format!("{} {} {what} {number}", lp.now().as_micros(), name.0);
-    shared.model.borrow_mut().trace.push(line);
+#[test]
+fn the_scripts_leave_nothing_out() {
+    let told = [
+        "Accepted",
+        "Adopted",
+        "Connected",
+        "close Aborted",
+        "close Detached",
+        "close Local",
+        "close Peer",
+        "close PeerReset",
+        "data",
+        "drained",
+        "end",
+        "long timeout",
+        "readable",
+        "timeout",
+        "writable",
+    ];
+    let traces = (0..20).flat_map(|seed| [false, true].map(|rough| run(seed, rough).model.trace));
+    let lines: Vec<String> = traces.flatten().collect();
+    for what in told {
+        let is_it = |line: &&String| line.split(' ').skip(2).collect::<Vec<_>>().join(" ").starts_with(what);
+        assert!(lines.iter().any(|line| is_it(&line)), "nobody was told {what}");
+    }
 }

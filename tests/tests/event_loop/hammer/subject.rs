@@ -48,6 +48,14 @@ impl Subject {
         }
     }
 
+    /// It may have slept until now.
+    fn wake(&mut self, s: &mut Socket<'_, (), Own>) {
+        if std::mem::take(&mut s.data().sleeps) {
+            carry_out(&self.shared, &mut self.rng, s);
+        }
+        self.react(s);
+    }
+
     /// How much a polite socket sends in all: mostly little.
     fn plan(&mut self, how: Opened) -> u64 {
         let least = HEADER as u64;
@@ -109,8 +117,15 @@ impl Handler for Subject {
         }
         if s.data().sleeps {
             // Once more on each loop: a timeout does not go along.
-            self.shared.model.borrow_mut().told(name).stay.set_timeout(now, 1, None);
-            s.set_timeout(1).unwrap();
+            let mut model = self.shared.model.borrow_mut();
+            let stay = &mut model.told(name).stay;
+            if self.rng.chance(1, 4) {
+                s.set_long_timeout(1).unwrap();
+                stay.set_long_timeout(now, 1);
+            } else {
+                s.set_timeout(1).unwrap();
+                stay.set_timeout(now, 1, None);
+            }
         } else if !self.shared.rough {
             carry_out(&self.shared, &mut self.rng, s);
         }
@@ -178,17 +193,14 @@ impl Handler for Subject {
         let (name, now) = (s.data().name, s.now());
         self.shared.model.borrow_mut().timeout(name, now);
         say(&self.shared, s.loop_mut(), name, "timeout", 0);
-        if std::mem::take(&mut s.data().sleeps) {
-            carry_out(&self.shared, &mut self.rng, s);
-        }
-        self.react(s);
+        self.wake(s);
     }
 
     fn long_timeout(&mut self, s: &mut Socket<'_, (), Own>) {
         let (name, now) = (s.data().name, s.now());
         self.shared.model.borrow_mut().long_timeout(name, now);
         say(&self.shared, s.loop_mut(), name, "long timeout", 0);
-        self.react(s);
+        self.wake(s);
     }
 
     fn close(&mut self, lp: &mut LoopMut<'_>, closed: Closed<Own>) {
