@@ -187,7 +187,8 @@ fn listen(sim: &mut Sim, rng: &mut Rng, shared: &Shared) -> Vec<(usize, Listener
 fn begin_at_times(sim: &mut Sim, rng: &mut Rng, shared: &Rc<Shared>, count: u64) {
     for at in 0..count {
         let (number, shared, mut rng) = (rng.index(sim.loops()), Rc::clone(shared), rng.fork());
-        let delay = Duration::from_micros(rng.below(2) * rng.below(10_000 * at.max(10)));
+        let at_once = at < 20 && rng.chance(1, 2);
+        let delay = if at_once { Duration::ZERO } else { Duration::from_micros(rng.below(10_000 * at.max(10))) };
         sim.lp(number).add_timer(delay, None, move |lp, _| begin(&shared, &mut rng, lp, number)).unwrap();
     }
 }
