@@ -25,6 +25,9 @@ use wharf_host::event_loop::{ContextKey, Handle, ListenerId, LoopMut, LoopOption
 use wharf_tests::rng::{Rng, seeds};
 use wharf_tests::sim_net::{Faults, Sim, World};
 
+/// Connections that live at one time, at most.
+const CROWD: u64 = 100;
+
 /// What the handlers of a run share.
 struct Shared {
     rough: bool,
@@ -123,22 +126,14 @@ fn run(seed: u64, rough: bool) -> Run {
 
     let count = std::env::var("WHARF_HAMMER_CONNECTIONS")
         .map_or_else(|_| rng.between(1, 24), |text| text.parse().expect("WHARF_HAMMER_CONNECTIONS is a number"));
-    begin_at_times(&mut sim, &mut rng, &shared, count);
-    if rough {
-        sim.run_for(Duration::from_millis(10 * count));
-        disturb(&mut sim, &mut rng, &shared);
-        shared.closing.set(true);
-        // What is begun from now on ends by itself.
-        sim.run_for(Duration::from_millis(10 * count));
-        for number in 0..loops {
-            let open = shared.model.borrow().open_on(number);
-            for name in open {
-                finish(&shared, &mut sim.lp(number), name);
-            }
-        }
+    let mut left = count;
+    while left > 0 {
+        let crowd = left.min(CROWD);
+        left -= crowd;
+        live(&mut sim, &mut rng, &shared, crowd);
+        let open = sim.world.open();
+        assert_eq!(open, listeners.len(), "descriptors are left: {:?}", shared.model.borrow().unsettled());
     }
-    sim.run_until_idle();
-    assert_eq!(sim.world.open(), listeners.len(), "descriptors are left: {:?}", shared.model.borrow().unsettled());
     for (number, id) in listeners {
         sim.lp(number).listener(id).unwrap().close();
     }
@@ -181,6 +176,26 @@ fn listen(sim: &mut Sim, rng: &mut Rng, shared: &Shared) -> Vec<(usize, Listener
         }
     }
     listeners
+}
+
+/// A crowd of connections from the first to the last.
+fn live(sim: &mut Sim, rng: &mut Rng, shared: &Rc<Shared>, count: u64) {
+    shared.closing.set(false);
+    begin_at_times(sim, rng, shared, count);
+    if shared.rough {
+        sim.run_for(Duration::from_millis(10 * count));
+        disturb(sim, rng, shared);
+        shared.closing.set(true);
+        // What is begun from now on ends by itself.
+        sim.run_for(Duration::from_millis(10 * count));
+        for number in 0..sim.loops() {
+            let open = shared.model.borrow().open_on(number);
+            for name in open {
+                finish(shared, &mut sim.lp(number), name);
+            }
+        }
+    }
+    sim.run_until_idle();
 }
 
 /// The first are begun at once, the others one after the other.

@@ -84,6 +84,8 @@ pub(crate) struct Model {
     /// Those that began it.
     begun: BTreeSet<Name>,
     last: Name,
+    /// Those that may be acted on, by their loop.
+    open: BTreeMap<usize, BTreeSet<Name>>,
     /// Connections may break of themselves.
     breaks: bool,
     /// The clock may jump, so that timeouts come late.
@@ -162,6 +164,7 @@ impl Model {
     /// Whether it is the first time.
     pub(crate) fn opened(&mut self, name: Name, id: SocketId, lp: usize) -> bool {
         self.seen.opened += 1;
+        self.open.entry(lp).or_default().insert(name);
         if let Some(side) = self.sides.get_mut(&name) {
             assert!(!side.stay.open && side.over.is_none(), "{name:?} opened twice");
             (side.id, side.lp, side.stay) = (id, lp, Stay::new(true, side.heard.count));
@@ -271,6 +274,7 @@ impl Model {
             assert_eq!(unsent, 0, "{name:?} was closed in order and lost bytes");
         }
         side.stay = Stay::new(false, side.heard.count);
+        self.open.entry(side.lp).or_default().remove(&name);
         if detached.is_none() {
             side.over = Some(reason);
         }
@@ -296,7 +300,7 @@ impl Model {
 
     /// Sides of a loop that may be acted on.
     pub(crate) fn open_on(&self, lp: usize) -> Vec<Name> {
-        self.sides.iter().filter(|(_, side)| side.lp == lp && side.stay.open).map(|(name, _)| *name).collect()
+        self.open.get(&lp).into_iter().flatten().copied().collect()
     }
 
     /// Who has not been closed, and the last that happened.

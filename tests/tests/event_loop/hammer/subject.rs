@@ -37,8 +37,7 @@ impl Subject {
                 s.move_to(other, own).unwrap();
             }
             (true, choice) => {
-                let others = shared.model.borrow().open_on(self.number);
-                let whom = if choice < 12 { *rng.pick(&others) } else { name };
+                let whom = if choice < 12 { *rng.pick(&shared.model.borrow().open_on(self.number)) } else { name };
                 act(shared, rng, s.loop_mut(), whom);
             }
             (false, 3..12) => pause_a_little(shared, rng, s.loop_mut(), name),
