@@ -2,6 +2,7 @@
 //!
 //! * [`laws`]: the six laws of the machine contract as one suite over any machine.
 //! * `sim_net` (feature `host`, on by default): the system under the event loop, in virtual time and full of faults.
+//! * `probe` (feature `host`): a handler that writes down what happens to it.
 //! * [`world`]: peers, links and a clock in virtual time, for scenarios with many connections.
 //! * [`fixture`], [`vectors`], [`naive`]: a plant of Modbus devices, the table of what it must answer, and a second
 //!   implementation that shares nothing with the first. [`requests`] draws more of them at random.
@@ -17,6 +18,8 @@ pub mod fuzz;
 pub mod laws;
 pub mod modbus;
 pub mod naive;
+#[cfg(feature = "host")]
+pub mod probe;
 pub mod requests;
 pub mod rng;
 #[cfg(feature = "host")]

@@ -103,9 +103,9 @@ fn nobody_at_an_address_is_told_at_once() {
     assert_eq!(
         bench.log(),
         [
-            format!("connect_error: connect to {AT}: connection refused"),
-            "connect_error: connect to /run/gone: entity not found".to_owned(),
-            "connect_error: connect to @gone: connection refused".to_owned(),
+            format!("connect_error after 1 with 0 bytes: connect to {AT}: connection refused"),
+            "connect_error after 1 with 0 bytes: connect to /run/gone: entity not found".to_owned(),
+            "connect_error after 1 with 0 bytes: connect to @gone: connection refused".to_owned(),
         ]
     );
     assert_eq!((bench.sim.world.now(), bench.lp().stats().connect_failed), (before, 3));
@@ -120,7 +120,7 @@ fn a_full_backlog_is_tried_again_until_there_is_room_or_no_time() {
     connect(&mut bench, AT, Duration::from_secs(1));
     connect(&mut bench, AT, Duration::from_secs(10));
     bench.sim.run_for(Duration::from_millis(1100));
-    assert_eq!(bench.log(), [format!("connect_error: connect to {AT}: timed out")]);
+    assert_eq!(bench.log(), [format!("connect_error after 1 with 0 bytes: connect to {AT}: timed out")]);
     // Four times a second each, and not more often.
     assert_eq!(bench.sim.world.calls().connects, 4 + 5);
     bench.lp().listener(id).unwrap().resume();
