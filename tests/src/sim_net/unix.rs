@@ -1,8 +1,8 @@
 //! UNIX sockets: paths that go with their listeners, and abstract names.
 //!
 //! The world has a file system, as far as listeners need one: a path is a socket, which is *stale* once its listener is
-//! gone, or some other file. Mode bits mean nothing, because all loops belong to the same user. A connection comes about
-//! at once or not at all, and no name belongs to the client's side.
+//! gone, or some other file. Mode bits mean nothing, because all loops belong to the same user. A connection comes
+//! about at once or not at all, and no name belongs to the client's side.
 
 use super::stream::Link;
 use super::world::{EndKey, ListenerKey, State};

@@ -84,14 +84,20 @@ impl Drop for Seed {
     }
 }
 
+/// What the environment asks for.
+fn wanted() -> Option<u64> {
+    let text = std::env::var("WHARF_HAMMER_CONNECTIONS").ok()?;
+    Some(text.parse().expect("WHARF_HAMMER_CONNECTIONS is a number"))
+}
+
 /// What a run leaves behind.
 struct Run {
     model: Model,
     stats: Vec<Stats>,
 }
 
-/// Some loops with listeners, and connections from all to all.
-fn run(seed: u64, rough: bool) -> Run {
+/// Some loops with listeners, and connections from all to all: as many as are wanted, or some.
+fn run(seed: u64, rough: bool, wanted: Option<u64>) -> Run {
     let mut rng = Rng::new(seed);
     let faults = match (rng.below(4), rough) {
         (0, _) => {
@@ -124,9 +130,7 @@ fn run(seed: u64, rough: bool) -> Run {
     }
     let listeners = listen(&mut sim, &mut rng, &shared);
 
-    let count = std::env::var("WHARF_HAMMER_CONNECTIONS")
-        .map_or_else(|_| rng.between(1, 24), |text| text.parse().expect("WHARF_HAMMER_CONNECTIONS is a number"));
-    let mut left = count;
+    let mut left = wanted.unwrap_or_else(|| rng.between(1, 24));
     while left > 0 {
         let crowd = left.min(CROWD);
         left -= crowd;
@@ -251,7 +255,7 @@ fn say(shared: &Shared, lp: &LoopMut<'_>, name: Name, what: &str, number: u64) {
 fn polite_streams_lose_nothing_and_never_hang() {
     for seed in seeds(40) {
         let _seed = Seed(seed);
-        let run = run(seed, false);
+        let run = run(seed, false, wanted());
         check(&run);
         run.model.settle_whole();
     }
@@ -261,7 +265,7 @@ fn polite_streams_lose_nothing_and_never_hang() {
 fn rough_streams_keep_their_order_and_end_once() {
     for seed in seeds(40) {
         let _seed = Seed(seed);
-        let run = run(seed, true);
+        let run = run(seed, true, wanted());
         check(&run);
         run.model.settle();
     }
@@ -272,7 +276,7 @@ fn the_same_seed_gives_the_same_trace_of_callbacks() {
     for seed in seeds(5) {
         let _seed = Seed(seed);
         for rough in [false, true] {
-            let [first, second] = [(); 2].map(|()| run(seed, rough).model.trace);
+            let [first, second] = [(); 2].map(|()| run(seed, rough, None).model.trace);
             assert!(!first.is_empty() && first == second);
         }
     }
@@ -297,7 +301,7 @@ fn the_scripts_leave_nothing_out() {
         "timeout",
         "writable",
     ];
-    let traces = (0..20).flat_map(|seed| [false, true].map(|rough| run(seed, rough).model.trace));
+    let traces = (0..20).flat_map(|seed| [false, true].map(|rough| run(seed, rough, None).model.trace));
     let lines: Vec<String> = traces.flatten().collect();
     for what in told {
         let is_it = |line: &&String| line.split(' ').skip(2).collect::<Vec<_>>().join(" ").starts_with(what);

@@ -1,7 +1,7 @@
 //! A naive model of streams: what each has been asked, and therefore may see.
 //!
-//! It knows nothing of latches, queues or edges. A side goes from loop to loop: each *stay* on a loop has its own `open`
-//! and `close`. Every callback is checked when it comes; what can be known only at the end, when both sides of a
+//! It knows nothing of latches, queues or edges. A side goes from loop to loop: each *stay* on a loop has its own
+//! `open` and `close`. Every callback is checked when it comes; what can be known only at the end, when both sides of a
 //! connection are over, is checked by [`Model::settle`].
 
 use super::Own;
