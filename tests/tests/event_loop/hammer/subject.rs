@@ -31,11 +31,7 @@ impl Subject {
             return finish(shared, s.loop_mut(), name);
         }
         match (shared.rough, rng.below(90)) {
-            (_, 0..3) if !s.is_closed() => {
-                let other = shared.lanes.borrow()[self.number].keys[usize::from(!self.manual)];
-                let own = std::mem::take(s.data());
-                s.move_to(other, own).unwrap();
-            }
+            (_, 0..3) if !s.is_closed() => self.move_on(s),
             (true, choice) => {
                 let whom = if choice < 12 { *rng.pick(&shared.model.borrow().open_on(self.number)) } else { name };
                 act(shared, rng, s.loop_mut(), whom);
@@ -45,6 +41,13 @@ impl Subject {
             (false, 14..17) if !s.data().sleeps => set_timeouts(shared, rng, s.loop_mut(), name),
             (false, _) => {}
         }
+    }
+
+    /// To the handler that reads in the other way.
+    fn move_on(&self, s: &mut Socket<'_, (), Own>) {
+        let other = self.shared.lanes.borrow()[self.number].keys[usize::from(!self.manual)];
+        let own = std::mem::take(s.data());
+        s.move_to(other, own).unwrap();
     }
 
     /// It may have slept until now.
@@ -143,6 +146,10 @@ impl Handler for Subject {
         let (name, now) = (s.data().name, s.now());
         assert!(self.manual, "{name:?} does not read by hand");
         self.shared.model.borrow_mut().told(name);
+        if self.rng.chance(1, 20) {
+            // What it leaves is for the other handler.
+            return self.move_on(s);
+        }
         for _ in 0..self.rng.between(1, 3) {
             let most = self.rng.between(1, self.shared.most);
             match s.read(usize::try_from(most).unwrap()) {
