@@ -15,7 +15,6 @@ mod provider;
 mod raw;
 mod side;
 mod subject;
-mod text;
 mod world;
 
 use acts::nudge;
