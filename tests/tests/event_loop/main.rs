@@ -10,4 +10,5 @@ mod iteration;
 mod listening;
 mod streams;
 mod timeouts;
+mod tls;
 mod unix;
