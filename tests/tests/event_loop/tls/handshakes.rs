@@ -142,9 +142,9 @@ fn a_handshake_that_is_cut_off_anywhere_ends_once() {
             bench.sim.run_for(Duration::ZERO);
             assert!(bench.log().is_empty());
             if resets {
-                guest.peer.reset()
+                guest.peer.reset();
             } else {
-                drop(guest)
+                drop(guest);
             }
             bench.sim.run_for(Duration::ZERO);
             let log = bench.log();

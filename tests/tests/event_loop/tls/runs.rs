@@ -104,7 +104,10 @@ fn the_same_seed_gives_the_same_trace_of_callbacks() {
                 if all { Faults { exhausted: 0, ..Faults::all(&mut rng) } } else { Faults::harmless(&mut rng) }
             };
             let [first, second] = [(); 2].map(|()| run(seed, faults()).0);
-            assert!(!first.is_empty() && first == second, "seed {seed}");
+            let differs = first.iter().zip(&second).position(|(one, other)| one != other);
+            assert_eq!((differs, first.len()), (None, second.len()), "seed {seed}");
+            // Where everything breaks, it may be that nobody opens.
+            assert!(all || !first.is_empty(), "seed {seed}");
         }
     }
 }
