@@ -59,12 +59,16 @@ pub(super) struct Timers<T: 'static> {
     /// Due, but armed in the present step.
     aside: Vec<SlotId>,
     /// Armed timers that keep the loop alive.
+    /// At which ids start.
+    generation: u32,
     pub(super) alive: usize,
 }
 
 impl<T> Timers<T> {
-    pub(super) fn new() -> Self {
-        Self { table: SlotTable::new(Vec::new()), wheel: Wheel::new(Vec::new()), step: 0, aside: Vec::new(), alive: 0 }
+    /// Ids start at `generation`.
+    pub(super) fn new(generation: u32) -> Self {
+        let (table, wheel) = (SlotTable::new(Vec::new()), Wheel::new(Vec::new()));
+        Self { table, wheel, step: 0, generation, aside: Vec::new(), alive: 0 }
     }
 
     /// Adds a timer that is not armed.
@@ -73,7 +77,8 @@ impl<T> Timers<T> {
         let timer = Timer { action, due: None, repeat: None, step: 0, stays, counts };
         self.table.insert(timer).unwrap_or_else(|Full(timer)| {
             let capacity = (self.table.capacity() as usize * 2).max(16);
-            self.table.grow(|entries| entries.resize_with(capacity, Entry::default));
+            let unused = || Entry::starting_at(self.generation);
+            self.table.grow(|entries| entries.resize_with(capacity, unused));
             self.wheel.grow(|nodes| nodes.resize(capacity, Node::EMPTY));
             self.table.insert(timer).expect("the table has just grown")
         })
@@ -112,8 +117,13 @@ impl<T> Timers<T> {
         self.table.reclaim();
     }
 
-    pub(super) fn clear(&mut self) -> Self {
-        std::mem::replace(self, Self::new())
+    /// Removes all timers. Their ids stay stale, whatever is added later.
+    pub(super) fn clear(&mut self) {
+        let ids: Vec<SlotId> = self.table.iter().map(|(id, _)| id).collect();
+        for id in ids {
+            self.remove(id);
+        }
+        self.table.reclaim();
     }
 
     fn put(&mut self, id: SlotId, now: Instant, due: Instant) {
