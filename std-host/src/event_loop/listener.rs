@@ -341,9 +341,17 @@ impl<T> Core<T> {
         listener.failures = 0;
         let (context, tls) = (listener.context, listener.tls.as_ref().map(Tls::server));
         let handler = self.context(context);
-        let answer = RawSocket::new(&mut *self.net, socket, &peer).ask(|raw| handler.pre_open(raw));
+        let mut kept = None;
+        let answer = RawSocket::new(&mut *self.net, socket, &peer).ask(|raw| {
+            let answer = handler.pre_open(raw);
+            if answer == PreOpen::Keep && !raw.is_taken() {
+                // The user's code too, so that a panic in it finds somebody who closes the descriptor.
+                kept = Some(handler.add_default());
+            }
+            answer
+        });
         self.after_callback("pre_open");
-        if answer != Some(PreOpen::Keep) {
+        let Some(place) = kept else {
             match answer {
                 Some(how) => {
                     self.stats.refused += 1;
@@ -352,10 +360,9 @@ impl<T> Core<T> {
                 None => self.stats.taken += 1,
             }
             return;
-        }
-        let mut state = StreamState::new(Some(socket), context, handler.add_default(), Phase::Open);
+        };
+        let mut state = StreamState::new(Some(socket), context, place, Phase::Open);
         (state.peer, state.listener, state.tls) = (peer, Some(id), tls);
-        let place = state.place;
         let stream = self.add_stream(state);
         if let Err(error) = self.net.watch(socket, stream.to_bits(), false) {
             self.drop_stream(stream);

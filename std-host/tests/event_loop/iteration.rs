@@ -381,3 +381,26 @@ fn an_id_from_before_the_end_of_the_loop_is_stale_after_it() {
     assert_ne!(before, after);
     assert!(matches!(lp.loop_mut().remaining(before), Err(Error::Stale)));
 }
+
+#[test]
+fn a_panic_in_the_data_of_a_new_socket_closes_its_descriptor() {
+    #[derive(Debug)]
+    struct Fragile;
+    impl Default for Fragile {
+        fn default() -> Self {
+            panic!("on purpose")
+        }
+    }
+    let mut lp = Loop::new().unwrap();
+    let mut set = lp.loop_mut();
+    let key = set.context(Context::builder::<(), Fragile>());
+    let id = set.listen("127.0.0.1:0".parse().unwrap(), key, ListenOptions::default()).unwrap();
+    let mut client = TcpStream::connect(set.listener(id).unwrap().local_addr()).unwrap();
+    client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let handle = lp.handle();
+    let panic = catch_unwind(AssertUnwindSafe(|| lp.run())).unwrap_err();
+    assert_eq!(panic.downcast_ref::<&str>(), Some(&"on purpose"));
+    assert_eq!(handle.defer(|_| ()).unwrap_err().why, Why::Ended);
+    // The loop still exists, but its descriptors are closed.
+    assert_eq!(client.read(&mut [0; 1]).map_err(|error| error.kind()), Ok(0));
+}
