@@ -403,6 +403,7 @@ impl<T: 'static> Core<T> {
                 Object::Udp(udp) => self.net.close(udp.net(), false),
             }
         }
+        self.abandon_names();
         self.objects = SlotTable::new(Vec::new());
         self.pool = Pool::new();
         self.stats.sockets = 0;
