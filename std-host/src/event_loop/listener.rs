@@ -128,6 +128,12 @@ impl<T> LoopMut<'_, T> {
     /// # Errors
     /// As for [`LoopMut::listen`].
     pub fn listen_unix<H: Handler<T>>(
+    /// Of several loops or processes that start on one path at once, one has it and the others are told that it is in
+    /// use: each holds a lock (on the path with `.wharf-lock` behind it, which is gone again when this returns) while it
+    /// looks, removes, binds and listens. What has no part in that are programs that take the path without the lock: one
+    /// that binds it and does not listen yet loses it, and so does one that takes it between our look and our removal.
+    /// The same holds on file systems without locks.
+    ///
         &mut self,
         path: impl AsRef<Path>,
         key: ContextKey<H>,
