@@ -413,6 +413,29 @@ fn a_failure_to_send_closes_the_socket_after_what_has_arrived() {
 }
 
 #[test]
+fn a_detached_stream_remembers_that_its_output_has_ended() {
+    let (mut bench, mut other) = (bench(quiet), bench(quiet));
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    let id = bench.lp.loop_mut().adopt(ours, bench.key, Vec::new()).unwrap();
+    bench.lp.turn(Some(Duration::ZERO)).unwrap();
+    bench.lp.loop_mut().stream(id).unwrap().shutdown().unwrap();
+    let detached = bench.lp.loop_mut().detach(id).unwrap();
+    let patient = other.lp.loop_mut().context(Patient);
+    let id = other.lp.loop_mut().adopt(detached.stream, patient, 0).unwrap();
+    other.lp.turn(Some(Duration::ZERO)).unwrap();
+    let mut set = other.lp.loop_mut();
+    let mut stream = set.stream(id).unwrap();
+    assert!(stream.is_shut_down());
+    assert!(matches!(stream.write(b"x"), Err(Error::ShutDown)));
+    // Input goes on, and when that ends too nothing is left, though the handler would keep its side open.
+    theirs.write_all(b"abc").unwrap();
+    theirs.shutdown(Shutdown::Write).unwrap();
+    other.run_to_closed(1);
+    assert_eq!((other.lp.loop_mut().stats().bytes_in, other.lp.loop_mut().stats().closed_peer), (3, 1));
+    assert!(matches!(other.lp.loop_mut().stream(id), Err(Error::Stale)));
+}
+
+#[test]
 fn whoever_is_starting_on_a_stale_path_is_left_alone() {
     let folder = Folder::new();
     let mut bench = bench(quiet);
