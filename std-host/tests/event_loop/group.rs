@@ -227,6 +227,30 @@ fn a_group_that_has_closed_its_last_listener_listens_again_at_once() {
 }
 
 #[test]
+fn a_loop_listens_anew_when_the_one_that_accepted_for_all_has_ended() {
+    let listener = GroupListener::new("127.0.0.1:0".parse().unwrap(), ListenOptions::default(), Spread::InTurn);
+    let mut loops = [0, 1].map(|index| Loop::with_data(index).unwrap());
+    let ids = loops.each_mut().map(|lp| {
+        let key = lp.loop_mut().context(Greeter);
+        (key, listener.listen(&mut lp.loop_mut(), key).unwrap())
+    });
+    let [mut first, mut second] = loops;
+    first.loop_mut().stop();
+    first.run().unwrap();
+    assert!(TcpStream::connect(listener.local_addr()).is_err());
+    let (key, id) = ids[1];
+    second.loop_mut().listener(id).unwrap().close();
+    let id = listener.listen(&mut second.loop_mut(), key).unwrap();
+    let mut client = TcpStream::connect(listener.local_addr()).unwrap();
+    assert!(second.run_until(|lp| lp.stats().accepted == 1).unwrap());
+    assert_eq!(greeting(&mut client), 1);
+    // It closes as well, and nothing else keeps the loop alive.
+    drop(client);
+    second.loop_mut().listener(id).unwrap().close();
+    second.run().unwrap();
+}
+
+#[test]
 fn the_door_of_a_group_closes_although_its_loop_has_no_room_for_calls() {
     let listener = GroupListener::new("127.0.0.1:0".parse().unwrap(), ListenOptions::default(), Spread::InTurn);
     let each = LoopOptions { deferred_limit: 1, ..LoopOptions::default() };
