@@ -37,7 +37,7 @@ impl SlotId {
         self.index
     }
 
-    /// How many values lay there before, modulo 2^32.
+    /// How many values lay there before, modulo 2^32, on top of what the slot started at.
     #[must_use]
     pub const fn generation(self) -> u32 {
         self.generation
@@ -86,7 +86,7 @@ impl<T> fmt::Display for Full<T> {
 
 impl<T> core::error::Error for Full<T> {}
 
-/// One slot of a [`SlotTable`]. Storage is made of [`Entry::EMPTY`].
+/// One slot of a [`SlotTable`]. Storage is made of [`Entry::EMPTY`], or of [`Entry::starting_at`].
 #[derive(Clone, Debug)]
 pub struct Entry<T> {
     content: Content<T>,
@@ -108,7 +108,14 @@ enum Content<T> {
 
 impl<T> Entry<T> {
     /// A slot that was never used.
-    pub const EMPTY: Self = Self { content: Content::Free, generation: 0, older: NIL, newer: NIL, heap: NIL };
+    pub const EMPTY: Self = Self::starting_at(0);
+
+    /// A slot that was never used and whose first value has this generation. Tables whose ids must not match each
+    /// other's start far apart.
+    #[must_use]
+    pub const fn starting_at(generation: u32) -> Self {
+        Self { content: Content::Free, generation, older: NIL, newer: NIL, heap: NIL }
+    }
 
     fn value(&self) -> Option<&T> {
         match &self.content {
@@ -151,7 +158,7 @@ pub struct SlotTable<T, S> {
 }
 
 impl<T, S> SlotTable<T, S> {
-    /// A table over `storage`, which holds one [`Entry::EMPTY`] per slot. Every slot is free.
+    /// A table over `storage`, which holds one unused [`Entry`] per slot. Every slot is free.
     #[must_use]
     pub const fn new(storage: S) -> Self {
         Self {
@@ -316,7 +323,7 @@ impl<T, S: AsRef<[Entry<T>]> + AsMut<[Entry<T>]>> SlotTable<T, S> {
         })
     }
 
-    /// Lets `f` replace the storage by a longer one that begins with the same entries and goes on with [`Entry::EMPTY`].
+    /// Lets `f` replace the storage by a longer one that begins with the same entries and goes on with unused ones.
     ///
     /// Storage only grows. If `f` leaves a shorter one, the values that are left are dropped as well, and ids of slots
     /// that are cut off may match again should the table ever be as long as before.

@@ -164,6 +164,25 @@ fn the_generation_wraps_after_its_last_value() {
 }
 
 #[test]
+fn ids_of_tables_that_start_apart_do_not_match() {
+    let starting_at = |generation| {
+        let mut entries = Vec::new();
+        entries.resize_with(2, || Entry::starting_at(generation));
+        Table::new(entries)
+    };
+    let (mut one, mut other) = (starting_at(u32::MAX), starting_at(7));
+    for value in 0..3 {
+        let (ours, theirs) = (one.insert(value).unwrap(), other.insert(value).unwrap());
+        assert_eq!((ours.index(), theirs.index()), (0, 0));
+        assert!(!one.contains(theirs) && !other.contains(ours));
+        assert_eq!(ours.generation(), u32::MAX.wrapping_add(u32::try_from(value).unwrap()));
+        assert_eq!((one.remove(ours), other.remove(theirs)), (Some(value), Some(value)));
+        one.reclaim();
+        other.reclaim();
+    }
+}
+
+#[test]
 fn an_id_survives_the_way_through_its_bits() {
     let id = SlotId::from_bits(0x0000_0007_ffff_0003);
     assert_eq!((id.generation(), id.index()), (7, 0xffff_0003));

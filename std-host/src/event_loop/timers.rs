@@ -11,7 +11,8 @@ use wharf_core::Instant;
 use wharf_core::slots::{Entry, Full, SlotId, SlotTable};
 use wharf_core::timers::{MAX_SPAN, Node, Wheel};
 
-/// Names a timer; stale after its close.
+/// Names a timer; stale after its close. A timer of [`LoopMut::add_timer`] is closed by the loop after a callback that
+/// leaves it without a tick to come; see there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TimerId(pub(super) SlotId);
 
@@ -48,6 +49,8 @@ pub(super) struct Timer<T: 'static> {
     step: u64,
     /// Stays until it is closed, however often it fires.
     stays: bool,
+    /// Has had its last tick, and nobody has reset or disarmed it since.
+    spent: bool,
     /// Keeps the loop alive while armed.
     counts: bool,
 }
@@ -56,6 +59,8 @@ pub(super) struct Timers<T: 'static> {
     table: SlotTable<Timer<T>, Vec<Entry<Timer<T>>>>,
     wheel: Wheel<Vec<Node>>,
     step: u64,
+    /// At which ids start.
+    generation: u32,
     /// Due, but armed in the present step.
     aside: Vec<SlotId>,
     /// Armed timers that keep the loop alive.
@@ -63,17 +68,20 @@ pub(super) struct Timers<T: 'static> {
 }
 
 impl<T> Timers<T> {
-    pub(super) fn new() -> Self {
-        Self { table: SlotTable::new(Vec::new()), wheel: Wheel::new(Vec::new()), step: 0, aside: Vec::new(), alive: 0 }
+    /// Ids start at `generation`.
+    pub(super) fn new(generation: u32) -> Self {
+        let (table, wheel) = (SlotTable::new(Vec::new()), Wheel::new(Vec::new()));
+        Self { table, wheel, step: 0, generation, aside: Vec::new(), alive: 0 }
     }
 
     /// Adds a timer that is not armed.
     pub(super) fn add(&mut self, action: Action<T>, stays: bool) -> SlotId {
         let counts = matches!(action, Action::User(_));
-        let timer = Timer { action, due: None, repeat: None, step: 0, stays, counts };
+        let timer = Timer { action, due: None, repeat: None, step: 0, stays, spent: false, counts };
         self.table.insert(timer).unwrap_or_else(|Full(timer)| {
             let capacity = (self.table.capacity() as usize * 2).max(16);
-            self.table.grow(|entries| entries.resize_with(capacity, Entry::default));
+            let unused = || Entry::starting_at(self.generation);
+            self.table.grow(|entries| entries.resize_with(capacity, unused));
             self.wheel.grow(|nodes| nodes.resize(capacity, Node::EMPTY));
             self.table.insert(timer).expect("the table has just grown")
         })
@@ -84,13 +92,14 @@ impl<T> Timers<T> {
         if timer.due.is_none() && timer.counts {
             self.alive += 1;
         }
-        (timer.due, timer.repeat, timer.step) = (Some(due), repeat, self.step);
+        (timer.due, timer.repeat, timer.step, timer.spent) = (Some(due), repeat, self.step, false);
         self.put(id, now, due);
         true
     }
 
     pub(super) fn disarm(&mut self, id: SlotId) -> bool {
         let Some(timer) = self.table.get_mut(id) else { return false };
+        timer.spent = false;
         if timer.due.take().is_some() {
             self.alive -= usize::from(timer.counts);
             self.wheel.cancel(id.index());
@@ -112,8 +121,13 @@ impl<T> Timers<T> {
         self.table.reclaim();
     }
 
-    pub(super) fn clear(&mut self) -> Self {
-        std::mem::replace(self, Self::new())
+    /// Removes all timers. Their ids stay stale, whatever is added later.
+    pub(super) fn clear(&mut self) {
+        let ids: Vec<SlotId> = self.table.iter().map(|(id, _)| id).collect();
+        for id in ids {
+            self.remove(id);
+        }
+        self.table.reclaim();
     }
 
     fn put(&mut self, id: SlotId, now: Instant, due: Instant) {
@@ -168,7 +182,7 @@ impl<T> Core<T> {
                 (Instant::from_micros(scheduled), missed)
             }
             None => {
-                timer.due = None;
+                (timer.due, timer.spent) = (None, true);
                 self.timers.alive -= usize::from(timer.counts);
                 (due, 0)
             }
@@ -188,7 +202,7 @@ impl<T> Core<T> {
                 if let Action::User(callback @ None) = &mut timer.action {
                     *callback = Some(f);
                 }
-                if timer.due.is_none() && !timer.stays {
+                if timer.spent && !timer.stays {
                     self.timers.remove(id);
                 }
             }
@@ -220,7 +234,12 @@ impl<T> Core<T> {
 
 impl<T> LoopMut<'_, T> {
     /// Calls `f` after `delay`, and then every `repeat` if there is one. A delay of 0 means the next timer step, never
-    /// the present one. A timer that does not repeat is closed after its tick, unless the callback has reset it.
+    /// the present one.
+    ///
+    /// A timer that does not repeat has one tick, and the loop closes it after that callback: its id is stale then.
+    /// Within the callback the id is still good, and [`LoopMut::reset`] gives the timer another tick,
+    /// [`LoopMut::disarm`] keeps it without one. One that is to be armed from elsewhere, again and again, is an
+    /// [idle timer](LoopMut::add_idle_timer).
     ///
     /// Never early; on an idle loop at most a millisecond late.
     ///
@@ -243,7 +262,7 @@ impl<T> LoopMut<'_, T> {
         TimerId(self.core.timers.add(Action::User(Some(Box::new(f))), true))
     }
 
-    /// Arms a timer anew, from now on. The callback stays.
+    /// Arms a timer anew, from now on, with this repetition or none. The callback stays.
     ///
     /// # Errors
     /// As for [`LoopMut::add_timer`], and [`Error::Stale`].
@@ -268,12 +287,13 @@ impl<T> LoopMut<'_, T> {
         Ok(())
     }
 
-    /// Disarms a timer and keeps it: [`LoopMut::reset`] arms it again.
+    /// Disarms a timer and keeps it: [`LoopMut::reset`] arms it again. What becomes of it after its next last tick is
+    /// the same as before.
     ///
     /// # Errors
     /// [`Error::Stale`].
     pub fn disarm(&mut self, id: TimerId) -> Result<(), Error> {
-        self.core.timers.user(id)?.stays = true;
+        self.core.timers.user(id)?;
         self.core.timers.disarm(id.0);
         Ok(())
     }

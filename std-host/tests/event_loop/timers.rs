@@ -177,6 +177,50 @@ fn a_timer_is_reset_replaced_and_closed_in_its_own_callback() {
 }
 
 #[test]
+fn a_timer_without_a_tick_to_come_goes_with_its_callback_unless_that_has_disarmed_it() {
+    let mut lp = Loop::with_data(Vec::new()).unwrap();
+    let ms = Duration::from_millis;
+    let mut set = lp.loop_mut();
+    let once = set.add_timer(ms(1), None, |lp, _| lp.data().push("once")).unwrap();
+    // Disarmed before its tick, it is armed again and is a one-shot as before.
+    let put_off = set.add_timer(ms(1), None, |lp, _| lp.data().push("put off")).unwrap();
+    set.disarm(put_off).unwrap();
+    assert_eq!(set.remaining(put_off).unwrap(), None);
+    set.reset(put_off, ms(2), None).unwrap();
+    // Disarmed in its callback, it stays for a `reset` from elsewhere, once each time.
+    let kept = set.add_timer(ms(1), None, |lp, tick| {
+        lp.data().push("kept");
+        if lp.data().iter().filter(|name| **name == "kept").count() == 1 {
+            lp.disarm(tick.id).unwrap();
+        }
+    });
+    let stopped = set.add_timer(ms(1), Some(ms(1)), |lp, tick| {
+        lp.data().push("stopped");
+        lp.disarm(tick.id).unwrap();
+    });
+    let (kept, stopped) = (kept.unwrap(), stopped.unwrap());
+    let idle = set.add_idle_timer(|lp, _| lp.data().push("idle"));
+    set.reset(idle, ms(1), None).unwrap();
+    assert!(lp.run_until(|lp| lp.data().len() == 5).unwrap());
+    let mut set = lp.loop_mut();
+    for id in [once, put_off] {
+        assert!(matches!(set.remaining(id), Err(Error::Stale)));
+        assert!(matches!(set.reset(id, ms(1), None), Err(Error::Stale)));
+    }
+    for id in [kept, stopped, idle] {
+        assert_eq!(set.remaining(id).unwrap(), None);
+        set.reset(id, ms(1), None).unwrap();
+    }
+    assert!(lp.run_until(|lp| lp.data().len() == 8).unwrap());
+    let mut set = lp.loop_mut();
+    assert!(matches!(set.remaining(kept), Err(Error::Stale)), "it was not disarmed this time");
+    assert_eq!((set.remaining(stopped).unwrap(), set.remaining(idle).unwrap()), (None, None));
+    // What is not armed keeps no loop alive.
+    lp.run().unwrap();
+    assert_eq!(lp.loop_mut().stats().timers_fired, 8);
+}
+
+#[test]
 fn a_timer_is_reset_replaced_and_closed_by_another() {
     let mut lp = Loop::with_data(Vec::new()).unwrap();
     let mut set = lp.loop_mut();

@@ -2,6 +2,7 @@
 
 mod resolver;
 mod signals;
+mod start_lock;
 mod udp;
 mod unix;
 
