@@ -16,6 +16,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 use wharf_core::Instant;
 use wharf_core::slots::{Entry, Full, SlotId, SlotTable};
 
@@ -28,6 +29,9 @@ const ROUND: usize = 1024;
 /// From the ids of one loop to those of the next, in generations: 2^32 divided by the golden ratio, so that any number
 /// of loops starts as far apart as can be. A thousand loops are a million reuses of one place from each other.
 const APART: u32 = 0x9e37_79b9;
+
+/// Callbacks that took longer move `now`: those of more than a millisecond, by a clock that may be 0.1 ms behind.
+const LONG_CALLBACK: Duration = Duration::from_micros(900);
 
 /// All of a loop but the right to run it.
 pub(super) struct Core<T: 'static> {
@@ -207,9 +211,10 @@ impl<T: 'static> Core<T> {
         if self.corked.is_some() {
             self.uncork();
         }
-        let (from, to) = (self.mark, self.net.now());
+        let from = self.mark;
+        let to = if self.is_measured() { self.net.now() } else { self.net.glance().max(from) };
         self.mark = to;
-        if to.as_micros() - self.now.as_micros() > 1000 {
+        if to.saturating_duration_since(self.now) > LONG_CALLBACK {
             self.now = to;
         }
         let took = to.saturating_duration_since(from);

@@ -1,15 +1,25 @@
 //! Timers: callbacks on the wheel of `wharf-core`.
 //!
 //! A timer is due at an exact instant; the wheel holds it at the millisecond after, and never further away than it
-//! reaches. What the wheel reports early is armed again, so neither rounding nor range shows.
+//! reaches. A reset to a later instant only notes it: the timer keeps its place in the wheel. What the wheel reports
+//! early is put where it belongs, so neither rounding nor range nor an old place shows, but that an idle loop wakes up
+//! once for a timer that was put off, however often it was.
+//!
+//! What is due goes from the wheel into a heap, by deadline and then by arming, and from there to its callback.
 
 use super::state::Core;
 use super::stream::Which;
 use super::{Error, LoopMut};
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::num::NonZeroU64;
 use std::time::Duration;
 use wharf_core::Instant;
 use wharf_core::slots::{Entry, Full, SlotId, SlotTable};
 use wharf_core::timers::{MAX_SPAN, Node, Wheel};
+
+/// What follows the begin of a millisecond of the wheel and belongs to it.
+const REST_OF_TICK: Duration = Duration::from_micros(999);
 
 /// Names a timer; stale after its close. A timer of [`LoopMut::add_timer`] is closed by the loop after a callback that
 /// leaves it without a tick to come; see there.
@@ -43,10 +53,16 @@ pub(super) enum Action<T: 'static> {
 
 pub(super) struct Timer<T: 'static> {
     action: Action<T>,
-    due: Option<Instant>,
-    repeat: Option<Duration>,
-    /// The timer step in which it was armed: it must not fire in the same one.
-    step: u64,
+    /// When its next tick is due, if it is armed.
+    due: Instant,
+    /// In microseconds.
+    repeat: Option<NonZeroU64>,
+    /// Its arming among all armings.
+    order: u64,
+    armed: bool,
+    /// The wheel has it, `lead` microseconds before it is due.
+    held: bool,
+    lead: u32,
     /// Stays until it is closed, however often it fires.
     stays: bool,
     /// Has had its last tick, and nobody has reset or disarmed it since.
@@ -55,14 +71,27 @@ pub(super) struct Timer<T: 'static> {
     counts: bool,
 }
 
+impl<T> Timer<T> {
+    fn due(&self) -> Option<Instant> {
+        self.armed.then_some(self.due)
+    }
+}
+
+/// Reported by the wheel at or after the instant: the arming of that number of a timer. It may have been armed anew or
+/// closed since.
+type Due = Reverse<(Instant, u64, SlotId)>;
+
 pub(super) struct Timers<T: 'static> {
     table: SlotTable<Timer<T>, Vec<Entry<Timer<T>>>>,
     wheel: Wheel<Vec<Node>>,
-    step: u64,
     /// At which ids start.
     generation: u32,
+    /// The number of the next arming.
+    order: u64,
+    /// All of these come before what the wheel holds.
+    due: BinaryHeap<Due>,
     /// Due, but armed in the present step.
-    aside: Vec<SlotId>,
+    aside: Vec<Due>,
     /// Armed timers that keep the loop alive.
     pub(super) alive: usize,
 }
@@ -70,14 +99,32 @@ pub(super) struct Timers<T: 'static> {
 impl<T> Timers<T> {
     /// Ids start at `generation`.
     pub(super) fn new(generation: u32) -> Self {
-        let (table, wheel) = (SlotTable::new(Vec::new()), Wheel::new(Vec::new()));
-        Self { table, wheel, step: 0, generation, aside: Vec::new(), alive: 0 }
+        Self {
+            table: SlotTable::new(Vec::new()),
+            wheel: Wheel::new(Vec::new()),
+            generation,
+            order: 0,
+            due: BinaryHeap::new(),
+            aside: Vec::new(),
+            alive: 0,
+        }
     }
 
     /// Adds a timer that is not armed.
     pub(super) fn add(&mut self, action: Action<T>, stays: bool) -> SlotId {
         let counts = matches!(action, Action::User(_));
-        let timer = Timer { action, due: None, repeat: None, step: 0, stays, spent: false, counts };
+        let timer = Timer {
+            action,
+            due: Instant::ORIGIN,
+            repeat: None,
+            order: 0,
+            armed: false,
+            held: false,
+            lead: 0,
+            stays,
+            spent: false,
+            counts,
+        };
         self.table.insert(timer).unwrap_or_else(|Full(timer)| {
             let capacity = (self.table.capacity() as usize * 2).max(16);
             let unused = || Entry::starting_at(self.generation);
@@ -89,19 +136,33 @@ impl<T> Timers<T> {
 
     pub(super) fn arm(&mut self, id: SlotId, now: Instant, due: Instant, repeat: Option<Duration>) -> bool {
         let Some(timer) = self.table.get_mut(id) else { return false };
-        if timer.due.is_none() && timer.counts {
-            self.alive += 1;
-        }
-        (timer.due, timer.repeat, timer.step, timer.spent) = (Some(due), repeat, self.step, false);
-        self.put(id, now, due);
+        self.alive += usize::from(!timer.armed && timer.counts);
+        (timer.armed, timer.spent) = (true, false);
+        timer.repeat = repeat.map(whole_micros).and_then(NonZeroU64::new);
+        self.schedule(id, now, due);
         true
+    }
+
+    /// Has an armed timer wait for `due`. One that the wheel holds for an earlier instant stays there.
+    fn schedule(&mut self, id: SlotId, now: Instant, due: Instant) {
+        let timer = self.table.get_mut(id).expect("only timers that exist are armed");
+        let held = timer.due.as_micros() - u64::from(timer.lead);
+        let lead = due.as_micros().checked_sub(held).and_then(|lead| u32::try_from(lead).ok());
+        (timer.due, timer.order) = (due, self.order);
+        self.order += 1;
+        match lead {
+            // What is due already must not wait for the end of a millisecond.
+            Some(lead) if timer.held && due > now => timer.lead = lead,
+            _ => hold(&mut self.wheel, id.index(), timer, now),
+        }
     }
 
     pub(super) fn disarm(&mut self, id: SlotId) -> bool {
         let Some(timer) = self.table.get_mut(id) else { return false };
         timer.spent = false;
-        if timer.due.take().is_some() {
+        if std::mem::take(&mut timer.armed) {
             self.alive -= usize::from(timer.counts);
+            timer.held = false;
             self.wheel.cancel(id.index());
         }
         true
@@ -114,7 +175,7 @@ impl<T> Timers<T> {
 
     /// What poll may wait for; possibly too early, never too late.
     pub(super) fn next(&self) -> Option<Instant> {
-        self.wheel.next()
+        self.due.peek().map(|Reverse((due, ..))| *due).or_else(|| self.wheel.next())
     }
 
     pub(super) fn reclaim(&mut self) {
@@ -130,9 +191,41 @@ impl<T> Timers<T> {
         self.table.reclaim();
     }
 
-    fn put(&mut self, id: SlotId, now: Instant, due: Instant) {
-        let reached = due.min(now.saturating_add(MAX_SPAN));
-        self.wheel.arm(id.index(), now, reached).expect("the key has a node and the deadline is within reach");
+    /// Moves what is due at `now` from the wheel into the heap: whole milliseconds, until there are `enough`.
+    fn collect(&mut self, now: Instant, enough: u32) {
+        loop {
+            let until = self.wheel.next().map_or(now, |next| now.min(next.saturating_add(REST_OF_TICK)));
+            while let Some(key) = self.wheel.expired(until) {
+                let id = self.table.id_at(key).expect("only timers that exist are armed");
+                let timer = self.table.get_mut(id).expect("the id was made from the table");
+                timer.held = false;
+                if timer.due > until {
+                    hold(&mut self.wheel, key, timer, now);
+                } else {
+                    self.due.push(Reverse((timer.due, timer.order, id)));
+                }
+            }
+            if until == now || self.due.len() >= enough as usize {
+                return;
+            }
+        }
+    }
+
+    /// The next timer that is due at `now` and was armed before the arming `begin`, and since when it is due.
+    fn take_due(&mut self, now: Instant, begin: u64, enough: u32) -> Option<(SlotId, Instant)> {
+        loop {
+            if self.due.is_empty() {
+                self.collect(now, enough);
+            }
+            let Reverse((due, order, id)) = self.due.pop()?;
+            if !self.table.get(id).is_some_and(|timer| timer.armed && timer.order == order) {
+                continue;
+            }
+            if order < begin {
+                return Some((id, due));
+            }
+            self.aside.push(Reverse((due, order, id)));
+        }
     }
 
     fn user(&mut self, id: TimerId) -> Result<&mut Timer<T>, Error> {
@@ -143,46 +236,28 @@ impl<T> Timers<T> {
 impl<T> Core<T> {
     /// Step 6: at most `timer_budget` timers. Those armed by the callbacks of this step wait for the next.
     pub(super) fn run_timers(&mut self) {
-        self.timers.step += 1;
-        let mut budget = self.options.timer_budget;
-        while budget > 0 {
-            let Some(key) = self.timers.wheel.expired(self.now) else { break };
-            let id = self.timers.table.id_at(key).expect("only timers that exist are armed");
-            let timer = self.timers.table.get_mut(id).expect("the id was made from the table");
-            let due = timer.due.expect("the wheel holds armed timers only");
-            if timer.step == self.timers.step {
-                self.timers.aside.push(id);
-            } else if due > self.now {
-                self.timers.put(id, self.now, due);
-            } else {
-                budget -= 1;
-                self.fire(id, due);
-            }
+        let (begin, budget) = (self.timers.order, self.options.timer_budget);
+        self.timers.collect(self.now, budget);
+        for _ in 0..budget {
+            let Some((id, due)) = self.timers.take_due(self.now, begin, budget) else { break };
+            self.fire(id, due);
         }
-        let mut aside = std::mem::take(&mut self.timers.aside);
-        for id in aside.drain(..) {
-            // It may have been closed or disarmed since.
-            if let Some(due) = self.timers.table.get(id).and_then(|timer| timer.due) {
-                self.timers.put(id, self.now, due);
-            }
-        }
-        self.timers.aside = aside;
+        self.timers.due.extend(self.timers.aside.drain(..));
     }
 
     fn fire(&mut self, id: SlotId, due: Instant) {
         let timer = self.timers.table.get_mut(id).expect("the caller has found it");
         let (scheduled, missed) = match timer.repeat {
             Some(repeat) => {
-                let period = whole_micros(repeat);
+                let period = repeat.get();
                 let missed = whole_micros(self.now.saturating_duration_since(due)) / period;
                 let scheduled = due.as_micros() + missed * period;
                 let next = Instant::from_micros(scheduled + period);
-                (timer.due, timer.step) = (Some(next), self.timers.step);
-                self.timers.put(id, self.now, next);
+                self.timers.schedule(id, self.now, next);
                 (Instant::from_micros(scheduled), missed)
             }
             None => {
-                (timer.due, timer.spent) = (None, true);
+                (timer.armed, timer.spent) = (false, true);
                 self.timers.alive -= usize::from(timer.counts);
                 (due, 0)
             }
@@ -252,9 +327,9 @@ impl<T> LoopMut<'_, T> {
         f: impl FnMut(&mut LoopMut<'_, T>, Tick) + 'static,
     ) -> Result<TimerId, Error> {
         check_spans(delay, repeat)?;
-        let id = TimerId(self.core.timers.add(Action::User(Some(Box::new(f))), false));
-        self.reset(id, delay, repeat)?;
-        Ok(id)
+        let id = self.core.timers.add(Action::User(Some(Box::new(f))), false);
+        self.arm_after(id, delay, repeat);
+        Ok(TimerId(id))
     }
 
     /// A timer that is not armed and that stays until it is closed, however often it is reset and fires.
@@ -269,9 +344,7 @@ impl<T> LoopMut<'_, T> {
     pub fn reset(&mut self, id: TimerId, delay: Duration, repeat: Option<Duration>) -> Result<(), Error> {
         check_spans(delay, repeat)?;
         self.core.timers.user(id)?;
-        // The present reading of the clock and not `now`, or the timer would be early by the callback's length so far.
-        let due = if delay.is_zero() { self.core.now } else { self.core.net.now().saturating_add(delay) };
-        self.core.timers.arm(id.0, self.core.now, due, repeat);
+        self.arm_after(id.0, delay, repeat);
         Ok(())
     }
 
@@ -323,7 +396,7 @@ impl<T> LoopMut<'_, T> {
     /// [`Error::Stale`].
     pub fn remaining(&mut self, id: TimerId) -> Result<Option<Duration>, Error> {
         let now = self.core.now;
-        Ok(self.core.timers.user(id)?.due.map(|due| due.saturating_duration_since(now)))
+        Ok(self.core.timers.user(id)?.due().map(|due| due.saturating_duration_since(now)))
     }
 
     /// Whether the timer keeps the loop alive while it is armed. It does unless told otherwise.
@@ -332,7 +405,7 @@ impl<T> LoopMut<'_, T> {
     /// [`Error::Stale`].
     pub fn unref_timer(&mut self, id: TimerId, unref: bool) -> Result<(), Error> {
         let timer = self.core.timers.user(id)?;
-        let (armed, counted) = (timer.due.is_some(), std::mem::replace(&mut timer.counts, !unref));
+        let (armed, counted) = (timer.armed, std::mem::replace(&mut timer.counts, !unref));
         if armed && counted && unref {
             self.core.timers.alive -= 1;
         } else if armed && !counted && !unref {
@@ -340,6 +413,19 @@ impl<T> LoopMut<'_, T> {
         }
         Ok(())
     }
+
+    fn arm_after(&mut self, id: SlotId, delay: Duration, repeat: Option<Duration>) {
+        // The present reading of the clock and not `now`, or the timer would be early by the callback's length so far.
+        let due = if delay.is_zero() { self.core.now } else { self.core.net.now().saturating_add(delay) };
+        self.core.timers.arm(id, self.core.now, due, repeat);
+    }
+}
+
+/// Puts a timer into the wheel.
+fn hold<T>(wheel: &mut Wheel<Vec<Node>>, key: u32, timer: &mut Timer<T>, now: Instant) {
+    (timer.held, timer.lead) = (true, 0);
+    let reached = timer.due.min(now.saturating_add(MAX_SPAN));
+    wheel.arm(key, now, reached).expect("the key has a node and the deadline is within reach");
 }
 
 pub(super) fn check_spans(delay: Duration, repeat: Option<Duration>) -> Result<(), Error> {

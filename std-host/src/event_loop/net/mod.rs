@@ -121,6 +121,11 @@ pub trait Net {
     /// The time since the loop's origin. Never goes back.
     fn now(&mut self) -> Instant;
 
+    /// [`Net::now`] for whoever looks all the time: possibly up to 0.1 ms less, and so less than an earlier `now`.
+    fn glance(&mut self) -> Instant {
+        self.now()
+    }
+
     /// What reads [`Net::now`] on any thread; without it the delay of deferred calls is not measured.
     fn clock(&self) -> Option<Clock> {
         None

@@ -42,6 +42,7 @@ pub(in crate::event_loop) struct OsNet {
     waker: Wake,
     /// The system's clock when the loop was made, in microseconds.
     origin: u64,
+    glances: clock::Glances,
     sockets: Vec<Option<Entry>>,
     free: Vec<u32>,
     /// Given up for the moment when an accept finds no descriptor.
@@ -100,6 +101,7 @@ impl OsNet {
             resolver: Resolver::new(lookup.unwrap_or_else(resolver::system), threads, &waker),
             waker,
             origin: clock::monotonic_micros(),
+            glances: clock::Glances::new(),
             sockets: Vec::new(),
             free: Vec::new(),
             reserve: open_reserve(),
@@ -176,6 +178,10 @@ impl OsNet {
 impl Net for OsNet {
     fn now(&mut self) -> Instant {
         Instant::from_micros(clock::monotonic_micros().saturating_sub(self.origin))
+    }
+
+    fn glance(&mut self) -> Instant {
+        Instant::from_micros(self.glances.micros().saturating_sub(self.origin))
     }
 
     fn clock(&self) -> Option<Clock> {
