@@ -2,10 +2,12 @@
 //!
 //! * [`laws`]: the six laws of the machine contract as one suite over any machine.
 //! * `sim_net` (feature `host`, on by default): the system under the event loop, in virtual time and full of faults.
+//! * `probe` (feature `host`): a handler that writes down what happens to it.
 //! * [`world`]: peers, links and a clock in virtual time, for scenarios with many connections.
 //! * [`fixture`], [`vectors`], [`naive`]: a plant of Modbus devices, the table of what it must answer, and a second
 //!   implementation that shares nothing with the first. [`requests`] draws more of them at random.
 //! * [`modbus`]: the server of `wharf-core` over that plant, plugged into all of the above.
+//! * [`text`]: what the sides of a random connection send, each byte of which is checked.
 //! * [`fuzz`]: what the targets in `fuzz/` do with their bytes.
 //!
 //! Every random choice follows from a seed that a failure prints; `WHARF_SEED` runs that one again, and
@@ -16,9 +18,12 @@ pub mod fuzz;
 pub mod laws;
 pub mod modbus;
 pub mod naive;
+#[cfg(feature = "host")]
+pub mod probe;
 pub mod requests;
 pub mod rng;
 #[cfg(feature = "host")]
 pub mod sim_net;
+pub mod text;
 pub mod vectors;
 pub mod world;

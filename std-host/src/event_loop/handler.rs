@@ -171,7 +171,9 @@ impl<'a> RawSocket<'a> {
 
     /// Takes the descriptor out, after which only [`PreOpen::Take`] can be the answer. `None` if it is gone already.
     pub fn take(&mut self) -> Option<OwnedFd> {
-        if std::mem::replace(&mut self.taken, true) { None } else { self.net.take(self.id) }
+        let fd = if self.taken { None } else { self.net.take(self.id) };
+        self.taken |= fd.is_some();
+        fd
     }
 
     pub(super) const fn is_taken(&self) -> bool {

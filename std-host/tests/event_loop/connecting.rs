@@ -31,7 +31,7 @@ impl Stage {
         let system = Scripted::new(addresses, delay);
         let mut lp = Loop::with_net((), LoopOptions::default(), Box::new(system.clone()));
         let log = Log::default();
-        let key = lp.loop_mut().context(Probe { log: Rc::clone(&log), act: Box::new(quiet) });
+        let key = lp.loop_mut().context(Probe::new(&log, quiet).wordy());
         Self { lp, log, key, system }
     }
 
@@ -224,7 +224,7 @@ fn slow_lookup(addrs: Vec<SocketAddr>) -> (Lookup, mpsc::Sender<()>, mpsc::Recei
 fn loop_with(lookup: Lookup, act: Act) -> (Loop, ContextKey<Probe>, Log) {
     let mut lp = Loop::with_lookup((), LoopOptions::default(), lookup).unwrap();
     let log = Log::default();
-    let key = lp.loop_mut().context(Probe { log: Rc::clone(&log), act });
+    let key = lp.loop_mut().context(Probe::new(&log, act).wordy());
     (lp, key, log)
 }
 

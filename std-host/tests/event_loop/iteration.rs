@@ -316,7 +316,7 @@ fn a_loop_that_cannot_poll_ends_with_all_its_callbacks() {
     let system = Scripted::new(&[("192.0.2.1:80", Does::Accept(0))], 0);
     let mut lp = Loop::with_net((), LoopOptions::default(), Box::new(system.clone()));
     let log = Log::default();
-    let key = lp.loop_mut().context(Probe { log: Rc::clone(&log), act: Box::new(quiet) });
+    let key = lp.loop_mut().context(Probe::new(&log, quiet).wordy());
     lp.loop_mut().connect("192.0.2.1:80", key, Vec::new(), ConnectOptions::default()).unwrap();
     assert!(lp.run_until(|lp| lp.stats().opened == 1).unwrap());
     system.0.borrow_mut().breaks = true;

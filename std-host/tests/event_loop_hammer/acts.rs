@@ -1,11 +1,11 @@
 //! What sockets do: from callbacks, from timers and from deferred calls.
 
 use crate::subject::Own;
-use crate::text::text;
 use crate::world::{Here, Manner};
 use std::time::Duration;
 use wharf_host::event_loop::{Error, LoopMut, SocketId, Traffic};
 use wharf_tests::rng::Rng;
+use wharf_tests::text::text;
 
 /// Sends until there is no more or no room, then ends our side. One that sleeps does so when its timeout is told.
 pub(crate) fn carry_out(s: &mut Own<'_>) {

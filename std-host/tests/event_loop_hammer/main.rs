@@ -13,7 +13,6 @@ mod begin;
 mod raw;
 mod side;
 mod subject;
-mod text;
 mod world;
 
 use acts::nudge;

@@ -1,7 +1,6 @@
 //! Clients that are not of the loop: they block, each on a thread of its own.
 
 use crate::side::Report;
-use crate::text::{HEADER, Heard, text};
 use crate::world::{At, Ticket, World};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConnection, StreamOwned};
@@ -10,6 +9,7 @@ use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use wharf_tests::rng::Rng;
+use wharf_tests::text::{HEADER, Heard, text};
 
 /// A stream whose own side can be ended.
 pub(crate) trait Ends: Read + Write {

@@ -4,11 +4,11 @@
 //! `close`. Every callback is checked when it comes; what can be known only when both sides are over is checked by
 //! [`settle`].
 
-use crate::text::{Heard, text};
 use crate::world::{Seen, Ticket};
 use std::collections::BTreeMap;
 use wharf_core::Instant;
 use wharf_host::event_loop::{CloseReason, Closed, Detached, Error};
+use wharf_tests::text::{Heard, text};
 
 #[derive(Debug, Default)]
 pub(crate) struct Side {

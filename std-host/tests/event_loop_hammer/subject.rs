@@ -10,6 +10,7 @@ use wharf_host::event_loop::{
     CloseReason, Closed, ConnectFailed, Error, Handler, LoopMut, Opened, PreOpen, RawSocket, Socket,
 };
 use wharf_tests::rng::Rng;
+use wharf_tests::text::HEADER;
 
 pub(crate) struct Subject {
     pub(crate) manner: Manner,
@@ -173,5 +174,5 @@ fn plan(rng: &mut Rng, how: Opened) -> u64 {
         _ => 2000,
     };
     // Of two sides one has to tell its name.
-    if how == Opened::Accepted && rng.chance(1, 8) { 0 } else { rng.between(crate::text::HEADER as u64, most) }
+    if how == Opened::Accepted && rng.chance(1, 8) { 0 } else { rng.between(HEADER as u64, most) }
 }

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
+use wharf_host::event_loop::Address;
 use wharf_host::event_loop::net::{NetId, Resolved};
 
 /// EMFILE, which has this number on every system that Wharf runs on. The loop knows it by its number alone.
@@ -17,7 +18,7 @@ const RETRY: Duration = Duration::from_secs(1);
 /// A listening socket and the connections that wait to be accepted.
 #[derive(Debug)]
 pub(super) struct Backlog {
-    pub(super) addr: SocketAddr,
+    pub(super) addr: Address,
     owner: Option<(usize, NetId)>,
     shared: bool,
     most: usize,
@@ -31,8 +32,13 @@ impl Backlog {
         !self.held && !self.waiting.is_empty()
     }
 
+    pub(super) fn has_room(&self) -> bool {
+        self.waiting.len() < self.most
+    }
+
     fn answers(&self, to: SocketAddr) -> bool {
-        self.addr.port() == to.port() && (self.addr.ip() == to.ip() || self.addr.ip().is_unspecified())
+        let own = self.addr.inet();
+        own.is_some_and(|own| own.port() == to.port() && (own.ip() == to.ip() || own.ip().is_unspecified()))
     }
 }
 
@@ -47,14 +53,19 @@ impl State {
         if addr.port() == 0 {
             addr.set_port(self.fresh_port());
         }
+        let addr = Address::Inet(addr);
         if self.listeners.values().any(|other| other.addr == addr && !(shared && other.shared)) {
             return Err(ErrorKind::AddrInUse.into());
         }
+        Ok(self.add_listener(addr, most, shared, net))
+    }
+
+    pub(super) fn add_listener(&mut self, addr: Address, most: u32, shared: bool, net: Option<usize>) -> ListenerKey {
         let key = ListenerKey(self.fresh());
         let owner = net.map(|net| (net, self.nets[net].insert(What::Listener(key))));
         let most = usize::try_from(most).unwrap_or(usize::MAX).max(1);
         self.listeners.insert(key, Backlog { addr, owner, shared, most, waiting: VecDeque::new(), held: false });
-        Ok(key)
+        key
     }
 
     /// The socket of a loop's listener.
@@ -65,12 +76,15 @@ impl State {
     /// Those who wait are turned away.
     pub(super) fn close_listener(&mut self, key: ListenerKey) {
         let Some(backlog) = self.listeners.remove(&key) else { return };
+        if backlog.owner.is_some() {
+            self.remove_path_of(key, &backlog.addr);
+        }
         for end in backlog.waiting {
             self.close_end(end, true);
         }
     }
 
-    pub(super) fn accept(&mut self, net: usize, key: ListenerKey) -> io::Result<(NetId, SocketAddr)> {
+    pub(super) fn accept(&mut self, net: usize, key: ListenerKey) -> io::Result<(NetId, Address)> {
         self.calls.accepts += 1;
         if self.strikes(self.faults.interrupted) {
             return Err(ErrorKind::Interrupted.into());
@@ -85,7 +99,7 @@ impl State {
         self.take_descriptor()?;
         let end = self.next_waiting(key).expect("somebody waits at a listener that is ready");
         let id = self.adopt_end(net, end);
-        Ok((id, self.ends[&end].remote))
+        Ok((id, self.ends[&end].remote.clone()))
     }
 
     /// Somebody who waits, for a descriptor or for a test.
@@ -93,10 +107,10 @@ impl State {
         self.listeners.get_mut(&key)?.waiting.pop_front()
     }
 
-    pub(super) fn shed(&mut self, key: ListenerKey) -> Option<SocketAddr> {
+    pub(super) fn shed(&mut self, key: ListenerKey) -> Option<Address> {
         self.calls.accepts += 1;
         let end = self.next_waiting(key)?;
-        let peer = self.ends[&end].remote;
+        let peer = self.ends[&end].remote.clone();
         self.close_end(end, false);
         Some(peer)
     }
@@ -106,7 +120,7 @@ impl State {
         self.take_descriptor()?;
         let local = source.unwrap_or_else(|| SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0));
         let local = self.with_port(local);
-        let end = self.add_end(local, to, Link::Connecting);
+        let end = self.add_end(local.into(), to.into(), Link::Connecting);
         let after = match self.routes.get(&to) {
             Some(Route::Slow(span) | Route::Refused(span)) => Some(*span),
             Some(Route::Silent) => None,
@@ -120,18 +134,18 @@ impl State {
 
     /// A connection of a test's peer, which waits for nothing.
     pub(super) fn connect_at_once(&mut self, to: SocketAddr) -> Option<EndKey> {
-        let key = self.listener_for(to).filter(|key| self.has_room(*key))?;
+        let key = self.listener_for(to).filter(|key| self.listeners[key].has_room())?;
         let local = self.with_port(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0));
-        let end = self.add_end(local, to, Link::Connecting);
+        let end = self.add_end(local.into(), to.into(), Link::Connecting);
         self.establish(end, key);
         Some(end)
     }
 
     pub(super) fn connect_arrives(&mut self, end: EndKey) {
-        let Some(to) = self.ends.get(&end).map(|end| end.remote) else { return };
+        let Some(to) = self.ends.get(&end).and_then(|end| end.remote.inet()) else { return };
         let refused = matches!(self.routes.get(&to), Some(Route::Refused(_))) || self.strikes(self.faults.refused);
         match self.listener_for(to).filter(|_| !refused) {
-            Some(key) if self.has_room(key) => {
+            Some(key) if self.listeners[&key].has_room() => {
                 self.establish(end, key);
                 self.edge_of_connect(end);
             }
@@ -178,13 +192,8 @@ impl State {
         if open.is_empty() { None } else { Some(open[self.rng.index(open.len())]) }
     }
 
-    fn has_room(&self, key: ListenerKey) -> bool {
-        let backlog = &self.listeners[&key];
-        backlog.waiting.len() < backlog.most
-    }
-
-    fn establish(&mut self, client: EndKey, listener: ListenerKey) {
-        let (local, remote) = (self.ends[&client].remote, self.ends[&client].local);
+    pub(super) fn establish(&mut self, client: EndKey, listener: ListenerKey) {
+        let (local, remote) = (self.ends[&client].remote.clone(), self.ends[&client].local.clone());
         let server = self.add_end(local, remote, Link::Up(client));
         self.ends.get_mut(&client).expect("it is connecting").link = Link::Up(server);
         let backlog = self.listeners.get_mut(&listener).expect("it was just found");
@@ -207,12 +216,12 @@ impl State {
         self.depart(at, Flight::ReleaseListener(key));
     }
 
-    fn take_descriptor(&mut self) -> io::Result<()> {
+    pub(super) fn take_descriptor(&mut self) -> io::Result<()> {
         if self.has_descriptor() { Ok(()) } else { Err(io::Error::from_raw_os_error(NO_DESCRIPTORS)) }
     }
 
     /// Makes an end the socket of a loop.
-    fn adopt_end(&mut self, net: usize, end: EndKey) -> NetId {
+    pub(super) fn adopt_end(&mut self, net: usize, end: EndKey) -> NetId {
         let id = self.nets[net].insert(What::Stream(end));
         self.ends.get_mut(&end).expect("an end exists while something names it").owner = Some((net, id));
         id

@@ -12,7 +12,7 @@ use std::time::Duration;
 pub struct Faults {
     /// A read or write takes less than it could: half the time one byte, else any number.
     pub short: u64,
-    /// A read, write or accept that could do something says that it would block.
+    /// A read, write, accept or connect to a UNIX socket that could do something says that it would block.
     pub would_block: u64,
     /// A read, write or accept says that a signal interrupted it.
     pub interrupted: u64,
@@ -28,7 +28,7 @@ pub struct Faults {
     pub split: u64,
     /// The events of one batch come in any order.
     pub shuffled: bool,
-    /// A write finds that the connection has been reset.
+    /// A write finds that the connection has been reset. UNIX sockets are spared.
     pub resets: u64,
     /// A reset takes along what had arrived and was not read; it does on the BSDs and not on Linux.
     pub reset_discards: u64,

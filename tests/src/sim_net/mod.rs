@@ -26,7 +26,8 @@
 //!
 //! It has no threads: a deferred call from another thread does not end a poll. With several loops, an `after_poll` hook
 //! that arms a timer after an idle poll may find it late, because the clock has moved on for the others. There are no
-//! descriptors to show, so `raw()` and `adopt` have nothing to offer. UNIX sockets and datagrams are unsupported as yet.
+//! descriptors, so `raw()` shows nothing; what leaves a loop, by `detach` or `pre_open`, is a *ticket*, which any loop
+//! of the world adopts again. Real descriptors cannot be adopted, and datagrams are unsupported as yet.
 
 mod connection;
 mod driver;
@@ -37,6 +38,8 @@ mod poll;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod tickets;
+mod unix;
 mod world;
 
 pub use driver::{STEP_BOUND, Sim};

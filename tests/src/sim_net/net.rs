@@ -5,14 +5,16 @@ use super::poll::{NetState, What};
 use super::world::{EndKey, ListenerKey};
 use std::fmt;
 use std::io::{self, ErrorKind, IoSlice};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use wharf_core::Instant;
-use wharf_host::event_loop::Signal;
-use wharf_host::event_loop::net::{ConnectOptions, ListenOptions, Net, NetId, Ready, Resolved, Wake};
+use wharf_host::event_loop::net::{
+    ConnectOptions, ListenOptions, Net, NetId, Ready, Resolved, UnixListenOptions, Wake,
+};
+use wharf_host::event_loop::{Address, AnyStream, Signal};
 
 /// The system of one loop in a [`World`]: for [`Loop::with_net`](wharf_host::event_loop::Loop::with_net).
 pub struct SimNet {
@@ -70,13 +72,12 @@ impl Net for SimNet {
     }
 
     fn accept(&mut self, listener: NetId) -> io::Result<(NetId, SocketAddr)> {
-        let key = self.listener(listener)?;
-        self.world.state().accept(self.net, key)
+        let (id, peer) = self.accept_unix(listener)?;
+        Ok((id, inet(&peer)))
     }
 
     fn shed(&mut self, listener: NetId) -> Option<SocketAddr> {
-        let key = self.listener(listener).ok()?;
-        self.world.state().shed(key)
+        self.shed_unix(listener).map(|peer| inet(&peer))
     }
 
     fn connect(&mut self, to: SocketAddr, options: &ConnectOptions) -> io::Result<NetId> {
@@ -88,8 +89,8 @@ impl Net for SimNet {
         self.world.state().connected(key)
     }
 
-    fn adopt(&mut self, _: TcpStream) -> io::Result<NetId> {
-        Err(ErrorKind::Unsupported.into())
+    fn adopt(&mut self, stream: TcpStream) -> io::Result<NetId> {
+        self.adopt_any(stream.into())
     }
 
     fn watch(&mut self, id: NetId, token: u64, write: bool) -> io::Result<()> {
@@ -118,28 +119,26 @@ impl Net for SimNet {
     fn close(&mut self, id: NetId, reset: bool) {
         let slot = self.world.state().nets[self.net].remove(id);
         match slot.map(|slot| slot.what) {
-            Some(What::Stream(key)) => self.world.state().close_end(key, reset),
+            Some(What::Stream(key)) => self.world.state().close_socket(key, reset),
             Some(What::Listener(key)) => self.world.state().close_listener(key),
             None => drop(self.stray()),
         }
     }
 
     fn local_addr(&self, id: NetId) -> io::Result<SocketAddr> {
-        match self.what(id) {
-            Some(What::Stream(key)) => Ok(self.world.state().ends[&key].local),
-            Some(What::Listener(key)) => Ok(self.world.state().listeners[&key].addr),
-            None => Err(self.stray()),
-        }
+        self.local(id)?.inet().ok_or_else(|| ErrorKind::Unsupported.into())
     }
 
+    /// None: to set an option of a ticket would be of no use, and that of a TCP socket is refused by what it is.
     fn fd(&self, _: NetId) -> Option<BorrowedFd<'_>> {
         None
     }
 
-    /// There is no descriptor to give, but the socket is gone.
     fn take(&mut self, id: NetId) -> Option<OwnedFd> {
-        self.close(id, false);
-        None
+        let key = self.stream(id).ok()?;
+        let ticket = self.world.state().issue(key).ok()?;
+        self.world.state().nets[self.net].remove(id);
+        Some(ticket)
     }
 
     fn watch_signal(&mut self, signal: Signal) -> io::Result<()> {
@@ -149,6 +148,43 @@ impl Net for SimNet {
 
     fn next_signal(&mut self) -> Option<Signal> {
         self.world.state().nets[self.net].arrived_signals.pop()
+    }
+
+    fn listen_unix(&mut self, at: &Address, options: &UnixListenOptions) -> io::Result<NetId> {
+        let mut state = self.world.state();
+        let key = state.bind_unix(at, options.backlog, Some(self.net))?;
+        Ok(state.listener_id(key).expect("the listener was just made for this loop"))
+    }
+
+    fn accept_unix(&mut self, listener: NetId) -> io::Result<(NetId, Address)> {
+        let key = self.listener(listener)?;
+        self.world.state().accept(self.net, key)
+    }
+
+    fn shed_unix(&mut self, listener: NetId) -> Option<Address> {
+        let key = self.listener(listener).ok()?;
+        self.world.state().shed(key)
+    }
+
+    fn connect_unix(&mut self, to: &Address) -> io::Result<NetId> {
+        self.world.state().connect_unix(self.net, to)
+    }
+
+    fn adopt_any(&mut self, stream: AnyStream) -> io::Result<NetId> {
+        self.world.state().adopt(self.net, stream.into())
+    }
+
+    fn local(&self, id: NetId) -> io::Result<Address> {
+        match self.what(id) {
+            Some(What::Stream(key)) => Ok(self.world.state().ends[&key].local.clone()),
+            Some(What::Listener(key)) => Ok(self.world.state().listeners[&key].addr.clone()),
+            None => Err(self.stray()),
+        }
+    }
+
+    fn peer(&self, id: NetId) -> io::Result<Address> {
+        let key = self.stream(id)?;
+        Ok(self.world.state().ends[&key].peer())
     }
 
     // An answer that was forgotten comes nevertheless: the default of `forget` does nothing.
@@ -177,4 +213,9 @@ impl fmt::Debug for SimNet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SimNet").field("net", &self.net).finish_non_exhaustive()
     }
+}
+
+/// Where something TCP is.
+fn inet(addr: &Address) -> SocketAddr {
+    addr.inet().unwrap_or_else(|| SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)))
 }

@@ -76,15 +76,18 @@ impl Peer {
         let _ = self.world.state().end_output(self.end);
     }
 
-    /// Resets the connection.
+    /// Resets the connection; UNIX sockets know no reset but that of a close over unread bytes.
     pub fn reset(self) {
-        self.world.state().close_end(self.end, true);
+        self.world.state().close_socket(self.end, true);
     }
 
     /// The address of this side.
+    ///
+    /// # Panics
+    /// On a UNIX socket.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
-        self.world.state().ends[&self.end].local
+        self.world.state().ends[&self.end].local.inet().expect("the peer is a TCP socket")
     }
 }
 
@@ -94,7 +97,7 @@ impl Drop for Peer {
     }
 }
 
-/// A listener that a test holds. Dropping it closes it.
+/// A listener that a test holds. Dropping it closes it; a path stays behind then, as that of a process that crashed.
 #[derive(Debug)]
 pub struct PeerListener {
     world: World,
@@ -107,9 +110,12 @@ impl PeerListener {
     }
 
     /// The address to connect to.
+    ///
+    /// # Panics
+    /// On a UNIX socket.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
-        self.world.state().listeners[&self.key].addr
+        self.world.state().listeners[&self.key].addr.inet().expect("the listener is a TCP socket")
     }
 
     /// The next connection that waits.

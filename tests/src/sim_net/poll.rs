@@ -182,6 +182,7 @@ impl State {
         self.at_rest = false;
         self.nets[net].waits = Waits::No;
         let until = wait.map(|wait| self.now.saturating_add(wait));
+        self.close_dropped_tickets();
         loop {
             self.deliver_due();
             self.collect(net, ready);

@@ -4,8 +4,8 @@ use super::poll::Edge;
 use super::world::{EndKey, Flight, State};
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
 use wharf_core::Instant;
+use wharf_host::event_loop::Address;
 use wharf_host::event_loop::net::NetId;
 
 /// How far a connection has come.
@@ -20,10 +20,10 @@ pub(super) enum Link {
 /// One side of a connection.
 #[derive(Debug)]
 pub(super) struct End {
-    /// The socket of a loop that it belongs to; a peer's has none.
+    /// The socket of a loop that it belongs to; that of a peer or a ticket has none.
     pub(super) owner: Option<(usize, NetId)>,
-    pub(super) local: SocketAddr,
-    pub(super) remote: SocketAddr,
+    pub(super) local: Address,
+    pub(super) remote: Address,
     pub(super) link: Link,
     /// Arrived and not read.
     arrived: VecDeque<u8>,
@@ -63,6 +63,19 @@ impl End {
         self.reset || self.link == Link::Failed || (self.ended && !self.read_held)
     }
 
+    /// Whether both ends are on one machine, where nothing comes between them.
+    pub(super) const fn is_unix(&self) -> bool {
+        self.local.inet().is_none()
+    }
+
+    /// The other side's address, as far as the system knows it still or already.
+    pub(super) fn peer(&self) -> Address {
+        match self.link {
+            Link::Up(_) if self.is_unix() || !self.reset => self.remote.clone(),
+            Link::Up(_) | Link::Connecting | Link::Failed => Address::Unnamed,
+        }
+    }
+
     pub(super) const fn has_ended(&self) -> bool {
         self.ended
     }
@@ -73,7 +86,7 @@ impl End {
 }
 
 impl State {
-    pub(super) fn add_end(&mut self, local: SocketAddr, remote: SocketAddr, link: Link) -> EndKey {
+    pub(super) fn add_end(&mut self, local: Address, remote: Address, link: Link) -> EndKey {
         let key = EndKey(self.fresh());
         let (least, most) = (*self.faults.capacity.start(), *self.faults.capacity.end());
         let capacity = usize::try_from(self.rng.between(least, most)).expect("a buffer fits into memory");
@@ -156,7 +169,7 @@ impl State {
         if self.strikes_loop(key, self.faults.interrupted) {
             return Err(ErrorKind::Interrupted.into());
         }
-        if self.strikes_loop(key, self.faults.resets) {
+        if self.strikes_loop(key, self.faults.resets) && !self.end(key).is_unix() {
             self.break_connection(key);
         }
         let would_block = self.strikes_loop(key, self.faults.would_block);
@@ -167,6 +180,9 @@ impl State {
             return Err(end.error.take().unwrap_or(ErrorKind::BrokenPipe).into());
         }
         let Link::Up(peer) = end.link else { return Err(ErrorKind::WouldBlock.into()) };
+        if self.end(key).is_unix() && !self.ends.contains_key(&peer) {
+            return Err(ErrorKind::BrokenPipe.into());
+        }
         let room = if self.end(key).write_held { 0 } else { self.room_towards(peer) };
         if would_block && room > 0 {
             self.hold_write(key);
@@ -204,6 +220,12 @@ impl State {
         Ok(())
     }
 
+    /// Gives an end up, by a reset if it is asked for and UNIX sockets have none.
+    pub(super) fn close_socket(&mut self, key: EndKey, reset: bool) {
+        let reset = reset && self.ends.get(&key).is_some_and(|end| !end.is_unix());
+        self.close_end(key, reset);
+    }
+
     /// Gives an end up. Over input that nobody has read it leaves a reset, as a kernel does.
     pub(super) fn close_end(&mut self, key: EndKey, reset: bool) {
         let Some(end) = self.ends.remove(&key) else { return };
@@ -214,7 +236,8 @@ impl State {
         if reset || !end.arrived.is_empty() {
             self.send(peer, Flight::Reset { to: peer });
         } else {
-            if !end.output_ended {
+            // Between UNIX sockets a hang-up shows, though the end was told before.
+            if !end.output_ended || end.is_unix() {
                 self.send(peer, Flight::Fin { to: peer });
             }
             if end.travelling > 0 {

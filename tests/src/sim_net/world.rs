@@ -4,12 +4,15 @@ use super::connection::Backlog;
 use super::net::SimNet;
 use super::poll::NetState;
 use super::stream::End;
+use super::tickets::Tickets;
+use super::unix::Node;
 use super::{Faults, Peer, PeerListener};
 use crate::rng::Rng;
 use std::cell::{RefCell, RefMut};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 use wharf_core::Instant;
@@ -81,6 +84,8 @@ impl World {
             flights: BTreeMap::new(),
             routes: BTreeMap::new(),
             names: BTreeMap::new(),
+            paths: BTreeMap::new(),
+            tickets: Tickets::default(),
             next: 0,
             next_port: 40_000,
             descriptors: None,
@@ -156,10 +161,12 @@ impl World {
         self.state().calls
     }
 
-    /// Sockets and listeners that loops have open.
+    /// Sockets and listeners that loops have open, and tickets that nobody has dropped.
     #[must_use]
     pub fn open(&self) -> usize {
-        self.state().open()
+        let mut state = self.state();
+        state.close_dropped_tickets();
+        state.open()
     }
 
     pub(super) fn set_horizon(&self, horizon: Option<Instant>) {
@@ -234,6 +241,9 @@ pub(super) struct State {
     pub(super) flights: BTreeMap<(Instant, u64), Flight>,
     pub(super) routes: BTreeMap<SocketAddr, Route>,
     pub(super) names: BTreeMap<String, (Duration, Vec<IpAddr>)>,
+    /// What is in the file system.
+    pub(super) paths: BTreeMap<Box<Path>, Node>,
+    pub(super) tickets: Tickets,
     next: u64,
     next_port: u16,
     pub(super) descriptors: Option<usize>,
@@ -316,7 +326,7 @@ impl State {
     }
 
     pub(super) fn open(&self) -> usize {
-        self.nets.iter().map(NetState::open).sum()
+        self.nets.iter().map(NetState::open).sum::<usize>() + self.tickets.count()
     }
 
     /// Whether one more descriptor can be had.

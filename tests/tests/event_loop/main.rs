@@ -1,5 +1,6 @@
 //! The event loop of `wharf-host` in the simulated world, where time is exact and every accident has a seed.
 
+mod adopting;
 mod both_worlds;
 mod closing;
 mod connecting;
@@ -7,6 +8,6 @@ mod hammer;
 mod harness;
 mod iteration;
 mod listening;
-mod model;
 mod streams;
 mod timeouts;
+mod unix;

@@ -250,7 +250,8 @@ pub trait Net {
     /// The descriptor behind `id`, if there is one.
     fn fd(&self, id: NetId) -> Option<BorrowedFd<'_>>;
 
-    /// Takes the descriptor out, which is not watched any more; `id` is given back.
+    /// Takes the descriptor out, which is not watched any more; `id` is given back. `None`, and nothing has changed, if
+    /// the system has none to give.
     fn take(&mut self, id: NetId) -> Option<OwnedFd>;
 
     /// Ends polls when `signal` arrives.
@@ -308,6 +309,14 @@ pub trait Net {
     /// Whatever the system says.
     fn local(&self, id: NetId) -> io::Result<Address> {
         self.local_addr(id).map(Address::Inet)
+    }
+
+    /// The address of the other side of a stream; [`Address::Unnamed`] if it has none, or none any more.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    fn peer(&self, id: NetId) -> io::Result<Address> {
+        Ok(Address::Unnamed)
     }
 
     /// Begins to look a host up. The answer ends a poll and comes by [`Net::next_resolved`].

@@ -69,8 +69,14 @@ impl<T> LoopMut<'_, T> {
         let Released { stream, output_ended } = stream.into();
         let kind = kind_of(&stream);
         let failed = |source| Error::io("adopt", kind, source);
-        let peer = peer_of(&stream).map_err(failed)?;
         let net = self.core.net.adopt_any(stream).map_err(failed)?;
+        let peer = match self.core.net.peer(net) {
+            Ok(peer) => peer,
+            Err(source) => {
+                self.core.net.close(net, false);
+                return Err(failed(source));
+            }
+        };
         let place = self.typed(key)?.table.add(data);
         let mut state = StreamState::new(Some(net), key.index, place, Phase::Starting);
         (state.peer, state.shut_down, state.output_ended) = (peer, output_ended, output_ended);
@@ -105,8 +111,7 @@ impl<T> LoopMut<'_, T> {
     ///
     /// # Errors
     /// [`Error::Stale`], [`Error::NotOpen`], [`Error::Closed`] after `close`, `finish` or a failure to send,
-    /// [`Error::NotEmpty`] if our end is to follow bytes that are still queued, [`Error::Io`] with TLS and in a
-    /// simulated world.
+    /// [`Error::NotEmpty`] if our end is to follow bytes that are still queued, [`Error::Io`] with TLS.
     pub fn detach(&mut self, id: SocketId) -> Result<Detached, Error> {
         let stream = self.core.stream(id.0).ok_or(Error::Stale)?;
         stream.check_open()?;
@@ -120,10 +125,10 @@ impl<T> LoopMut<'_, T> {
             return Err(Error::NotEmpty);
         }
         let net = stream.net.ok_or(Error::NotOpen)?;
-        if self.core.net.fd(net).is_none() {
-            return Err(Error::io("detach", &stream.peer, io::ErrorKind::Unsupported.into()));
-        }
-        let fd = self.core.net.take(net).ok_or(Error::NotOpen)?;
+        let Some(fd) = self.core.net.take(net) else {
+            let peer = self.core.stream(id.0).map_or(&Address::Unnamed, |stream| &stream.peer);
+            return Err(Error::io("detach", peer, io::ErrorKind::Unsupported.into()));
+        };
         let unsent = self.core.take_queue(id.0);
         let Some(stream) = self.core.stream_mut(id.0) else { return Err(Error::Stale) };
         stream.net = None;
@@ -152,17 +157,5 @@ fn kind_of(stream: &AnyStream) -> &'static str {
         AnyStream::Tcp(_) => "a TCP stream",
         AnyStream::Unix(_) => "a UNIX stream",
         AnyStream::Other(_) => "a descriptor",
-    }
-}
-
-fn peer_of(stream: &AnyStream) -> io::Result<Address> {
-    match stream {
-        AnyStream::Tcp(stream) => match stream.peer_addr() {
-            // Both ends are over, or it was reset: the peer has no name any more, but what it sent may wait to be read.
-            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(Address::Unnamed),
-            named => named.map(Address::Inet),
-        },
-        AnyStream::Unix(stream) => stream.peer_addr().map(Address::from),
-        AnyStream::Other(_) => Ok(Address::Unnamed),
     }
 }

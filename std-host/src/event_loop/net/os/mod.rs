@@ -435,6 +435,19 @@ impl Net for OsNet {
         }
     }
 
+    fn peer(&self, id: NetId) -> io::Result<Address> {
+        match self.entry(id).map(|entry| &entry.socket) {
+            Some(Kind::Stream(stream)) => match stream.peer_addr() {
+                // Both ends are over, or it was reset: it has no name any more, but what it sent may wait to be read.
+                Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(Address::Unnamed),
+                named => named.map(Address::Inet),
+            },
+            Some(Kind::UnixStream(stream)) => stream.peer_addr().map(Address::from),
+            Some(Kind::File(_) | Kind::Listener(_) | Kind::UnixListener(_) | Kind::Udp(_)) => Ok(Address::Unnamed),
+            None => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+
     fn resolve(&mut self, query: u64, host: &str, port: u16) -> io::Result<()> {
         self.resolver.resolve(query, host, port)
     }

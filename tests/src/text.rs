@@ -1,11 +1,11 @@
-//! What is sent: bytes that depend on who sends them and on their offset, so that a lost, repeated or foreign byte is
-//! found. The first eight are the sender's number.
+//! What the sides of a connection send: bytes that depend on who sends them and on their offset, so that a lost,
+//! repeated or foreign byte is found. The first eight are the sender's number.
 
+use crate::rng::Rng;
 use std::sync::LazyLock;
-use wharf_tests::rng::Rng;
 
 /// Bytes at the begin of each stream that tell whose it is.
-pub(crate) const HEADER: usize = 8;
+pub const HEADER: usize = 8;
 
 /// A prime: a shift by a power of two, as that of a lost block, shows.
 const PERIOD: usize = 1_048_573;
@@ -13,7 +13,8 @@ const PERIOD: usize = 1_048_573;
 static NOISE: LazyLock<Vec<u8>> = LazyLock::new(|| Rng::new(0).bytes(PERIOD));
 
 /// What the side `number` sends from `offset` on.
-pub(crate) fn text(number: u64, offset: u64, len: usize) -> Vec<u8> {
+#[must_use]
+pub fn text(number: u64, offset: u64, len: usize) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(len);
     let header = number.to_be_bytes();
     if let Some(rest) = usize::try_from(offset).ok().and_then(|offset| header.get(offset..)) {
@@ -29,21 +30,25 @@ pub(crate) fn text(number: u64, offset: u64, len: usize) -> Vec<u8> {
 
 /// One direction of a connection as its receiver sees it.
 #[derive(Debug, Default)]
-pub(crate) struct Heard {
+pub struct Heard {
     /// Bytes received, those that were thrown away included.
-    pub(crate) count: u64,
+    pub count: u64,
     /// As much of the header as was delivered without a gap.
-    pub(crate) header: Vec<u8>,
+    pub header: Vec<u8>,
 }
 
 impl Heard {
     /// The sender's number, once it is known.
-    pub(crate) fn sender(&self) -> Option<u64> {
+    #[must_use]
+    pub fn sender(&self) -> Option<u64> {
         <[u8; HEADER]>::try_from(self.header.as_slice()).ok().map(u64::from_be_bytes)
     }
 
     /// The next bytes.
-    pub(crate) fn take(&mut self, who: u64, bytes: &[u8]) {
+    ///
+    /// # Panics
+    /// If they are not those that the sender sends here.
+    pub fn take(&mut self, who: u64, bytes: &[u8]) {
         if self.count == self.header.len() as u64 {
             self.header.extend(bytes.iter().take(HEADER - self.header.len()));
         }
@@ -59,20 +64,25 @@ impl Heard {
     }
 }
 
-#[test]
-fn a_text_does_not_depend_on_how_it_is_cut() {
-    let whole = text(7, 0, 3 * PERIOD);
-    assert_eq!(whole[..HEADER], 7_u64.to_be_bytes());
-    for (from, len) in [(0, 3), (3, 9), (PERIOD - 5, PERIOD + 9), (8, 0)] {
-        assert_eq!(text(7, from as u64, len), whole[from..from + len], "{from} {len}");
-    }
-    assert_ne!(text(8, 8, 100), whole[8..108]);
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-#[test]
-#[should_panic(expected = "byte 20 of side 7 is wrong")]
-fn a_lost_byte_is_found() {
-    let mut bytes = text(7, 0, 100);
-    bytes.remove(20);
-    Heard::default().take(8, &bytes);
+    #[test]
+    fn a_text_does_not_depend_on_how_it_is_cut() {
+        let whole = text(7, 0, 3 * PERIOD);
+        assert_eq!(whole[..HEADER], 7_u64.to_be_bytes());
+        for (from, len) in [(0, 3), (3, 9), (PERIOD - 5, PERIOD + 9), (8, 0)] {
+            assert_eq!(text(7, from as u64, len), whole[from..from + len], "{from} {len}");
+        }
+        assert_ne!(text(8, 8, 100), whole[8..108]);
+    }
+
+    #[test]
+    #[should_panic(expected = "byte 20 of side 7 is wrong")]
+    fn a_lost_byte_is_found() {
+        let mut bytes = text(7, 0, 100);
+        bytes.remove(20);
+        Heard::default().take(8, &bytes);
+    }
 }
