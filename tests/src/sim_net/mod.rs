@@ -26,9 +26,10 @@
 //!
 //! It has no threads: a deferred call from another thread does not end a poll. With several loops, an `after_poll` hook
 //! that arms a timer after an idle poll may find it late, because the clock has moved on for the others. There are no
-//! descriptors to show, so `raw()` and `adopt` have nothing to offer. UNIX sockets and datagrams are unsupported as yet.
+//! descriptors to show, so `raw()` and `adopt` have nothing to offer. UNIX sockets are unsupported as yet.
 
 mod connection;
+mod datagrams;
 mod driver;
 mod faults;
 mod net;
@@ -37,10 +38,12 @@ mod poll;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod udp_peer;
 mod world;
 
 pub use driver::{STEP_BOUND, Sim};
 pub use faults::Faults;
 pub use net::SimNet;
 pub use peer::{Ended, Peer, PeerListener};
+pub use udp_peer::UdpPeer;
 pub use world::{Calls, Route, World};

@@ -85,6 +85,11 @@ impl Batch {
                 (libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) as _,
             )
         };
-        usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+        match usize::try_from(sent).map_err(|_| io::Error::last_os_error()) {
+            // The device has dropped the first packet, like any that is lost on its way. The system says so only
+            // because of `IP_RECVERR`.
+            Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => Ok(1),
+            outcome => outcome,
+        }
     }
 }

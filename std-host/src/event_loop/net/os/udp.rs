@@ -24,9 +24,11 @@ impl UdpSocket {
         if options.reuse_port {
             socket.set_reuse_port(true)?;
         }
-        // Both before the first packet can arrive.
+        // All before the first packet can arrive.
         datagrams::announce(socket.as_fd(), addr.is_ipv6());
         hear_own_groups_alone(&socket, addr.is_ipv6());
+        #[cfg(target_os = "linux")]
+        datagrams::keep_unreached(socket.as_fd(), addr.is_ipv6());
         socket.bind(&addr.into())?;
         let socket = mio::net::UdpSocket::from_std(socket.into());
         let bound = socket.local_addr()?;
