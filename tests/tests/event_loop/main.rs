@@ -3,6 +3,8 @@
 mod both_worlds;
 mod closing;
 mod connecting;
+mod datagrams;
+mod datagrams_hammer;
 mod hammer;
 mod harness;
 mod iteration;
