@@ -12,6 +12,7 @@ use wharf_host::event_loop::{Error, Loop, Out, Packets, Udp, UdpHandler, UdpId, 
 
 const MARK: &str = "WHARF_TEST_OWN_NETWORK";
 const SLOW: &str = "ip link set lo up && tc qdisc add dev lo root tbf rate 80mbit burst 20k limit 10m";
+const SLOWER: &str = "ip link set lo up && tc qdisc add dev lo root tbf rate 8mbit burst 20k limit 10m";
 const SHORT: &str = "ip link set lo up && tc qdisc add dev lo root tbf rate 80mbit burst 5k limit 10k";
 
 #[test]
@@ -21,7 +22,7 @@ fn a_udp_sender_hears_drained_from_a_slow_device() {
 
 #[test]
 fn an_unreachable_peer_makes_no_room() {
-    in_a_network_of_its_own("an_unreachable_peer_makes_no_room", SLOW, || {
+    in_a_network_of_its_own("an_unreachable_peer_makes_no_room", SLOWER, || {
         let (outside, gone) = (UdpSocket::bind(ANY).unwrap(), UdpSocket::bind(ANY).unwrap());
         let to = outside.local_addr().unwrap();
         gone.connect("127.0.0.1:9").unwrap();
