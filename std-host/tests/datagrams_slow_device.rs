@@ -1,5 +1,5 @@
-//! A system whose own queue is full: a network of its own, whose loopback is slow, or short of room. A test binary of its own, because it
-//! starts processes, in which descriptors of other tests would linger for a moment.
+//! A system whose own queue is full: a network of its own, whose loopback is slow, or short of room. A test binary of
+//! its own, because it starts processes, in which descriptors of other tests would linger for a moment.
 
 #![cfg(target_os = "linux")]
 

@@ -172,8 +172,8 @@ impl UdpSocket {
             // There are no routers.
             UdpSetting::MulticastTtl(_) => {}
             UdpSetting::Join(membership) => {
-                let families = [Some(self.bound.ip()), membership.source].into_iter().flatten();
-                let fits = families.fold(true, |fits, ip| fits && ip.is_ipv4() == membership.group.is_ipv4());
+                let mut families = [Some(self.bound.ip()), membership.source].into_iter().flatten();
+                let fits = families.all(|ip| ip.is_ipv4() == membership.group.is_ipv4());
                 if !membership.group.is_multicast() || !fits {
                     return Err(ErrorKind::InvalidInput.into());
                 }

@@ -185,11 +185,11 @@ fn a_limit_lets_so_many_through_and_pause_none() {
     assert_eq!(stage.seen(), ["0 1 2"]);
     stage.udp(|u| u.limit_packets(2)).unwrap();
     assert_eq!(stage.seen(), ["3 4"]);
-    stage.udp(|u| u.pause()).unwrap();
+    stage.udp(|u| u.pause().unwrap());
     peer.send(stage.addr, b"8");
     assert_eq!(stage.seen(), [""; 0]);
     // The edge has been told: nobody has to send for the rest to come.
-    stage.udp(|u| u.resume()).unwrap();
+    stage.udp(|u| u.resume().unwrap());
     assert_eq!(stage.seen(), ["5 6 7 8"]);
     assert_eq!(stage.udp(|u| u.dropped()), 0);
 }
@@ -222,7 +222,7 @@ fn an_unreachable_peer_is_an_error_and_the_socket_lives_on() {
         assert_eq!(stage.seen(), [refused.as_str()]);
         // One that is told of is not told again, by whatever call comes next.
         let peer = stage.sim.world.bind_udp(any());
-        stage.udp(|u| u.disconnect()).unwrap();
+        stage.udp(|u| u.disconnect().unwrap());
         assert_eq!(stage.send(peer.addr(), &[b"y"]), 1);
         peer.send(stage.addr, b"back");
         assert_eq!(stage.seen(), ["back"]);
@@ -280,7 +280,7 @@ fn a_receive_error_that_does_not_go_away_is_told_once_and_tried_ever_less_often(
     assert_eq!(stage.log.take(), [format!("receive on {local}: out of memory")]);
     assert_eq!(stage.sim.world.calls().receives, calls + 2);
     // A pause ends with its socket.
-    stage.udp(|u| u.close());
+    stage.sim.lp(0).udp(stage.id).unwrap().close();
     let now = stage.sim.world.now();
     let calls = stage.sim.world.calls().receives;
     stage.sim.run_until_idle();

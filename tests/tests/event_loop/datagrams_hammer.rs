@@ -1,5 +1,5 @@
-//! Many UDP sockets under random scripts: what is sent arrives once and in order where nothing harmful happens, and where
-//! it does, nothing arrives that was not sent to the one who gets it.
+//! Many UDP sockets under random scripts: what is sent arrives once and in order where nothing harmful happens, and
+//! where it does, nothing arrives that was not sent to the one who gets it.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

@@ -49,13 +49,10 @@ pub(crate) fn next_unreached(fd: BorrowedFd<'_>) -> Option<(SocketAddr, io::Erro
             }
         });
         let to = sender(&mut name, header.msg_namelen);
-        match (to, why) {
-            (Some(to), Some((number, libc::SO_EE_ORIGIN_ICMP | libc::SO_EE_ORIGIN_ICMP6))) => {
-                let number = i32::try_from(number).unwrap_or(libc::EIO);
-                return Some((to, io::Error::from_raw_os_error(number)));
-            }
-            // What this host says of a packet its own call has said already.
-            _ => {}
+        // What this host itself says of a packet its call has said already.
+        if let (Some(to), Some((number, libc::SO_EE_ORIGIN_ICMP | libc::SO_EE_ORIGIN_ICMP6))) = (to, why) {
+            let number = i32::try_from(number).unwrap_or(libc::EIO);
+            return Some((to, io::Error::from_raw_os_error(number)));
         }
     }
 }

@@ -330,7 +330,7 @@ fn an_error_that_comes_with_a_name_and_then_without_is_told_once() {
         assert_eq!(stage.send(&[b"1"]), 1);
         stage.turn();
         stage.turn();
-        assert_eq!(stage.log.take(), [refused.clone()], "sending: {sending}");
+        assert_eq!(stage.log.take(), std::slice::from_ref(&refused), "sending: {sending}");
     }
     assert_eq!(stage.net.0.borrow().sent.len(), 2);
 }
