@@ -3,7 +3,7 @@
 //! | file | holds |
 //! | --- | --- |
 //! | `linux` | batches, by `recvmmsg` and `sendmmsg` |
-//! | `portable` | one datagram a call, by `recvmsg` and `sendmsg` |
+//! | `portable` | one datagram a call, by `recvmsg` and `sendmsg`: without batches, and for batches of one |
 //! | `control` | control messages: which are asked for and what they say |
 //! | `unreached` | packets that reached nobody, where the system keeps them: on Linux |
 //!
@@ -15,7 +15,6 @@
 mod control;
 #[cfg(target_os = "linux")]
 mod linux;
-#[cfg(any(test, not(target_os = "linux")))]
 mod portable;
 #[cfg(target_os = "linux")]
 mod unreached;
