@@ -255,6 +255,23 @@ fn an_error_without_a_name_is_told_too() {
 }
 
 #[test]
+fn errors_of_new_packets_make_no_pause() {
+    // Nothing but the packets sent in between tells them from one that does not go away.
+    let gone: SocketAddr = "127.0.0.1:9".parse().unwrap();
+    let mut again = 3;
+    let mut stage = stage(Faults { nameless: 1000, ..Faults::none() }, move |what, u| {
+        if what == "error" && again > 0 {
+            again -= 1;
+            assert_eq!(u.send(&[Out::connected(b"again")]).unwrap(), 1);
+        }
+    });
+    stage.udp(|u| u.connect(gone)).unwrap();
+    assert_eq!(stage.send(gone, &[b"x"]), 1);
+    assert_eq!(stage.seen(), [(); 4].map(|()| format!("reach {gone}: connection refused")));
+    assert_eq!(stage.sim.world.now(), Instant::ORIGIN);
+}
+
+#[test]
 fn a_receive_error_that_does_not_go_away_is_told_once_and_tried_ever_less_often() {
     let mut stage = stage(Faults::none(), quiet);
     let (peer, local) = (stage.sim.world.bind_udp(any()), stage.addr);
