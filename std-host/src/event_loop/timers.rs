@@ -47,6 +47,8 @@ pub(super) enum Action<T: 'static> {
     Stream(SlotId),
     /// A timeout that a socket's user has set.
     Timeout(SlotId, Which),
+    /// The end of a UDP socket's pause.
+    Udp(SlotId),
     /// The end of a listener's pause.
     Listener(SlotId),
 }
@@ -289,6 +291,11 @@ impl<T> Core<T> {
             Action::Timeout(socket, which) => {
                 let (socket, which) = (*socket, *which);
                 self.socket_timeout(socket, which);
+            }
+            Action::Udp(socket) => {
+                let socket = *socket;
+                self.timers.remove(id);
+                self.udp_timeout(socket);
             }
             Action::Listener(listener) => {
                 let listener = *listener;

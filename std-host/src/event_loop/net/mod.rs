@@ -238,6 +238,12 @@ pub trait Net {
         Err(io::ErrorKind::Unsupported.into())
     }
 
+    /// The next packet of a UDP socket that reached nobody, where the system keeps them: where it went, and why it did
+    /// not arrive. Taking the last one takes the error along that the next call would have reported.
+    fn next_unreached(&mut self, id: NetId) -> Option<(SocketAddr, io::Error)> {
+        None
+    }
+
     /// Gives `id` back; with `reset` the peer sees a reset in place of an end.
     fn close(&mut self, id: NetId, reset: bool);
 

@@ -201,10 +201,12 @@ impl Net for OsNet {
             // The waker has done its work by ending the poll.
             let Some(Some(entry)) = self.sockets.get(event.token().0) else { continue };
             let error = event.is_error();
+            // What went wrong with a packet makes no room for others.
+            let unwritable = matches!(entry.socket, Kind::Udp(_)) && !event.is_writable();
             ready.push(Ready {
                 token: entry.token,
                 read: event.is_readable() || event.is_read_closed() || error,
-                write: event.is_writable() || event.is_write_closed() || error,
+                write: !unwritable && (event.is_writable() || event.is_write_closed() || error),
                 hung_up: event.is_read_closed() || event.is_write_closed() || error,
             });
         }
@@ -347,6 +349,11 @@ impl Net for OsNet {
     fn send_packets(&mut self, id: NetId, packets: &[Out<'_>]) -> io::Result<usize> {
         let (socket, datagrams) = self.udp(id)?;
         datagrams.send(socket.fd(), packets, socket.is_v6())
+    }
+
+    #[cfg(target_os = "linux")]
+    fn next_unreached(&mut self, id: NetId) -> Option<(SocketAddr, io::Error)> {
+        crate::sys::datagrams::next_unreached(self.udp(id).ok()?.0.fd())
     }
 
     fn close(&mut self, id: NetId, reset: bool) {
