@@ -24,10 +24,10 @@ pub struct Arguments {
     #[command(flatten)]
     pub common: Common,
     /// Counted time of one run
-    #[arg(long, default_value = "800ms", value_parser = span)]
+    #[arg(long, default_value = "300ms", value_parser = span)]
     duration: Duration,
     /// Time under load before that
-    #[arg(long, default_value = "150ms", value_parser = span)]
+    #[arg(long, default_value = "100ms", value_parser = span)]
     warmup: Duration,
     /// Only these of wharf, mio, tokio, usockets
     #[arg(long, value_delimiter = ',')]
@@ -44,6 +44,9 @@ pub struct Load {
     connections: usize,
 }
 
+/// Many short rounds rather than a few long ones: what two servers are compared by lies half a second apart then, and the
+/// median stands on more.
+const ROUNDS: usize = 15;
 const LOADS: [(usize, &[usize]); 4] =
     [(12, &[1, 40, 400]), (64, &[1, 40, 1000]), (1024, &[1, 40, 1000]), (65536, &[8])];
 /// The connections of the runs with uSockets' load generator.
@@ -81,7 +84,7 @@ pub fn run(arguments: &Arguments) -> io::Result<Report> {
     let peers = peers(&arguments.only)?;
     let mut report = Report::new("echo");
     let mut pinned = true;
-    let rounds = common.rounds();
+    let rounds = common.rounds(ROUNDS);
     let say = |round: usize, load: usize| {
         let Load { size, connections } = loads[load];
         eprintln!("round {}/{rounds}: {size} B on {connections} connections", round + 1);
@@ -95,7 +98,7 @@ pub fn run(arguments: &Arguments) -> io::Result<Report> {
     });
     report.fact("pinned", common.cores(pinned));
     let after = format!("medians of {rounds} rounds of {duration:?} after {warmup:?} of warm-up");
-    report.fact("method", format!("{after}; ratios are medians of the ratios within a round"));
+    report.fact("method", format!("{after}; ratios are medians of the ratios within a round [and their quartiles]"));
     report.tables.push(table(&peers, &loads, &figures));
     if let Some(table) = foreign(common, &peers)? {
         report.tables.push(table);
@@ -210,7 +213,7 @@ fn row(rounds: &Rounds<Outcome>, ours: Option<&Rounds<Outcome>>) -> Vec<Cell> {
     };
     let to_ours = |figure: fn(&Outcome) -> Option<f64>| {
         let both = ours.and_then(|ours| ours.column(figure)).zip(rounds.column(figure));
-        Cell::number(both.and_then(|(ours, theirs)| ratio(&ours, &theirs)), 3)
+        Cell::ratio(both.and_then(|(ours, theirs)| ratio(&ours, &theirs)), 3)
     };
     let rates = column(&|outcome| Some(outcome.measurement.rate)).unwrap_or_default();
     vec![
