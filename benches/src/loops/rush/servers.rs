@@ -15,6 +15,10 @@ pub struct Answer {
 
 const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
+/// What Wharf has by default; the same for tokio.
+#[cfg(feature = "peers")]
+const BACKLOG: u32 = 512;
+
 /// A certificate that nobody checks, and its key: P-256, as most servers have.
 fn identity() -> io::Result<rcgen::CertifiedKey<rcgen::KeyPair>> {
     rcgen::generate_simple_self_signed(["localhost".to_owned()]).map_err(io::Error::other)
@@ -53,7 +57,7 @@ pub fn tokio(address: SocketAddr) -> io::Result<()> {
     use rustls::crypto::ring::default_provider;
     use rustls::pki_types::PrivatePkcs8KeyDer;
     use std::sync::Arc;
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpSocket};
     use tokio_rustls::TlsAcceptor;
 
     let identity = identity()?;
@@ -67,7 +71,10 @@ pub fn tokio(address: SocketAddr) -> io::Result<()> {
     let acceptor = TlsAcceptor::from(Arc::new(config));
     tokio::runtime::Builder::new_current_thread().enable_io().build()?.block_on(async {
         let plain = TcpListener::bind(address).await?;
-        let secret = TcpListener::bind(ANY).await?;
+        // By itself tokio has room for 128 that wait, and the rest of a rush would come again a second later.
+        let socket = TcpSocket::new_v4()?;
+        socket.bind(ANY)?;
+        let secret = socket.listen(BACKLOG)?;
         let tls = secret.local_addr()?;
         answer(move || Answer { tls });
         println!("listening {}", plain.local_addr()?);
