@@ -77,7 +77,7 @@ pub fn run(arguments: &Arguments) -> io::Result<Report> {
     if plans.is_empty() {
         let trouble = "not run: it takes two cores and there is one";
         eprintln!("loop-bench scaling: {trouble}");
-        table.push_trouble(vec!["1 and 2".into()], trouble);
+        table.push_trouble(vec!["1 and 2".into(), Cell::Missing], trouble);
         report.tables.push(table);
         return Ok(report);
     }

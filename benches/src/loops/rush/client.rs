@@ -20,7 +20,7 @@ use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -76,15 +76,15 @@ pub fn run(options: &Options) -> Result<Outcome, Failure> {
     if options.connections == 0 || options.rushes == 0 {
         return Err(Failure::Usage("connections and rushes must each be at least one".into()));
     }
-    let step = AtomicUsize::new(0);
+    let (step, calm) = (AtomicUsize::new(0), AtomicU64::new(0));
     thread::scope(|scope| {
         let rushes = scope.spawn(|| {
-            let outcome = rushes(options, &step);
+            let outcome = rushes(options, &step, &calm);
             // However it ended, the echoes must end too.
             step.store(END, Ordering::Release);
             outcome
         });
-        let echoes = echoes(options, &step)?;
+        let echoes = echoes(options, &step, &calm)?;
         let (took, stepped_back) = rushes.join().expect("it returns its failures")?;
         Ok(Outcome {
             calm: Latency::of(&echoes.calm),
@@ -133,7 +133,8 @@ impl Echoes {
     }
 }
 
-fn echoes(options: &Options, step: &AtomicUsize) -> Result<Echoes, Failure> {
+/// Echoes until the step is the end. `calm` is how many are counted as calm.
+fn echoes(options: &Options, step: &AtomicUsize, calm: &AtomicU64) -> Result<Echoes, Failure> {
     let mut poll = Poll::new().map_err(system("epoll"))?;
     let mut connections = Vec::with_capacity(options.connections);
     for index in 0..options.connections {
@@ -159,6 +160,7 @@ fn echoes(options: &Options, step: &AtomicUsize) -> Result<Echoes, Failure> {
             let echoed = |begun, now| {
                 let step = step.load(Ordering::Acquire);
                 echoes.count(begun, now, step);
+                calm.store(echoes.calm.len(), Ordering::Release);
                 step != END
             };
             last_echo = connections[event.token().0].ready(MESSAGE, &mut buffer, echoed)?.unwrap_or(last_echo);
@@ -171,7 +173,7 @@ fn echoes(options: &Options, step: &AtomicUsize) -> Result<Echoes, Failure> {
 }
 
 /// Gives the time of all rushes together, and whether this thread has the lowest priority.
-fn rushes(options: &Options, step: &AtomicUsize) -> Result<(Duration, bool), Failure> {
+fn rushes(options: &Options, step: &AtomicUsize, calm: &AtomicU64) -> Result<(Duration, bool), Failure> {
     let stepped_back = step_back();
     let config = Arc::new(config()?);
     let mut took = Duration::ZERO;
@@ -180,8 +182,13 @@ fn rushes(options: &Options, step: &AtomicUsize) -> Result<(Duration, bool), Fai
         let clients: Result<Vec<_>, _> = (0..options.handshakes).map(|_| Client::new(&config)).collect();
         let mut clients = clients?;
         thread::sleep(PAUSE);
+        let (before, calm_from) = (calm.load(Ordering::Acquire), Instant::now());
         begin(CALM);
         thread::sleep(options.calm);
+        // On a busy computer not one echo may have come so soon.
+        while calm.load(Ordering::Acquire) == before && calm_from.elapsed() < options.patience {
+            thread::sleep(PAUSE);
+        }
         begin(RUSH);
         let begun = Instant::now();
         all(&mut clients, options)?;
