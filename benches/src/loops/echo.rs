@@ -26,8 +26,8 @@ pub struct Arguments {
     /// Counted time of one run
     #[arg(long, default_value = "300ms", value_parser = span)]
     duration: Duration,
-    /// Time under load before that
-    #[arg(long, default_value = "100ms", value_parser = span)]
+    /// Time under load before that; with a third of the default Wharf's first steps show in its CPU time
+    #[arg(long, default_value = "150ms", value_parser = span)]
     warmup: Duration,
     /// Only these of wharf, mio, tokio, usockets
     #[arg(long, value_delimiter = ',')]

@@ -26,7 +26,7 @@ pub struct Arguments {
     #[arg(long, default_value = "300ms", value_parser = span)]
     duration: Duration,
     /// Time under load before that
-    #[arg(long, default_value = "100ms", value_parser = span)]
+    #[arg(long, default_value = "150ms", value_parser = span)]
     warmup: Duration,
 }
 
