@@ -8,9 +8,10 @@ use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::sync::Mutex;
 use std::thread;
-use wharf_host::event_loop::{Error, Handle, Handler, ListenOptions, Loop, LoopMut, Socket, Stats};
+use wharf_host::event_loop::{Error, Handle, Handler, ListenOptions, Loop, LoopMut, LoopOptions, Socket, Stats};
 
-struct Echo;
+/// Sends back what comes.
+pub(in crate::loops) struct Echo;
 
 impl Handler for Echo {
     type Data = ();
@@ -27,8 +28,8 @@ impl Handler for Echo {
 ///
 /// # Errors
 /// Those of the loop.
-pub fn echo(address: SocketAddr, reuse_port: bool) -> Result<(Loop, SocketAddr), Error> {
-    let mut lp = Loop::new()?;
+pub fn echo(address: SocketAddr, reuse_port: bool, options: LoopOptions) -> Result<(Loop, SocketAddr), Error> {
+    let mut lp = Loop::with_options((), options)?;
     let mut set = lp.loop_mut();
     let key = set.context(Echo);
     let id = set.listen(address, key, ListenOptions { reuse_port, ..ListenOptions::default() })?;
@@ -41,9 +42,9 @@ pub fn echo(address: SocketAddr, reuse_port: bool) -> Result<(Loop, SocketAddr),
 ///
 /// # Errors
 /// Those of the loops.
-pub fn serve(address: SocketAddr, cores: &[usize]) -> io::Result<()> {
+pub fn serve(address: SocketAddr, cores: &[usize], options: LoopOptions) -> io::Result<()> {
     let failed = |error: Error| io::Error::other(error.to_string());
-    let (mut lp, bound) = echo(address, cores.len() > 1).map_err(failed)?;
+    let (mut lp, bound) = echo(address, cores.len() > 1, options).map_err(failed)?;
     let handles = Mutex::new(vec![lp.handle()]);
     thread::scope(|scope| {
         for &core in cores.iter().skip(1) {
@@ -51,7 +52,7 @@ pub fn serve(address: SocketAddr, cores: &[usize]) -> io::Result<()> {
             let (ready, started) = std::sync::mpsc::channel();
             scope.spawn(move || -> Result<(), Error> {
                 let _ = machine::pin(&[core]);
-                let (mut lp, _) = echo(bound, true)?;
+                let (mut lp, _) = echo(bound, true, options)?;
                 handles.lock().expect("nobody panics with it").push(lp.handle());
                 let _ = ready.send(());
                 lp.run()
