@@ -33,20 +33,38 @@ pub fn body(part: Part, steps: usize) {
 /// # Errors
 /// When valgrind or the program under it fails, or the count cannot be found in what valgrind says.
 pub fn count(program: &Path, part: Part) -> io::Result<Count> {
-    let (Some(once), Some(twice)) = (collect(program, part, STEPS)?, collect(program, part, 2 * STEPS)?) else {
-        return Ok(Count::NoValgrind);
+    let arguments = |steps: usize| ["count-body".to_owned(), part.name().to_owned(), steps.to_string()];
+    #[expect(clippy::cast_precision_loss, reason = "a part has a few requests")]
+    let requests = part.requests() as f64;
+    Ok(match per_step(program, STEPS, arguments)? {
+        Some(instructions) => Count::Instructions(instructions / requests),
+        None => Count::NoValgrind,
+    })
+}
+
+/// Instructions per step of `program`, whose `arguments` say how many steps it takes. `None` without valgrind.
+///
+/// # Errors
+/// Those of [`count`].
+pub fn per_step<const N: usize>(
+    program: &Path,
+    steps: usize,
+    arguments: impl Fn(usize) -> [String; N],
+) -> io::Result<Option<f64>> {
+    let (Some(once), Some(twice)) = (collect(program, &arguments(steps))?, collect(program, &arguments(2 * steps))?)
+    else {
+        return Ok(None);
     };
     #[expect(clippy::cast_precision_loss, reason = "counts of instructions of a short run fit 52 bits")]
     let difference = twice.saturating_sub(once) as f64;
     #[expect(clippy::cast_precision_loss, reason = "a few thousand steps")]
-    let requests = (STEPS * part.requests()) as f64;
-    Ok(Count::Instructions(difference / requests))
+    let steps = steps as f64;
+    Ok(Some(difference / steps))
 }
 
-fn collect(program: &Path, part: Part, steps: usize) -> io::Result<Option<u64>> {
+fn collect(program: &Path, arguments: &[String]) -> io::Result<Option<u64>> {
     let mut command = Command::new("valgrind");
-    command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]).arg(program);
-    command.args(["count-body", part.name()]).arg(steps.to_string());
+    command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]).arg(program).args(arguments);
     let output = match command.stdin(Stdio::null()).output() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         other => other?,

@@ -1,6 +1,7 @@
 //! What a benchmark found: tables that are printed as Markdown for people and as JSON for programs.
 
 use crate::machine;
+use crate::rounds::Ratio;
 use serde_json::{Map, Value, json};
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -14,6 +15,8 @@ pub enum Cell {
     Number(f64, usize),
     /// A figure with its `%`.
     Percent(f64),
+    /// A median of ratios, with its quartiles if there is more than one round, and digits as above.
+    Ratio(Ratio, usize),
     /// A figure that there is not: `-`.
     Missing,
     /// Nothing to say.
@@ -25,6 +28,12 @@ impl Cell {
     #[must_use]
     pub fn number(value: Option<f64>, digits: usize) -> Self {
         value.map_or(Self::Missing, |value| Self::Number(value, digits))
+    }
+
+    /// A ratio that may be missing.
+    #[must_use]
+    pub fn ratio(value: Option<Ratio>, digits: usize) -> Self {
+        value.map_or(Self::Missing, |value| Self::Ratio(value, digits))
     }
 
     /// A whole number.
@@ -39,6 +48,10 @@ impl Cell {
             Self::Text(text) => text.replace(['|', '\n'], " "),
             Self::Number(value, digits) => format!("{value:.digits$}"),
             Self::Percent(value) => format!("{value:.1} %"),
+            Self::Ratio(Ratio { median, rounds: 1, .. }, digits) => format!("{median:.digits$}"),
+            Self::Ratio(Ratio { median, quartiles: [low, high], .. }, digits) => {
+                format!("{median:.digits$} [{low:.digits$}-{high:.digits$}]")
+            }
             Self::Missing => "-".into(),
             Self::Empty => String::new(),
         }
@@ -47,7 +60,7 @@ impl Cell {
     fn json(&self) -> Value {
         match self {
             Self::Text(text) => json!(text),
-            Self::Number(value, _) | Self::Percent(value) => json!(value),
+            Self::Number(value, _) | Self::Percent(value) | Self::Ratio(Ratio { median: value, .. }, _) => json!(value),
             Self::Missing | Self::Empty => Value::Null,
         }
     }
@@ -113,8 +126,15 @@ impl Table {
 
     fn json(&self) -> Value {
         let row = |row: &Vec<Cell>| {
-            let names = self.columns.iter().map(|name| name.trim_start_matches('<').to_owned());
-            Value::Object(names.zip(row.iter().map(Cell::json)).collect::<Map<_, _>>())
+            let mut object = Map::new();
+            for (column, cell) in self.columns.iter().zip(row) {
+                let name = column.trim_start_matches('<');
+                object.insert(name.to_owned(), cell.json());
+                if let Cell::Ratio(ratio, _) = cell {
+                    object.insert(format!("{name}, quartiles"), json!(ratio.quartiles));
+                }
+            }
+            Value::Object(object)
         };
         json!({ "title": self.title, "rows": self.rows.iter().map(row).collect::<Vec<_>>() })
     }
@@ -195,6 +215,16 @@ mod tests {
             "* cores: 2\n\nEcho\n\n| server | rate | spread | note |\n| --- | --: | --: | --: |\n\
              | wharf | 1234.6 | 2.0 % | - |\n| gone | not run | | no   file |\n"
         );
+    }
+
+    #[test]
+    fn a_ratio_has_its_quartiles_unless_it_is_of_one_round() {
+        let ratio = |rounds| Ratio { median: 0.987, quartiles: [0.95, 1.04], rounds };
+        assert_eq!(Cell::Ratio(ratio(5), 2).markdown(), "0.99 [0.95-1.04]");
+        assert_eq!(Cell::Ratio(ratio(1), 2).markdown(), "0.99");
+        let mut table = Table::new("", &["to it"]);
+        table.rows.push(vec![Cell::Ratio(ratio(5), 2)]);
+        assert_eq!(table.json()["rows"][0], json!({ "to it": 0.987, "to it, quartiles": [0.95, 1.04] }));
     }
 
     #[test]

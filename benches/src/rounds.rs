@@ -30,11 +30,38 @@ pub fn spread(values: &[f64]) -> f64 {
     100.0 * (high - low) / median(values.to_vec())
 }
 
-/// The median of `ours` over `theirs`, round by round. `None` unless both have a figure for every round.
+/// What the ratios of all rounds come to. The quartiles say how far to trust the median: half of the rounds lie between
+/// them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Ratio {
+    /// The middle of the ratios.
+    pub median: f64,
+    /// The first and the third quartile, between values in proportion.
+    pub quartiles: [f64; 2],
+    /// How many rounds there were.
+    pub rounds: usize,
+}
+
+/// The ratio of `ours` to `theirs`, round by round. `None` unless both have a figure for every round.
 #[must_use]
-pub fn ratio(ours: &[f64], theirs: &[f64]) -> Option<f64> {
+pub fn ratio(ours: &[f64], theirs: &[f64]) -> Option<Ratio> {
     let whole = !ours.is_empty() && ours.len() == theirs.len();
-    whole.then(|| median(ours.iter().zip(theirs).map(|(our, their)| our / their).collect()))
+    whole.then(|| {
+        let mut ratios: Vec<f64> = ours.iter().zip(theirs).map(|(our, their)| our / their).collect();
+        ratios.sort_by(f64::total_cmp);
+        let quartiles = [quarter(&ratios, 1), quarter(&ratios, 3)];
+        Ratio { median: median(ratios), quartiles, rounds: ours.len() }
+    })
+}
+
+/// The value below which so many quarters of the `sorted` ones lie.
+fn quarter(sorted: &[f64], quarters: usize) -> f64 {
+    let place = quarters * (sorted.len() - 1);
+    let (below, rest) = (sorted[place / 4], place % 4);
+    let above = sorted[(place / 4 + 1).min(sorted.len() - 1)];
+    #[expect(clippy::cast_precision_loss, reason = "it is below 4")]
+    let part = rest as f64 / 4.0;
+    below + (above - below) * part
 }
 
 /// The rounds of one peer under one load: figures, or why there are none (`wrong: ...`, `not run: ...`).
@@ -124,9 +151,18 @@ mod tests {
     #[test]
     fn a_ratio_compares_within_rounds_and_not_medians() {
         // The computer was ten times slower in the last two rounds; we were always twice as fast.
-        assert_eq!(ratio(&[200.0, 220.0, 20.0, 24.0, 22.0], &[100.0, 110.0, 10.0, 12.0, 11.0]), Some(2.0));
+        let twice = Ratio { median: 2.0, quartiles: [2.0; 2], rounds: 5 };
+        assert_eq!(ratio(&[200.0, 220.0, 20.0, 24.0, 22.0], &[100.0, 110.0, 10.0, 12.0, 11.0]), Some(twice));
         assert_eq!(ratio(&[1.0], &[1.0, 1.0]), None);
         assert_eq!(ratio(&[], &[]), None);
+    }
+
+    #[test]
+    fn half_of_the_rounds_lie_between_the_quartiles() {
+        let of = |ours: &[f64]| ratio(ours, &vec![1.0; ours.len()]).unwrap();
+        assert_eq!(of(&[5.0, 1.0, 4.0, 2.0, 3.0]), Ratio { median: 3.0, quartiles: [2.0, 4.0], rounds: 5 });
+        assert_eq!(of(&[4.0, 3.0, 2.0, 1.0]), Ratio { median: 2.5, quartiles: [1.75, 3.25], rounds: 4 });
+        assert_eq!(of(&[7.0]), Ratio { median: 7.0, quartiles: [7.0; 2], rounds: 1 });
     }
 
     #[test]

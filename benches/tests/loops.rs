@@ -108,12 +108,53 @@ fn idle_sockets_are_counted() {
 }
 
 #[test]
-fn scaling_runs_or_says_why_not() {
-    let row = &tables("scaling", &[])[0]["rows"][0];
-    assert!(row["messages/s"] == "not run" || row["messages/s"].is_number(), "{row}");
-    let tables = tables("scaling", &["--even-so"]);
-    assert_eq!(tables[0]["rows"].as_array().unwrap().len(), 2);
-    positive(&tables[0]["rows"][1], &["messages/s", "to one loop"]);
+fn scaling_doubles_everything_on_two_cores_and_does_not_run_on_one() {
+    let one = &tables("scaling", &["--cores", "1"])[0]["rows"];
+    assert_eq!(one[0]["messages/s"], "not run");
+    if std::thread::available_parallelism().unwrap().get() < 2 {
+        return;
+    }
+    let two = &tables("scaling", &["--cores", "2"])[0]["rows"];
+    assert_eq!(two.as_array().unwrap().len(), 3);
+    positive(&two[0], &["clients", "messages/s"]);
+    assert!(two[0]["to one loop"].is_null(), "{two}");
+    positive(&two[1], &["clients", "messages/s", "to one loop"]);
+    positive(&two[2], &["clients", "messages/s", "to one loop"]);
+}
+
+#[test]
+fn a_rush_has_figures_of_the_calm_and_of_itself_for_every_budget() {
+    let tables = tables("rush", &["--budgets", "5,1"]);
+    let wharf = rows(&tables[0], "server", "wharf");
+    assert!(wharf.iter().map(|row| &row["budget"]).eq([5.0, 1.0]), "{tables:?}");
+    for row in wharf {
+        positive(row, &["calm p50 us", "calm p99 us", "rush p50 us", "rush p99 us", "rush max us"]);
+        positive(row, &["echoes in rushes", "rush ms", "rush p99 to calm"]);
+    }
+    for row in rows(&tables[0], "server", "tokio") {
+        if cfg!(feature = "peers") {
+            positive(row, &["rush p99 us", "rush ms", "wharf's rush p99 to it", "wharf's rush ms to it"]);
+        } else {
+            assert_eq!(row["calm p50 us"], "not run");
+        }
+    }
+}
+
+#[test]
+fn sampling_is_counted_in_instructions_where_there_is_valgrind_and_measured_in_time() {
+    let tables = tables("sampling", &[]);
+    for work in ["echo", "timer", "deferred"] {
+        let row = rows(&tables[0], "work of an iteration", work)[0];
+        if row["without"] != "not run" {
+            positive(row, &["without", "sampled"]);
+            // One that costs as much as this is not one of many.
+            assert!(row["more"].as_f64().is_some_and(|more| more.abs() < 20.0), "{row}");
+        }
+    }
+    for row in tables[1]["rows"].as_array().unwrap() {
+        positive(row, &["messages/s without", "messages/s sampled", "sampled's rate to without"]);
+        positive(row, &["CPU us/msg without", "CPU us/msg sampled", "sampled's CPU to without"]);
+    }
 }
 
 #[test]

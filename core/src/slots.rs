@@ -37,7 +37,7 @@ impl SlotId {
         self.index
     }
 
-    /// How many values lay there before, modulo 2^32.
+    /// How many values lay there before, modulo 2^32, on top of what the slot started at.
     #[must_use]
     pub const fn generation(self) -> u32 {
         self.generation
@@ -86,7 +86,7 @@ impl<T> fmt::Display for Full<T> {
 
 impl<T> core::error::Error for Full<T> {}
 
-/// One slot of a [`SlotTable`]. Storage is made of [`Entry::EMPTY`].
+/// One slot of a [`SlotTable`]. Storage is made of [`Entry::EMPTY`], or of [`Entry::starting_at`].
 #[derive(Clone, Debug)]
 pub struct Entry<T> {
     content: Content<T>,
@@ -95,8 +95,9 @@ pub struct Entry<T> {
     older: u32,
     /// The live slot that was active next after this one; of a retired slot, the one retired before it; or [`NIL`].
     newer: u32,
-    /// One element of the heap of free indices. It has nothing to do with the slot that it happens to lie in.
-    heap: u32,
+    /// One word of the marks that tell which slots are free after use. It has nothing to do with the slot that it happens
+    /// to lie in.
+    marks: u32,
 }
 
 #[derive(Clone, Debug)]
@@ -108,7 +109,14 @@ enum Content<T> {
 
 impl<T> Entry<T> {
     /// A slot that was never used.
-    pub const EMPTY: Self = Self { content: Content::Free, generation: 0, older: NIL, newer: NIL, heap: NIL };
+    pub const EMPTY: Self = Self::starting_at(0);
+
+    /// A slot that was never used and whose first value has this generation. Tables whose ids must not match each
+    /// other's start far apart.
+    #[must_use]
+    pub const fn starting_at(generation: u32) -> Self {
+        Self { content: Content::Free, generation, older: NIL, newer: NIL, marks: 0 }
+    }
 
     fn value(&self) -> Option<&T> {
         match &self.content {
@@ -133,14 +141,19 @@ impl<T> Default for Entry<T> {
 
 /// Values named by [`SlotId`]; see the [module](self). Const-constructible, so that it fits into a `static`.
 ///
-/// Costs: [`insert`](Self::insert) takes O(log n) in the number n of slots that are free after having been used, and
-/// [`reclaim`](Self::reclaim) as much per retired slot. Iterating in index order passes every slot. All else is O(1).
+/// Costs: [`insert`](Self::insert) looks at one word for every factor of 32 in the number of slots, so at 4 for a million;
+/// [`reclaim`](Self::reclaim) at no more for each retired slot. Iterating in index order passes every slot. All else is
+/// O(1).
+///
+/// Slots that are free after use are marked in words of 32 bits: one word on level 0 for 32 slots, and on each level
+/// above for 32 words, saying which of them are not empty. The first word of a level is entered from the top, so it says
+/// nothing of the first word below.
 pub struct SlotTable<T, S> {
     entries: S,
-    /// Slots from here on were never used: they are free and not in the heap.
+    /// Slots from here on were never used: they are free and not marked.
     fresh: u32,
-    /// The number of elements of the heap.
-    heaped: u32,
+    /// The number of marked slots.
+    free: u32,
     len: u32,
     /// The slot retired last; each names the one before.
     retired_last: u32,
@@ -151,13 +164,13 @@ pub struct SlotTable<T, S> {
 }
 
 impl<T, S> SlotTable<T, S> {
-    /// A table over `storage`, which holds one [`Entry::EMPTY`] per slot. Every slot is free.
+    /// A table over `storage`, which holds one unused [`Entry`] per slot. Every slot is free.
     #[must_use]
     pub const fn new(storage: S) -> Self {
         Self {
             entries: storage,
             fresh: 0,
-            heaped: 0,
+            free: 0,
             len: 0,
             retired_last: NIL,
             retired: 0,
@@ -198,15 +211,13 @@ impl<T, S: AsRef<[Entry<T>]> + AsMut<[Entry<T>]>> SlotTable<T, S> {
     /// # Errors
     /// [`Full`] with the value if no slot is free.
     pub fn insert(&mut self, value: T) -> Result<SlotId, Full<T>> {
-        // What is in the heap was used before, so it lies below `fresh`.
-        let index = self.heap_at(0).unwrap_or(self.fresh);
+        // What is marked was used before, so it lies below `fresh`.
+        let index = self.take_free().unwrap_or(self.fresh);
         let Some(entry) = self.entry_mut(index) else { return Err(Full(value)) };
         entry.content = Content::Live(value);
         let id = SlotId { index, generation: entry.generation };
         if index == self.fresh {
             self.fresh = self.fresh.saturating_add(1);
-        } else {
-            self.heap_pop();
         }
         self.len = self.len.saturating_add(1);
         self.append(index);
@@ -240,7 +251,7 @@ impl<T, S: AsRef<[Entry<T>]> + AsMut<[Entry<T>]>> SlotTable<T, S> {
             let Some(entry) = self.entry_mut(index) else { break };
             entry.content = Content::Free;
             self.retired_last = entry.newer;
-            self.heap_push(index);
+            self.mark_free(index);
         }
         self.retired = 0;
         self.retired_last = NIL;
@@ -316,7 +327,7 @@ impl<T, S: AsRef<[Entry<T>]> + AsMut<[Entry<T>]>> SlotTable<T, S> {
         })
     }
 
-    /// Lets `f` replace the storage by a longer one that begins with the same entries and goes on with [`Entry::EMPTY`].
+    /// Lets `f` replace the storage by a longer one that begins with the same entries and goes on with unused ones.
     ///
     /// Storage only grows. If `f` leaves a shorter one, the values that are left are dropped as well, and ids of slots
     /// that are cut off may match again should the table ever be as long as before.
@@ -331,7 +342,7 @@ impl<T, S: AsRef<[Entry<T>]> + AsMut<[Entry<T>]>> SlotTable<T, S> {
             let generation = entry.generation.wrapping_add(1);
             *entry = Entry { generation, ..Entry::EMPTY };
         }
-        (self.fresh, self.heaped, self.len, self.retired) = (0, 0, 0, 0);
+        (self.fresh, self.free, self.len, self.retired) = (0, 0, 0, 0);
         (self.retired_last, self.oldest, self.newest) = (NIL, NIL, NIL);
     }
 
@@ -368,55 +379,46 @@ impl<T, S: AsRef<[Entry<T>]> + AsMut<[Entry<T>]>> SlotTable<T, S> {
         }
     }
 
-    /// The element of the heap at `position`, if it is that long.
-    fn heap_at(&self, position: u32) -> Option<u32> {
-        (position < self.heaped).then(|| self.entry(position)).flatten().map(|entry| entry.heap)
-    }
-
-    fn heap_set(&mut self, position: u32, index: u32) {
-        if let Some(entry) = self.entry_mut(position) {
-            entry.heap = index;
-        }
-    }
-
-    fn heap_push(&mut self, index: u32) {
-        let mut hole = self.heaped;
-        self.heaped = self.heaped.saturating_add(1);
-        while hole > 0 {
-            let parent = hole.saturating_sub(1) / 2;
-            match self.heap_at(parent) {
-                Some(other) if other > index => self.heap_set(hole, other),
-                _ => break,
+    /// Marks a slot as free after use.
+    fn mark_free(&mut self, index: u32) {
+        self.free = self.free.saturating_add(1);
+        let mut bit = index;
+        for level in 0..LEVELS {
+            let (word, mask) = (bit / 32, 1 << (bit % 32));
+            let before = self.word(level, word);
+            self.set_word(level, word, before | mask);
+            if before != 0 || word == 0 {
+                return;
             }
-            hole = parent;
+            bit = word;
         }
-        self.heap_set(hole, index);
     }
 
-    /// Drops the smallest element.
-    fn heap_pop(&mut self) {
-        let Some(last) = self.heaped.checked_sub(1) else { return };
-        let Some(moved) = self.heap_at(last) else { return };
-        self.heaped = last;
-        let mut hole = 0_u32;
-        loop {
-            let left = hole.saturating_mul(2).saturating_add(1);
-            let right = left.saturating_add(1);
-            let child = match (self.heap_at(left), self.heap_at(right)) {
-                (Some(a), Some(b)) if a > b => Some((right, b)),
-                (Some(a), _) => Some((left, a)),
-                (None, _) => None,
-            };
-            match child {
-                Some((position, other)) if other < moved => {
-                    self.heap_set(hole, other);
-                    hole = position;
-                }
-                _ => break,
+    /// Takes away the mark of the lowest marked slot, which is returned.
+    fn take_free(&mut self) -> Option<u32> {
+        self.free = self.free.checked_sub(1)?;
+        let top = (0..LEVELS).find(|&level| self.word(level, 0) != 0)?;
+        let index = (0..=top).rev().fold(0, |word, level| word << 5 | self.word(level, word).trailing_zeros());
+        let mut bit = index;
+        for level in 0..=top {
+            let word = bit / 32;
+            let left = self.word(level, word) & !(1 << (bit % 32));
+            self.set_word(level, word, left);
+            if left != 0 {
+                break;
             }
+            bit = word;
         }
-        if self.heaped > 0 {
-            self.heap_set(hole, moved);
+        Some(index)
+    }
+
+    fn word(&self, level: u32, word: u32) -> u32 {
+        self.entry(place(level, word)).map_or(0, |entry| entry.marks)
+    }
+
+    fn set_word(&mut self, level: u32, word: u32, marks: u32) {
+        if let Some(entry) = self.entry_mut(place(level, word)) {
+            entry.marks = marks;
         }
     }
 }
@@ -429,6 +431,14 @@ impl<T, S> fmt::Debug for SlotTable<T, S> {
 
 /// No slot.
 const NIL: u32 = u32::MAX;
+/// Levels of marks: 32^7 is more than there are slots.
+const LEVELS: u32 = 7;
+
+/// The slot in whose entry a word of marks lies: another one for each. A level is used from the slot 32^level on, so
+/// no word in use lies behind the last slot.
+const fn place(level: u32, word: u32) -> u32 {
+    word.saturating_mul(8).saturating_add(level)
+}
 
 #[cfg(test)]
 mod tests;

@@ -135,13 +135,16 @@ impl Site {
             ending.push(Signal::Hangup);
         }
         let site = Arc::clone(self);
-        lp.on_signal(&ending, move |lp, _| {
-            end(lp);
-            for other in site.open().loops.iter().skip(1) {
-                // One that has ended has nothing left to end.
-                let _ = other.defer_fn(end);
-            }
-        })
+        lp.on_signal(&ending, move |lp, _| site.end_all(lp))
+    }
+
+    /// [`end`] on all loops; `lp` is the first.
+    fn end_all(&self, lp: &mut LoopMut<'_, Share>) {
+        end(lp);
+        for other in self.open().loops.iter().skip(1) {
+            // One that has ended has nothing left to end. One that has much to do is the last that may miss this.
+            let _ = other.defer_always(end);
+        }
     }
 
     fn announce(&self, ready: &mut dyn Write) {
@@ -266,6 +269,29 @@ mod tests {
         assert_eq!(names(1), ["01234"]);
         assert_eq!(names(2), ["024", "13"]);
         assert_eq!(names(9), ["0", "1", "2", "3", "4"]);
+    }
+
+    #[test]
+    fn a_loop_without_room_for_calls_hears_of_a_signal_all_the_same() {
+        let text = "[[modbus.server]]\nname = \"a\"\nlisten = [\"127.0.0.1:0\"]\n\
+                    [[modbus.server]]\nname = \"b\"\nlisten = [\"127.0.0.1:0\"]\n";
+        let plant = crate::config::parse(&format!("[loop]\nthreads = 2\n{text}"), "plant.toml").unwrap();
+        let site = Arc::new(Site::new(&plant));
+        let each = LoopOptions { deferred_limit: 1, ..LoopOptions::default() };
+        let mut loops = [0, 1].map(|index| {
+            let mut lp = Loop::with_options(Share::default(), each).unwrap();
+            site.set_up(index, &mut lp.loop_mut()).unwrap();
+            lp
+        });
+        loops[1].handle().defer_fn(|_| ()).unwrap();
+        assert!(loops[1].handle().defer_fn(|_| ()).is_err());
+        site.end_all(&mut loops[0].loop_mut());
+        for lp in &mut loops {
+            lp.turn(Some(Duration::ZERO)).unwrap();
+            assert_eq!(lp.loop_mut().data().servers[0].local_addrs().count(), 1);
+        }
+        let addresses = site.open().addresses.clone();
+        assert!(addresses.iter().flatten().all(|at| std::net::TcpStream::connect(at).is_err()), "both have ended");
     }
 
     #[test]

@@ -11,9 +11,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
-use wharf_benches::loops::{self, client, deferred, echo, idle, scaling, servers, timers, udp};
+use wharf_benches::loops::{self, client, deferred, echo, idle, rush, sampling, scaling, servers, timers, udp};
 use wharf_benches::measure::Failure;
 use wharf_benches::report::Report;
+use wharf_host::event_loop::LoopOptions;
 
 /// Measures Wharf's event loop beside others.
 #[derive(Parser)]
@@ -35,6 +36,10 @@ enum Verb {
     Timers(timers::Arguments),
     /// Ten thousand sockets that do nothing: memory and wake-ups
     Idle(idle::Arguments),
+    /// A plain echo without and with a rush of TLS handshakes on the same loop
+    Rush(rush::Arguments),
+    /// What the loop's histograms cost: instructions, CPU time and rate with and without
+    Sampling(sampling::Arguments),
     /// Two loops on two cores against one
     Scaling(scaling::Arguments),
     /// Serve as one of the peers; prints `listening ADDRESS`
@@ -43,6 +48,12 @@ enum Verb {
     /// Load one echo server and print the figures as JSON
     #[command(hide = true)]
     Client(ClientArguments),
+    /// Load one echo server with plain echoes and rushes of TLS handshakes and print the figures as JSON
+    #[command(hide = true)]
+    RushClient(RushClientArguments),
+    /// Go round a loop: what `sampling` runs under valgrind
+    #[command(hide = true)]
+    SamplingBody(SamplingBodyArguments),
     /// Load one UDP echo server and print the figures as JSON
     #[command(hide = true)]
     UdpClient(UdpClientArguments),
@@ -59,6 +70,15 @@ struct ServeArguments {
     /// Datagrams instead of streams; Wharf takes up to so many with one call
     #[arg(long, value_name = "BATCH")]
     datagrams: Option<usize>,
+    /// At a second address, TLS; wharf and tokio only
+    #[arg(long, conflicts_with_all = ["cores", "datagrams"])]
+    tls: bool,
+    /// Wharf with `--tls` only
+    #[arg(long, default_value_t = 5)]
+    handshake_budget: u32,
+    /// Wharf on one loop only: one of so many iterations is measured; 0 is none
+    #[arg(long, conflicts_with_all = ["cores", "datagrams", "tls"])]
+    sample_every: Option<u32>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -86,6 +106,27 @@ struct ClientArguments {
 }
 
 #[derive(Args)]
+struct RushClientArguments {
+    plain: SocketAddr,
+    tls: SocketAddr,
+    #[arg(long)]
+    connections: usize,
+    #[arg(long)]
+    handshakes: usize,
+    #[arg(long)]
+    rushes: usize,
+    #[arg(long, value_parser = loops::span)]
+    calm: Duration,
+}
+
+#[derive(Args)]
+struct SamplingBodyArguments {
+    work: sampling::Work,
+    rounds: u64,
+    sample_every: u32,
+}
+
+#[derive(Args)]
 struct UdpClientArguments {
     address: SocketAddr,
     #[arg(long)]
@@ -106,11 +147,14 @@ fn main() -> ExitCode {
         Verb::Deferred(arguments) => show(deferred::run(&arguments), arguments.common.json),
         Verb::Timers(arguments) => show(timers::run(&arguments), arguments.common.json),
         Verb::Idle(arguments) => show(idle::run(&arguments), arguments.common.json),
+        Verb::Rush(arguments) => show(rush::run(&arguments), arguments.common.json),
+        Verb::Sampling(arguments) => show(sampling::run(&arguments), arguments.common.json),
         Verb::Scaling(arguments) => show(scaling::run(&arguments), arguments.common.json),
-        Verb::Serve(arguments) => match serve(&arguments) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => refused(&error),
-        },
+        Verb::Serve(arguments) => done(serve(&arguments)),
+        Verb::SamplingBody(arguments) => {
+            done(sampling::body(arguments.work, arguments.rounds, arguments.sample_every).map_err(io::Error::other))
+        }
+        Verb::RushClient(arguments) => rush_in(&arguments),
         Verb::Client(arguments) => load(&arguments),
         Verb::UdpClient(arguments) => load_udp(&arguments),
     }
@@ -123,6 +167,13 @@ fn show(report: io::Result<Report>, json: bool) -> ExitCode {
     }
 }
 
+fn done(outcome: io::Result<()>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => refused(&error),
+    }
+}
+
 fn refused(error: &io::Error) -> ExitCode {
     eprintln!("loop-bench: {error}");
     ExitCode::from(3)
@@ -130,8 +181,20 @@ fn refused(error: &io::Error) -> ExitCode {
 
 fn serve(arguments: &ServeArguments) -> io::Result<()> {
     let address = arguments.listen;
+    if arguments.tls {
+        return match arguments.server {
+            Server::Wharf => rush::servers::wharf(address, arguments.handshake_budget),
+            #[cfg(feature = "peers")]
+            Server::Tokio => rush::servers::tokio(address),
+            _ => Err(io::Error::new(io::ErrorKind::Unsupported, "no TLS with this server")),
+        };
+    }
     match (arguments.server, arguments.datagrams) {
-        (Server::Wharf, None) => servers::wharf::serve(address, &arguments.cores),
+        (Server::Wharf, None) => {
+            let mut options = LoopOptions::default();
+            options.sample_every = arguments.sample_every.unwrap_or(options.sample_every);
+            servers::wharf::serve(address, &arguments.cores, options)
+        }
         (Server::Wharf, Some(batch)) => udp::servers::wharf(address, batch),
         (Server::Mio, None) => servers::bare::serve(address),
         (Server::Mio, Some(_)) => udp::servers::bare(address),
@@ -153,6 +216,18 @@ fn load(arguments: &ClientArguments) -> ExitCode {
         warmup: arguments.warmup,
         pid: arguments.pid,
         patience: Duration::from_secs(5),
+    }))
+}
+
+fn rush_in(arguments: &RushClientArguments) -> ExitCode {
+    tell(&rush::client::run(&rush::client::Options {
+        plain: arguments.plain,
+        tls: arguments.tls,
+        connections: arguments.connections,
+        handshakes: arguments.handshakes,
+        rushes: arguments.rushes,
+        calm: arguments.calm,
+        patience: Duration::from_secs(20),
     }))
 }
 

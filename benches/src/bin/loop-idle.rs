@@ -7,12 +7,14 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 use wharf_benches::loops::idle::Answer;
 use wharf_benches::loops::servers::wharf;
+use wharf_host::event_loop::LoopOptions;
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 fn main() -> ExitCode {
-    let (mut lp, address) = match wharf::echo(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), false) {
+    let (mut lp, address) = match wharf::echo(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), false, LoopOptions::default())
+    {
         Ok(both) => both,
         Err(error) => {
             eprintln!("loop-idle: {error}");

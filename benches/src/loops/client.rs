@@ -41,7 +41,7 @@ pub fn run(options: &Options) -> Result<Measurement, Failure> {
     let message: Vec<u8> = (0..=250).cycle().take(options.size).collect();
     let mut connections = Vec::with_capacity(options.connections);
     for index in 0..options.connections {
-        let mut connection = Connection::open(options).map_err(system("connect"))?;
+        let mut connection = Connection::open(options.address, options.patience).map_err(system("connect"))?;
         // Writable interest is armed for good: with edges it costs nothing until a write has found no room.
         let interest = Interest::READABLE | Interest::WRITABLE;
         poll.registry().register(&mut connection.stream, Token(index), interest).map_err(system("epoll_ctl"))?;
@@ -62,7 +62,11 @@ pub fn run(options: &Options) -> Result<Measurement, Failure> {
         }
         for event in &events {
             let connection = &mut connections[event.token().0];
-            last_echo = connection.ready(&message, &mut buffer, &mut tally)?.unwrap_or(last_echo);
+            let echoed = |begun, now| {
+                tally.reply(begun, now);
+                tally.phase != Phase::Rest
+            };
+            last_echo = connection.ready(&message, &mut buffer, echoed)?.unwrap_or(last_echo);
         }
         let now = Instant::now();
         if now.saturating_duration_since(last_echo) > options.patience {
@@ -77,26 +81,29 @@ pub fn run(options: &Options) -> Result<Measurement, Failure> {
     }
 }
 
-struct Connection {
-    stream: TcpStream,
+/// One connection of a load.
+pub(super) struct Connection {
+    pub(super) stream: TcpStream,
     /// Bytes of the message that have left.
     sent: usize,
     /// Bytes of its echo that have come.
     back: usize,
     begun: Instant,
-    quiet: bool,
+    /// The last echo is whole, and no more is sent.
+    pub(super) quiet: bool,
 }
 
 impl Connection {
     /// Connects, blocking.
-    fn open(options: &Options) -> io::Result<Self> {
-        let stream = std::net::TcpStream::connect_timeout(&options.address, options.patience)?;
+    pub(super) fn open(address: SocketAddr, patience: Duration) -> io::Result<Self> {
+        let stream = std::net::TcpStream::connect_timeout(&address, patience)?;
         stream.set_nodelay(true)?;
         stream.set_nonblocking(true)?;
         Ok(Self { stream: TcpStream::from_std(stream), sent: 0, back: 0, begun: Instant::now(), quiet: false })
     }
 
-    fn send(&mut self, message: &[u8], now: Instant) -> Result<(), Failure> {
+    /// Begins a message.
+    pub(super) fn send(&mut self, message: &[u8], now: Instant) -> Result<(), Failure> {
         (self.sent, self.back, self.begun) = (0, 0, now);
         self.push(message)
     }
@@ -113,8 +120,14 @@ impl Connection {
         Ok(())
     }
 
-    /// Works off what the socket has. Gives the time of the last whole echo, if there was one.
-    fn ready(&mut self, message: &[u8], buffer: &mut [u8], tally: &mut Tally) -> Result<Option<Instant>, Failure> {
+    /// Works off what the socket has. `echoed` hears of each whole echo, when its message was begun and what time it is,
+    /// and says whether to send another. Gives the time of the last whole echo, if there was one.
+    pub(super) fn ready(
+        &mut self,
+        message: &[u8],
+        buffer: &mut [u8],
+        mut echoed: impl FnMut(Instant, Instant) -> bool,
+    ) -> Result<Option<Instant>, Failure> {
         let mut last = None;
         self.push(message)?;
         loop {
@@ -135,9 +148,8 @@ impl Connection {
             self.back += len;
             if self.back == message.len() {
                 let now = Instant::now();
-                tally.reply(self.begun, now);
                 last = Some(now);
-                self.quiet = tally.phase == Phase::Rest;
+                self.quiet = !echoed(self.begun, now);
                 if !self.quiet {
                     self.send(message, now)?;
                 }

@@ -24,9 +24,9 @@ pub struct Arguments {
     #[command(flatten)]
     pub common: Common,
     /// Counted time of one run
-    #[arg(long, default_value = "800ms", value_parser = span)]
+    #[arg(long, default_value = "300ms", value_parser = span)]
     duration: Duration,
-    /// Time under load before that
+    /// Time under load before that; with a third of the default Wharf's first steps show in its CPU time
     #[arg(long, default_value = "150ms", value_parser = span)]
     warmup: Duration,
     /// Only these of wharf, mio, tokio, usockets
@@ -44,10 +44,15 @@ pub struct Load {
     connections: usize,
 }
 
+/// Many short rounds rather than a few long ones: what two servers are compared by lies half a second apart then, and the
+/// median stands on more.
+const ROUNDS: usize = 15;
 const LOADS: [(usize, &[usize]); 4] =
     [(12, &[1, 40, 400]), (64, &[1, 40, 1000]), (1024, &[1, 40, 1000]), (65536, &[8])];
 /// The connections of the runs with uSockets' load generator.
 const FOREIGN: [usize; 3] = [1, 40, 400];
+/// A rate takes it eight seconds, and there are as many runs as connections and servers.
+const FOREIGN_ROUNDS: usize = 3;
 
 /// A server to measure.
 struct Peer {
@@ -81,7 +86,7 @@ pub fn run(arguments: &Arguments) -> io::Result<Report> {
     let peers = peers(&arguments.only)?;
     let mut report = Report::new("echo");
     let mut pinned = true;
-    let rounds = common.rounds();
+    let rounds = common.rounds(ROUNDS);
     let say = |round: usize, load: usize| {
         let Load { size, connections } = loads[load];
         eprintln!("round {}/{rounds}: {size} B on {connections} connections", round + 1);
@@ -95,7 +100,7 @@ pub fn run(arguments: &Arguments) -> io::Result<Report> {
     });
     report.fact("pinned", common.cores(pinned));
     let after = format!("medians of {rounds} rounds of {duration:?} after {warmup:?} of warm-up");
-    report.fact("method", format!("{after}; ratios are medians of the ratios within a round"));
+    report.fact("method", format!("{after}; ratios are medians of the ratios within a round [and their quartiles]"));
     report.tables.push(table(&peers, &loads, &figures));
     if let Some(table) = foreign(common, &peers)? {
         report.tables.push(table);
@@ -210,7 +215,7 @@ fn row(rounds: &Rounds<Outcome>, ours: Option<&Rounds<Outcome>>) -> Vec<Cell> {
     };
     let to_ours = |figure: fn(&Outcome) -> Option<f64>| {
         let both = ours.and_then(|ours| ours.column(figure)).zip(rounds.column(figure));
-        Cell::number(both.and_then(|(ours, theirs)| ratio(&ours, &theirs)), 3)
+        Cell::ratio(both.and_then(|(ours, theirs)| ratio(&ours, &theirs)), 3)
     };
     let rates = column(&|outcome| Some(outcome.measurement.rate)).unwrap_or_default();
     vec![
@@ -228,22 +233,38 @@ fn row(rounds: &Rounds<Outcome>, ours: Option<&Rounds<Outcome>>) -> Vec<Cell> {
     ]
 }
 
-/// The same servers under uSockets' own load generator, once each: it prints a rate every four seconds.
+/// The same servers under uSockets' own load generator, which prints a rate every four seconds: few rounds.
 fn foreign(common: &Common, peers: &[Peer]) -> io::Result<Option<Table>> {
     let Ok(words) = std::env::var(LOAD_TEST) else { return Ok(None) };
-    let mut table =
-        Table::new("Echo of 12 B, loaded by uSockets' tcp_load_test", &["conns", "<server", "messages/s", "note"]);
-    for connections in FOREIGN {
-        for peer in peers {
-            let head = vec![Cell::count(connections as u64), peer.name.into()];
-            let rate = peer.command.clone().map_err(|why| format!("not run: {why}")).and_then(|command| {
-                let server =
-                    ServerProcess::start(&command, &[common.server_core]).map_err(|why| format!("not run: {why}"))?;
-                foreign_rate(common, &words, connections, &server)
-            });
-            match rate {
-                Ok(rate) => table.rows.push(head.into_iter().chain([Cell::Number(rate, 0), Cell::Empty]).collect()),
-                Err(trouble) => table.push_trouble(head, &trouble),
+    let loads = common.pick(&FOREIGN[..], &FOREIGN[1..2]);
+    let rounds = common.rounds(FOREIGN_ROUNDS).min(FOREIGN_ROUNDS);
+    let say = |round: usize, load: usize| {
+        eprintln!("round {}/{rounds}: tcp_load_test with {} connections", round + 1, loads[load]);
+    };
+    let figures = rounds::run((peers.len(), loads.len(), rounds), say, |peer, load| {
+        let command = peers[peer].command.clone().map_err(|why| format!("not run: {why}"))?;
+        let server = ServerProcess::start(&command, &[common.server_core]).map_err(|why| format!("not run: {why}"))?;
+        foreign_rate(common, &words, loads[load], &server)
+    });
+    let columns = ["conns", "<server", "messages/s", "spread", "wharf's rate to it"];
+    let title = format!("Echo of 12 B, loaded by uSockets' tcp_load_test, medians of {rounds} rounds");
+    let mut table = Table::new(title, &columns);
+    for (connections, rows) in loads.iter().zip(&figures) {
+        let ours =
+            peers.iter().position(|peer| peer.name == "wharf").and_then(|at| rows[at].column(|rate| Some(*rate)));
+        for (peer, rounds) in peers.iter().zip(rows) {
+            let head = vec![Cell::count(*connections as u64), peer.name.into()];
+            match (rounds.trouble(), rounds.column(|rate| Some(*rate))) {
+                (None, Some(rates)) => {
+                    let to_ours = ours.as_ref().filter(|_| peer.name != "wharf").and_then(|ours| ratio(ours, &rates));
+                    let figures = [
+                        Cell::Number(median(rates.clone()), 0),
+                        Cell::Percent(spread(&rates)),
+                        Cell::ratio(to_ours, 3),
+                    ];
+                    table.rows.push(head.into_iter().chain(figures).collect());
+                }
+                (trouble, _) => table.push_trouble(head, trouble.unwrap_or("not run")),
             }
         }
     }
@@ -258,10 +279,10 @@ fn foreign_rate(common: &Common, words: &str, connections: usize, server: &Serve
     client.arg(server.address.port().to_string()).stdout(Stdio::piped());
     let (mut client, _) = process::start_client(&mut client, common.client_core)?;
     let out = BufReader::new(client.stdout.take().expect("stdout is piped by the lines above"));
-    // The first rate is that of the warm-up.
     let mut rates =
         out.lines().map_while(Result::ok).filter_map(|line| line.strip_prefix("Req/sec: ")?.trim().parse().ok());
-    let rate = rates.nth(1);
+    // The first rate is that of the warm-up.
+    let rate = rates.nth(common.pick(1, 0));
     let _ = client.kill();
     let _ = client.wait();
     rate.ok_or_else(|| "not run: it ended without a rate".to_owned())

@@ -2,17 +2,21 @@
 //!
 //! * [`echo`]: servers that send back what they get, in processes of their own; [`client`] is their load, [`servers`]
 //!   are the servers. [`scaling`]: two loops against one, with the same load.
+//! * [`rush`]: a plain echo while many shake hands for TLS.
+//! * [`sampling`]: what the loop's histograms cost.
 //! * [`udp`]: the same for datagrams, in batches and one by one.
 //! * [`deferred`]: calls from other threads. [`timers`]: arming, resetting and cancelling among many.
 //! * [`idle`]: what ten thousand sockets cost that do nothing.
 //!
 //! Peers: bare `mio`, which is what Wharf's loop stands on and so the most that it can reach; tokio's current-thread
-//! runtime (feature `peers`); C uSockets, given by path. All are interleaved as [`crate::rounds`] says.
+//! runtime, with tokio-rustls for TLS (feature `peers`); C uSockets, given by path. All are interleaved as [`crate::rounds`] says.
 
 pub mod client;
 pub mod deferred;
 pub mod echo;
 pub mod idle;
+pub mod rush;
+pub mod sampling;
 pub mod scaling;
 pub mod servers;
 pub mod timers;
@@ -30,9 +34,9 @@ pub struct Common {
     /// A smoke run: few, small and short; its figures mean nothing
     #[arg(long)]
     pub quick: bool,
-    /// How often each peer has its turn
-    #[arg(long, default_value_t = 5)]
-    pub rounds: usize,
+    /// How often each peer has its turn; without it so often as the command thinks right
+    #[arg(long)]
+    pub rounds: Option<usize>,
     /// The core of servers and loops
     #[arg(long, default_value_t = 0)]
     pub server_core: usize,
@@ -42,10 +46,10 @@ pub struct Common {
 }
 
 impl Common {
-    /// How often each peer has its turn.
+    /// How often each peer has its turn: once in a smoke run, else as asked, else `usual` times.
     #[must_use]
-    pub const fn rounds(&self) -> usize {
-        if self.quick { 1 } else { self.rounds }
+    pub fn rounds(&self, usual: usize) -> usize {
+        self.rounds.unwrap_or(self.pick(usual, 1)).max(1)
     }
 
     /// `full`, or `quick` in a smoke run.

@@ -133,6 +133,39 @@ fn the_lowest_free_index_comes_first() {
 }
 
 #[test]
+fn the_lowest_free_index_comes_first_on_every_level_of_marks() {
+    const SLOTS: usize = 70_000;
+    let mut table = table(33);
+    let mut ids = Vec::new();
+    for value in 0..SLOTS as u64 {
+        ids.push(table.insert(value).unwrap_or_else(|Full(value)| {
+            let capacity = (table.capacity() as usize * 3 / 2).min(SLOTS);
+            table.grow(|entries| entries.resize_with(capacity, Entry::default));
+            table.insert(value).unwrap()
+        }));
+    }
+    let mut random = SplitMix64(11);
+    let mut free = BTreeSet::new();
+    for _ in 0..300 {
+        // Few or many are free, and some alone in their part of the table.
+        let count = random.pick(&[1, 2, 40, 3000]);
+        for _ in 0..random.below(count) + 1 {
+            let index = random.index(SLOTS);
+            if table.remove(ids[index]).is_some() {
+                free.insert(index);
+            }
+        }
+        table.reclaim();
+        for value in 0..random.below(count) + 1 {
+            let Some(index) = free.pop_first() else { break };
+            ids[index] = table.insert(value).unwrap();
+            assert_eq!(ids[index].index() as usize, index);
+        }
+    }
+    assert_eq!(table.len() as usize, SLOTS - free.len());
+}
+
+#[test]
 fn activity_orders_from_the_least_recent() {
     let mut table = table(4);
     assert_eq!(table.least_recent(), None);
@@ -161,6 +194,25 @@ fn the_generation_wraps_after_its_last_value() {
     table.reclaim();
     assert_eq!(table.insert(3).unwrap().generation(), 0);
     assert_eq!(table.get(last), None);
+}
+
+#[test]
+fn ids_of_tables_that_start_apart_do_not_match() {
+    let starting_at = |generation| {
+        let mut entries = Vec::new();
+        entries.resize_with(2, || Entry::starting_at(generation));
+        Table::new(entries)
+    };
+    let (mut one, mut other) = (starting_at(u32::MAX), starting_at(7));
+    for value in 0..3 {
+        let (ours, theirs) = (one.insert(value).unwrap(), other.insert(value).unwrap());
+        assert_eq!((ours.index(), theirs.index()), (0, 0));
+        assert!(!one.contains(theirs) && !other.contains(ours));
+        assert_eq!(ours.generation(), u32::MAX.wrapping_add(u32::try_from(value).unwrap()));
+        assert_eq!((one.remove(ours), other.remove(theirs)), (Some(value), Some(value)));
+        one.reclaim();
+        other.reclaim();
+    }
 }
 
 #[test]

@@ -30,6 +30,17 @@ impl<T> Handle<T> {
         self.shared.push(Box::new(f), |f| Call::Boxed(f)).map_err(|(why, f)| Rejected { why, f: *f })
     }
 
+    /// [`Handle::defer`] that no full queue refuses: for the few calls that nobody could repeat.
+    ///
+    /// # Errors
+    /// [`Rejected`] gives `f` back after the end of the loop.
+    pub(crate) fn defer_always<F>(&self, f: F) -> Result<(), Rejected<F>>
+    where
+        F: FnOnce(&mut LoopMut<'_, T>) + Send + 'static,
+    {
+        self.shared.push_always(Box::new(f), |f| Call::Boxed(f)).map_err(|(why, f)| Rejected { why, f: *f })
+    }
+
     /// [`Handle::defer`] without allocation, for a closure that is shared.
     ///
     /// # Errors
@@ -95,6 +106,10 @@ impl<T> Handle<T> {
         }
     }
 
+    pub(super) fn has_ended(&self) -> bool {
+        self.shared.has_ended()
+    }
+
     /// True only on the thread that is inside `run` or `turn`.
     #[must_use]
     pub fn is_on_loop_thread(&self) -> bool {
@@ -145,5 +160,15 @@ mod tests {
         shared.add_keeper();
         assert!(!shared.is_kept_alive());
         assert_eq!(wakes.load(Ordering::Relaxed), 1, "it may have looked in between");
+    }
+    #[test]
+    fn a_call_that_must_not_be_lost_needs_no_room() {
+        let shared = Arc::new(Shared::new(Arc::new(|| ()), None, 1, Sampler::new(0)));
+        let handle = Handle::<()>::new(Arc::clone(&shared));
+        handle.defer(|_| ()).unwrap();
+        assert_eq!(handle.defer(|_| ()).unwrap_err().why, Why::Full);
+        handle.defer_always(|_| ()).unwrap();
+        assert_eq!(shared.end().len(), 2);
+        assert_eq!(handle.defer_always(|_| ()).unwrap_err().why, Why::Ended);
     }
 }

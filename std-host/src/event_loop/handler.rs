@@ -176,6 +176,10 @@ impl<'a> RawSocket<'a> {
         fd
     }
 
+    pub(super) const fn is_taken(&self) -> bool {
+        self.taken
+    }
+
     /// Asks the handler what is to become of the descriptor. `None`: it is gone.
     pub(super) fn ask(mut self, ask: impl FnOnce(&mut Self) -> PreOpen) -> Option<PreOpen> {
         let answer = ask(&mut self);

@@ -3,7 +3,7 @@
 //! One iteration of many is measured as a whole, the first and then every [`sample_every`](super::LoopOptions)th, so
 //! that the loop hardly pays for being watched. Batches of deferred calls are begun by their senders, between
 //! iterations, and are counted apart. What it costs:
-//! `cargo test --release -p wharf-host --test event_loop_sampling -- --ignored --nocapture`.
+//! `loop-bench sampling` in the benchmarks.
 
 use std::fmt;
 use wharf_core::stats::Histogram;

@@ -35,6 +35,8 @@ pub(super) struct ListenerState {
     addr: Address,
     /// How many connections may wait that have to be accepted before the listener goes: others share its address.
     backlog: Option<u32>,
+    /// How many of those a closed listener may still accept before it goes.
+    draining: u32,
     max_sockets: u32,
     /// Sockets of this listener that exist.
     sockets: u32,
@@ -60,6 +62,7 @@ impl ListenerState {
             context,
             addr,
             backlog,
+            draining: 0,
             max_sockets: max_sockets.unwrap_or(u32::MAX),
             sockets: 0,
             latched: false,
@@ -124,6 +127,12 @@ impl<T> LoopMut<'_, T> {
     /// Listens on a UNIX socket: a path, or with a leading `@` a Linux abstract name ([`Address::unix`]). A socket that
     /// an earlier listener left at the path is removed if nobody answers on it; anything else there is an error. The
     /// path goes with the listener.
+    ///
+    /// Of several loops or processes that start on one path at once, one has it and the others are told that it is in
+    /// use: each holds a lock (on the path with `.wharf-lock` behind it, which is gone again when this returns) while it
+    /// looks, removes, binds and listens. What has no part in that are programs that take the path without the lock: one
+    /// that binds it and does not listen yet loses it, and so does one that takes it between our look and our removal.
+    /// The same holds on file systems without locks.
     ///
     /// # Errors
     /// As for [`LoopMut::listen`].
@@ -231,7 +240,8 @@ impl<T> Listener<'_, T> {
     }
 
     /// Ends listening at once. Sockets that were accepted stay; what waits in the backlog is refused by the system. A
-    /// listener that shares its port (`reuse_port`) accepts it first, in the same iteration, paused or not.
+    /// listener that shares its port (`reuse_port`) accepts it first, paused or not: `accept_budget` connections in an
+    /// iteration, during which the loop stays alive. Its id is stale from now on all the same.
     pub fn close(self) {
         self.core.close_listener(self.id.0);
     }
@@ -291,6 +301,9 @@ impl<T> Core<T> {
 
     /// At most `accept_budget` accepts.
     pub(super) fn serve_listener(&mut self, id: SlotId) {
+        if self.listener_mut(id).is_some_and(|listener| listener.closed) {
+            return self.drain_listener(id);
+        }
         for _ in 0..self.options.accept_budget {
             let Some(listener) = self.listener_mut(id) else { return };
             if !listener.may_accept() {
@@ -362,9 +375,17 @@ impl<T> Core<T> {
         listener.failures = 0;
         let (context, tls) = (listener.context, listener.tls.as_ref().map(Tls::server));
         let handler = self.context(context);
-        let answer = RawSocket::new(&mut *self.net, socket, &peer).ask(|raw| handler.pre_open(raw));
+        let mut kept = None;
+        let answer = RawSocket::new(&mut *self.net, socket, &peer).ask(|raw| {
+            let answer = handler.pre_open(raw);
+            if answer == PreOpen::Keep && !raw.is_taken() {
+                // The user's code too, so that a panic in it finds somebody who closes the descriptor.
+                kept = Some(handler.add_default());
+            }
+            answer
+        });
         self.after_callback("pre_open");
-        if answer != Some(PreOpen::Keep) {
+        let Some(place) = kept else {
             match answer {
                 Some(how) => {
                     self.stats.refused += 1;
@@ -373,10 +394,9 @@ impl<T> Core<T> {
                 None => self.stats.taken += 1,
             }
             return;
-        }
-        let mut state = StreamState::new(Some(socket), context, handler.add_default(), Phase::Open);
+        };
+        let mut state = StreamState::new(Some(socket), context, place, Phase::Open);
         (state.peer, state.listener, state.tls) = (peer, Some(id), tls);
-        let place = state.place;
         let stream = self.add_stream(state);
         if let Err(error) = self.net.watch(socket, stream.to_bits(), false) {
             self.drop_stream(stream);
@@ -442,10 +462,11 @@ impl<T> Core<T> {
     }
 
     pub(super) fn close_listener(&mut self, id: SlotId) {
+        let ended = self.ended;
         let Some(listener) = self.listener_mut(id) else { return };
         if std::mem::replace(&mut listener.closed, true) {
-            if self.ended {
-                // Its backlog would have been accepted in the next iteration.
+            if ended {
+                // Its backlog would have been accepted in the next iterations.
                 self.release_listener(id);
             }
             return;
@@ -454,39 +475,60 @@ impl<T> Core<T> {
             // From now on others are given what would come here.
             inbox.close();
         }
-        let (counts, retry, shares) = (listener.counts, listener.retry.take(), listener.backlog.is_some());
-        self.alive -= usize::from(counts);
-        if let Some(TimerId(timer)) = retry {
+        if let Some(TimerId(timer)) = listener.retry.take() {
             self.timers.remove(timer);
         }
-        if shares && !self.ended {
-            // Accepting calls back, which has to wait for the end of the present callback.
-            self.opening.push(id);
-        } else {
-            self.release_listener(id);
-        }
+        self.begin_draining(id);
     }
 
-    /// Accepts what the system has given to a closed listener and would give to no other, then lets it go.
-    pub(super) fn drain_listener(&mut self, id: SlotId) {
+    /// Has a closed listener accept what the system has given to it and would give to no other. Accepting calls back, and
+    /// so waits for the listener's turn.
+    fn begin_draining(&mut self, id: SlotId) {
+        let ended = self.ended;
         let Some(listener) = self.listener_mut(id) else { return };
+        let Some(backlog) = listener.backlog.filter(|_| !ended) else { return self.release_listener(id) };
         // The system lets one more wait than it was told.
-        let most = listener.backlog.unwrap_or(0).saturating_add(1);
+        listener.draining = backlog.saturating_add(1);
+        let counted = std::mem::replace(&mut listener.counts, true);
+        self.alive += usize::from(!counted);
+        self.mark_ready(id);
+    }
+
+    /// At most `accept_budget` accepts of a closed listener, which goes when nothing is left.
+    fn drain_listener(&mut self, id: SlotId) {
+        let budget = self.options.accept_budget;
+        let Some(listener) = self.listener_mut(id) else { return };
+        let most = listener.draining.min(budget);
+        if most == 0 {
+            return;
+        }
+        listener.draining -= most;
+        let left = listener.draining;
         for _ in 0..most {
             match self.accept(id) {
                 Ok((socket, peer)) => self.accepted(id, socket, peer),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock || errno::is_exhaustion(&error) => break,
-                Err(error) if errno::is_not_listening(&error) => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error)
+                    if error.kind() == io::ErrorKind::WouldBlock
+                        || errno::is_exhaustion(&error)
+                        || errno::is_not_listening(&error) =>
+                {
+                    return self.release_listener(id);
+                }
                 Err(error) => self.accept_failed(id, error, AcceptFailed::Transient),
             }
         }
-        self.release_listener(id);
+        if left > 0 { self.mark_ready(id) } else { self.release_listener(id) }
     }
 
     /// The descriptor goes at once: whoever hears of the close finds nobody listening.
     fn release_listener(&mut self, id: SlotId) {
-        if let Some(net) = self.listener_mut(id).and_then(|listener| listener.net.take()) {
+        let Some(listener) = self.listener_mut(id) else { return };
+        listener.draining = 0;
+        let counted = std::mem::replace(&mut listener.counts, false);
+        let net = listener.net.take();
+        self.alive -= usize::from(counted);
+        if let Some(net) = net {
             self.net.close(net, false);
         }
         self.closing.push((id, None));

@@ -76,6 +76,7 @@ pub use net::{Ecn, Membership, Out, UdpOptions};
 pub use net::{Lookup, UnixListenOptions};
 pub use signals::Signal;
 pub use stats::Stats;
+pub use stream::Released;
 pub use stream::{AnyStream, Detached};
 pub use stream::{Received, Socket, SocketId, Stream, Traffic};
 pub use timers::{Tick, TimerId};

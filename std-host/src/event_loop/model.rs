@@ -185,6 +185,8 @@ fn at_the_end_every_call_has_run_or_is_left_or_was_refused() {
         calls.append(&mut shared.end());
         assert!(!shared.is_waiting() && !shared.is_running() && calls.len() <= ran + 2);
         assert_eq!(Subject::push(&*shared, (9, 9)), Err(Why::Ended));
+        assert_eq!(shared.push_always((9, 9), |call| call), Err((Why::Ended, (9, 9))));
+        assert!(shared.has_ended());
         shared.leave();
         for (sender, results) in senders.into_iter().map(|sender| sender.join().unwrap()).enumerate() {
             let sender = u8::try_from(sender).unwrap();

@@ -89,9 +89,14 @@ impl<T> Core<T> {
         for (addr, f) in std::mem::take(&mut self.names.literals) {
             self.answer(f, Ok(vec![addr]));
         }
-        // What a callback asks for waits for the next iteration, so that none can keep the loop here.
+        if self.names.next == 0 {
+            // Nobody has ever asked.
+            return;
+        }
+        // What a callback asks for waits for the next iteration, so that none can keep the loop here. An answer that
+        // nobody waits for goes, and calls nobody back.
         let mut left = self.names.waiting.len();
-        while left > 0
+        while (left > 0 || self.names.waiting.is_empty())
             && let Some(answer) = self.net.next_resolved()
         {
             let Some(waiting) = self.names.waiting.remove(&answer.query) else { continue };
@@ -103,6 +108,13 @@ impl<T> Core<T> {
                     self.answer(f, outcome.map_err(|source| Error::resolve(name, source)));
                 }
             }
+        }
+    }
+
+    /// A callback has panicked: nobody is told.
+    pub(super) fn abandon_names(&mut self) {
+        for query in std::mem::take(&mut self.names.waiting).into_keys() {
+            self.net.forget(query);
         }
     }
 

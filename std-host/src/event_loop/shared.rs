@@ -66,11 +66,20 @@ impl<C> Shared<C> {
 
     /// Queues what `call` makes of `value`, or gives `value` back.
     pub(super) fn push<V>(&self, value: V, call: impl FnOnce(V) -> C) -> Result<(), (Why, V)> {
+        self.push_below(self.limit, value, call)
+    }
+
+    /// [`Shared::push`], however many calls are waiting.
+    pub(super) fn push_always<V>(&self, value: V, call: impl FnOnce(V) -> C) -> Result<(), (Why, V)> {
+        self.push_below(usize::MAX, value, call)
+    }
+
+    fn push_below<V>(&self, limit: usize, value: V, call: impl FnOnce(V) -> C) -> Result<(), (Why, V)> {
         let on_loop = self.is_on_loop_thread();
         let mut queue = lock(&self.queue);
         let why = if queue.ended {
             Why::Ended
-        } else if queue.calls.len() >= self.limit {
+        } else if queue.calls.len() >= limit {
             Why::Full
         } else {
             let first = queue.calls.is_empty();
@@ -124,6 +133,10 @@ impl<C> Shared<C> {
         self.waiting.store(false, Ordering::Release);
         self.running.store(false, Ordering::Release);
         std::mem::take(&mut queue.calls)
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        lock(&self.queue).ended
     }
 
     pub(super) fn wake(&self) {

@@ -16,6 +16,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 use wharf_core::Instant;
 use wharf_core::slots::{Entry, Full, SlotId, SlotTable};
 
@@ -25,11 +26,19 @@ pub(super) type OnSignal<T> = Box<dyn FnMut(&mut LoopMut<'_, T>, Signal)>;
 
 /// Sockets that there is room for in one round from the start: as many as the system names at a time.
 const ROUND: usize = 1024;
+/// From the ids of one loop to those of the next, in generations: 2^32 divided by the golden ratio, so that any number
+/// of loops starts as far apart as can be. A thousand loops are a million reuses of one place from each other.
+const APART: u32 = 0x9e37_79b9;
+
+/// Callbacks that took longer move `now`: those of more than a millisecond, by a clock that may be 0.1 ms behind.
+const LONG_CALLBACK: Duration = Duration::from_micros(900);
 
 /// All of a loop but the right to run it.
 pub(super) struct Core<T: 'static> {
     /// Tells the keys of this loop from those of others.
     pub(super) number: u32,
+    /// At which the ids of this loop start, so that those of other loops are stale here.
+    generation: u32,
     pub(super) net: Box<dyn Net>,
     pub(super) options: LoopOptions,
     pub(super) data: T,
@@ -102,8 +111,11 @@ impl<T: 'static> Core<T> {
         let shared = Shared::new(net.waker(), net.clock(), options.deferred_limit, batches);
         let receive = vec![0; options.receive_buffer];
         static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let generation = number.wrapping_mul(APART);
         Self {
-            number: NEXT.fetch_add(1, Ordering::Relaxed),
+            number,
+            generation,
             net,
             options,
             data,
@@ -129,7 +141,7 @@ impl<T: 'static> Core<T> {
             handshakes: Handshakes::default(),
             pool: Pool::new(),
             datagrams: datagrams::Shared::default(),
-            timers: Timers::new(),
+            timers: Timers::new(generation),
             names: Names::new(),
             before_poll: Vec::new(),
             after_poll: Vec::new(),
@@ -145,7 +157,8 @@ impl<T: 'static> Core<T> {
     pub(super) fn add_object(&mut self, object: Object<T>) -> SlotId {
         self.objects.insert(object).unwrap_or_else(|Full(object)| {
             let capacity = (self.objects.capacity() as usize * 2).max(16);
-            self.objects.grow(|entries| entries.resize_with(capacity, Entry::default));
+            let unused = || Entry::starting_at(self.generation);
+            self.objects.grow(|entries| entries.resize_with(capacity, unused));
             self.objects.insert(object).expect("the table has just grown")
         })
     }
@@ -198,9 +211,10 @@ impl<T: 'static> Core<T> {
         if self.corked.is_some() {
             self.uncork();
         }
-        let (from, to) = (self.mark, self.net.now());
+        let from = self.mark;
+        let to = if self.is_measured() { self.net.now() } else { self.net.glance().max(from) };
         self.mark = to;
-        if to.as_micros() - self.now.as_micros() > 1000 {
+        if to.saturating_duration_since(self.now) > LONG_CALLBACK {
             self.now = to;
         }
         let took = to.saturating_duration_since(from);
@@ -394,6 +408,7 @@ impl<T: 'static> Core<T> {
                 Object::Udp(udp) => self.net.close(udp.net(), false),
             }
         }
+        self.abandon_names();
         self.objects = SlotTable::new(Vec::new());
         self.pool = Pool::new();
         self.stats.sockets = 0;
@@ -401,7 +416,7 @@ impl<T: 'static> Core<T> {
     }
 
     fn finish_end(&mut self) {
-        drop(self.timers.clear());
+        self.timers.clear();
         self.names = Names::new();
         self.batch.clear();
         self.ready.clear();

@@ -3,7 +3,10 @@
 //! A loop reads it after every callback. `std::time::Instant` reads the same clock and takes about four times as many
 //! instructions for the way from seconds and nanoseconds to a span and on to microseconds.
 
-#![expect(unsafe_code, reason = "the clock is read by a call of the C library")]
+#![expect(
+    unsafe_code,
+    reason = "the clock is read by a call of the C library, the counter of cycles by an instruction"
+)]
 
 /// The clock in microseconds since some instant of the past. Never goes back.
 pub(crate) fn monotonic_micros() -> u64 {
@@ -15,9 +18,60 @@ pub(crate) fn monotonic_micros() -> u64 {
     time.tv_sec as u64 * 1_000_000 + time.tv_nsec as u64 / 1000
 }
 
+/// 0.1 ms of a processor that counts at 500 MHz; none of this architecture counts slower.
+const FEW_CYCLES: u64 = 50_000;
+
+/// The clock for whoever looks at it all the time and can do with 0.1 ms less than it says. It is not read again while
+/// the processor has counted few cycles since, and to ask for them takes less than half as long.
+pub(crate) struct Glances {
+    micros: u64,
+    /// The count at the last reading; `None` if there is no cheap one on this architecture.
+    cycles: Option<u64>,
+}
+
+impl Glances {
+    pub(crate) fn new() -> Self {
+        Self { cycles: cycles(), micros: monotonic_micros() }
+    }
+
+    /// The clock in microseconds, or up to 0.1 ms less.
+    pub(crate) fn micros(&mut self) -> u64 {
+        let cycles = cycles();
+        // A count that has gone back, as on another core, makes a difference that is not small.
+        let few = self.cycles.zip(cycles).is_some_and(|(from, to)| to.wrapping_sub(from) < FEW_CYCLES);
+        if !few {
+            *self = Self { cycles, micros: monotonic_micros() };
+        }
+        self.micros
+    }
+}
+
+/// The processor's count of time. On processors of this century it goes on evenly, whatever they do to save power.
+#[cfg(target_arch = "x86_64")]
+fn cycles() -> Option<u64> {
+    // SAFETY: the instruction is part of the architecture and touches no memory.
+    Some(unsafe { core::arch::x86_64::_rdtsc() })
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+const fn cycles() -> Option<u64> {
+    None
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_glance_is_hardly_behind_the_clock_and_never_before_it() {
+        let mut glances = Glances::new();
+        let end = monotonic_micros() + 5000;
+        while monotonic_micros() < end {
+            let before = monotonic_micros();
+            let glance = glances.micros();
+            assert!(glance + 100 >= before && glance <= monotonic_micros(), "{glance}, not {before}");
+        }
+    }
 
     #[test]
     fn it_keeps_step_with_the_clock_of_the_standard_library() {

@@ -3,8 +3,9 @@
 //! | file | holds |
 //! | --- | --- |
 //! | `linux` | batches, by `recvmmsg` and `sendmmsg` |
-//! | `portable` | one datagram a call, by `recvmsg` and `sendmsg` |
+//! | `portable` | one datagram a call, by `recvmsg` and `sendmsg`: without batches, and for batches of one |
 //! | `control` | control messages: which are asked for and what they say |
+//! | `unreached` | packets that reached nobody, where the system keeps them: on Linux |
 //!
 //! A call sets up its headers from slices that it borrows, and nothing outlives the call but memory for the next
 //! headers: [`Datagrams`] owns that, and so no datagram costs an allocation.
@@ -14,10 +15,13 @@
 mod control;
 #[cfg(target_os = "linux")]
 mod linux;
-#[cfg(any(test, not(target_os = "linux")))]
 mod portable;
+#[cfg(target_os = "linux")]
+mod unreached;
 
 pub(crate) use control::announce;
+#[cfg(target_os = "linux")]
+pub(crate) use unreached::{keep_unreached, next_unreached};
 
 use crate::event_loop::net::{Arena, Membership, More, Out, PacketInfo};
 use control::Control;
@@ -186,21 +190,26 @@ fn header_for_sending(name: Option<&SockAddr>, vector: &mut libc::iovec, payload
 
 /// What the system wrote beside a payload.
 fn info(name: &mut SockAddrStorage, control: &Control, header: &libc::msghdr) -> PacketInfo {
-    let name = std::mem::replace(name, SockAddrStorage::zeroed());
-    let len = header.msg_namelen.min(name.size_of());
-    // SAFETY: the name was zeroed before the system wrote an address of `len` bytes to it, so that all of it is
-    // initialised.
-    let name = unsafe { SockAddr::new(name, len) };
-    let peer = name.as_socket().unwrap_or_else(|| SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)));
+    let peer = sender(name, header.msg_namelen);
     let said = control.read(header.msg_controllen);
     PacketInfo {
-        peer: unmapped(peer),
+        peer: peer.unwrap_or_else(|| SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0))),
         local: said.local.map(|ip| ip.to_canonical()),
         interface: said.interface,
         ecn: said.ecn,
         truncated: header.msg_flags & libc::MSG_TRUNC != 0,
         dropped: said.dropped,
     }
+}
+
+/// The address of `len` bytes that the system wrote to `name`, which is zeroed again.
+fn sender(name: &mut SockAddrStorage, len: libc::socklen_t) -> Option<SocketAddr> {
+    let name = std::mem::replace(name, SockAddrStorage::zeroed());
+    let len = len.min(name.size_of());
+    // SAFETY: the name was zeroed before the system wrote an address of `len` bytes to it, so that all of it is
+    // initialised.
+    let name = unsafe { SockAddr::new(name, len) };
+    name.as_socket().map(unmapped)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use crate::scripted::{Does, Scripted};
 use std::cell::RefCell;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
@@ -394,4 +395,30 @@ fn whoever_connects_again_at_every_failure_leaves_turns_to_others() {
     lp.loop_mut().connect(FIRST, key, (), ConnectOptions::default()).unwrap();
     lp.run().unwrap();
     assert_eq!(lp.loop_mut().data().failed, [1, 2, 3, 4, 5]);
+}
+
+#[test]
+fn a_panic_takes_back_what_was_asked_of_the_resolver() {
+    let mut stage = Stage::new(&[(FIRST, Does::Nothing)], 20);
+    stage.connect("slow.example:80", ConnectOptions::default());
+    stage.connect(FIRST, ConnectOptions::default());
+    let mut set = stage.lp.loop_mut();
+    set.resolve("slow.example:80", |_, _| panic!("nobody is told")).unwrap();
+    set.add_timer(Duration::from_millis(5), None, |_, _| panic!("on purpose")).unwrap();
+    let panic = catch_unwind(AssertUnwindSafe(|| stage.lp.run())).unwrap_err();
+    assert_eq!(panic.downcast_ref::<&str>(), Some(&"on purpose"));
+    assert!(stage.system.0.borrow().is_empty());
+    assert_eq!(stage.told(), Vec::<String>::new());
+}
+
+#[test]
+fn an_answer_that_nobody_waits_for_is_thrown_away() {
+    let mut stage = Stage::new(&[(FIRST, Does::Nothing)], 20);
+    stage.system.0.borrow_mut().never_forgets = true;
+    let id = stage.connect("slow.example:80", ConnectOptions::default());
+    stage.lp.loop_mut().cancel(id).unwrap();
+    stage.lp.loop_mut().add_timer(Duration::from_millis(50), None, |_, _| ()).unwrap();
+    let busy = stage.lp.run_until(|lp| lp.iteration() == 10).unwrap();
+    assert!(!busy, "an answer that is left lying keeps the loop busy");
+    assert!(stage.system.0.borrow().is_empty());
 }

@@ -42,7 +42,10 @@ fn every_error_names_operation_and_object() {
     let (path, fifo, missing) = (folder.join("socket"), folder.join("fifo"), folder.join("no").join("socket"));
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken_addr = taken.local_addr().unwrap();
-    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // Bound and not listening, so that nobody else can have the port and listen there.
+    let nobody = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    nobody.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let gone = nobody.local_addr().unwrap().as_socket().unwrap();
     let mut bench = bench(quiet);
     let key = bench.key;
     let said = Rc::default();

@@ -10,7 +10,7 @@ use std::time::Duration;
 use wharf_host::config::modbus::{Server as Described, Unit};
 use wharf_host::event_loop::{
     ContextKey, Error, Group, GroupListener, GroupOptions, Handle, Handler, ListenOptions, ListenerId, Loop, LoopMut,
-    Opened, Socket, Spread, Why,
+    LoopOptions, Opened, Socket, Spread, Turn, Why,
 };
 use wharf_host::services::modbus::{Event, Server};
 
@@ -178,6 +178,100 @@ fn the_last_listener_of_a_group_closes_the_door() {
     let stats = greeters.group.join().unwrap();
     assert_eq!((stats.accepted, stats.closed_ended), (1, 0));
     assert!(TcpStream::connect(greeters.addr).is_err());
+}
+
+#[test]
+fn a_group_that_has_closed_its_last_listener_listens_again_at_once() {
+    let zero = Some(Duration::ZERO);
+    let listener = GroupListener::new("127.0.0.1:0".parse().unwrap(), ListenOptions::default(), Spread::InTurn);
+    let mut loops = [0, 1].map(|index| Loop::with_data(index).unwrap());
+    let keys = loops.each_mut().map(|lp| lp.loop_mut().context(Greeter));
+    let first = listener.listen(&mut loops[0].loop_mut(), keys[0]).unwrap();
+    let addr = listener.local_addr();
+    let close = |lp: &mut Loop<usize>, id| lp.loop_mut().listener(id).unwrap().close();
+    let greets = |loops: &mut [Loop<usize>; 2], index: u8| {
+        let mut client = TcpStream::connect(addr).unwrap();
+        let before = loops[usize::from(index)].loop_mut().stats().accepted;
+        while loops[usize::from(index)].loop_mut().stats().accepted == before {
+            loops.iter_mut().for_each(|lp| assert!(lp.turn(zero).is_ok()));
+        }
+        assert_eq!(greeting(&mut client), index);
+    };
+    // In the same breath, after the listener is gone, and after all that follows from it.
+    let mut last = first;
+    for turns in 0..4 {
+        close(&mut loops[0], last);
+        for _ in 0..turns {
+            loops[0].turn(zero).unwrap();
+        }
+        last = listener.listen(&mut loops[0].loop_mut(), keys[0]).unwrap();
+        assert_eq!(loops[0].loop_mut().listener(last).unwrap().local_addr(), addr);
+        greets(&mut loops, 0);
+    }
+    // The other loop as well, whoever accepts for it.
+    for turns in 0..4 {
+        close(&mut loops[0], last);
+        for _ in 0..turns {
+            loops[0].turn(zero).unwrap();
+        }
+        let other = listener.listen(&mut loops[1].loop_mut(), keys[1]).unwrap();
+        greets(&mut loops, 1);
+        last = listener.listen(&mut loops[0].loop_mut(), keys[0]).unwrap();
+        close(&mut loops[1], other);
+        loops[1].turn(zero).unwrap();
+    }
+    // What nobody takes up again goes, and keeps no loop alive.
+    close(&mut loops[0], last);
+    loops.iter_mut().for_each(|lp| lp.run().unwrap());
+    assert!(TcpStream::connect(addr).is_err());
+}
+
+#[test]
+fn a_loop_listens_anew_when_the_one_that_accepted_for_all_has_ended() {
+    let listener = GroupListener::new("127.0.0.1:0".parse().unwrap(), ListenOptions::default(), Spread::InTurn);
+    let mut loops = [0, 1].map(|index| Loop::with_data(index).unwrap());
+    let ids = loops.each_mut().map(|lp| {
+        let key = lp.loop_mut().context(Greeter);
+        (key, listener.listen(&mut lp.loop_mut(), key).unwrap())
+    });
+    let [mut first, mut second] = loops;
+    first.loop_mut().stop();
+    first.run().unwrap();
+    assert!(TcpStream::connect(listener.local_addr()).is_err());
+    let (key, id) = ids[1];
+    second.loop_mut().listener(id).unwrap().close();
+    let id = listener.listen(&mut second.loop_mut(), key).unwrap();
+    let mut client = TcpStream::connect(listener.local_addr()).unwrap();
+    assert!(second.run_until(|lp| lp.stats().accepted == 1).unwrap());
+    assert_eq!(greeting(&mut client), 1);
+    // It closes as well, and nothing else keeps the loop alive.
+    drop(client);
+    second.loop_mut().listener(id).unwrap().close();
+    second.run().unwrap();
+}
+
+#[test]
+fn the_door_of_a_group_closes_although_its_loop_has_no_room_for_calls() {
+    let listener = GroupListener::new("127.0.0.1:0".parse().unwrap(), ListenOptions::default(), Spread::InTurn);
+    let each = LoopOptions { deferred_limit: 1, ..LoopOptions::default() };
+    let mut lp = Loop::with_options(0, each).unwrap();
+    let mut set = lp.loop_mut();
+    let key = set.context(Greeter);
+    let id = listener.listen(&mut set, key).unwrap();
+    // Step 8 lets the listener go; the queue is full by then.
+    let handle = set.handle();
+    handle.defer(move |lp| lp.listener(id).unwrap().close()).unwrap();
+    set.add_timer(Duration::ZERO, None, |lp, _| {
+        let handle = lp.handle();
+        let again = handle.clone();
+        handle.defer(move |_| again.defer(|_| ()).unwrap()).unwrap();
+    })
+    .unwrap();
+    for _ in 0..5 {
+        lp.turn(Some(Duration::ZERO)).unwrap();
+    }
+    assert_eq!(lp.turn(Some(Duration::ZERO)).unwrap(), Turn::Idle);
+    assert!(TcpStream::connect(listener.local_addr()).is_err());
 }
 
 #[test]

@@ -11,7 +11,8 @@ use std::rc::Rc;
 use std::time::Duration;
 use wharf_core::Instant;
 use wharf_host::event_loop::{
-    ConnectOptions, Context, Error, Hook, ListenOptions, Loop, LoopMut, LoopOptions, Signal, SocketId, Turn, Why,
+    ConnectOptions, Context, Error, Hook, ListenOptions, Loop, LoopMut, LoopOptions, Packets, Signal, SocketId, Turn,
+    Udp, UdpHandler, UdpOptions, Why,
 };
 
 #[test]
@@ -338,4 +339,68 @@ fn a_key_of_another_loop_is_stale() {
     assert_eq!((set.sockets(other.key).count(), set.sockets(one.key).count()), (0, 1));
     assert!(matches!(set.stream(id).unwrap().move_to(other.key, Vec::new()), Err(Error::Stale)));
     assert_eq!(other.lp.loop_mut().sockets(other.key).count(), 0);
+}
+
+#[test]
+fn an_id_of_another_loop_is_stale() {
+    let any = "127.0.0.1:0".parse().unwrap();
+    let made = [(); 2].map(|()| {
+        let mut bench = bench(quiet);
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let (key, mut set) = (bench.key, bench.lp.loop_mut());
+        let socket = set.adopt(ours, key, Vec::new()).unwrap();
+        let udp = set.bind_udp(any, Deaf, UdpOptions::default()).unwrap();
+        let timer = set.add_timer(Duration::from_secs(1000), None, |_, _| ()).unwrap();
+        (bench, theirs, socket, udp, timer)
+    });
+    let [(mut one, _theirs, ..), (other, _peer, socket, udp, timer)] = made;
+    let (key, mut set) = (one.key, one.lp.loop_mut());
+    assert!(matches!(set.stream(socket), Err(Error::Stale)));
+    assert!(matches!(set.cancel(socket), Err(Error::Stale)));
+    assert!(matches!(set.user(key, socket), Err(Error::Stale)));
+    assert!(matches!(set.detach(socket), Err(Error::Stale)));
+    assert!(matches!(set.listener(other.listener), Err(Error::Stale)));
+    assert!(matches!(set.udp(udp), Err(Error::Stale)));
+    assert!(matches!(set.remaining(timer), Err(Error::Stale)));
+    assert!(matches!(set.close(timer), Err(Error::Stale)));
+}
+
+/// Hears packets and does nothing with them.
+struct Deaf;
+
+impl UdpHandler for Deaf {
+    fn packets(&mut self, _: &mut Udp<'_, ()>, _: Packets<'_>) {}
+}
+
+#[test]
+fn an_id_from_before_the_end_of_the_loop_is_stale_after_it() {
+    let mut lp = Loop::new().unwrap();
+    let before = lp.loop_mut().add_idle_timer(|_, _| ());
+    lp.run().unwrap();
+    let after = lp.loop_mut().add_idle_timer(|_, _| ());
+    assert_ne!(before, after);
+    assert!(matches!(lp.loop_mut().remaining(before), Err(Error::Stale)));
+}
+
+#[test]
+fn a_panic_in_the_data_of_a_new_socket_closes_its_descriptor() {
+    #[derive(Debug)]
+    struct Fragile;
+    impl Default for Fragile {
+        fn default() -> Self {
+            panic!("on purpose")
+        }
+    }
+    let mut lp = Loop::new().unwrap();
+    let mut set = lp.loop_mut();
+    let key = set.context(Context::builder::<(), Fragile>());
+    let id = set.listen("127.0.0.1:0".parse().unwrap(), key, ListenOptions::default()).unwrap();
+    let mut client = TcpStream::connect(set.listener(id).unwrap().local_addr()).unwrap();
+    client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let handle = lp.handle();
+    let panic = catch_unwind(AssertUnwindSafe(|| lp.run())).unwrap_err();
+    assert_eq!(panic.downcast_ref::<&str>(), Some(&"on purpose"));
+    assert_eq!(handle.defer(|_| ()).unwrap_err().why, Why::Ended);
+    // The loop still exists, but its descriptors are closed.
+    assert_eq!(client.read(&mut [0; 1]).map_err(|error| error.kind()), Ok(0));
 }

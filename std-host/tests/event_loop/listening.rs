@@ -8,7 +8,7 @@ use std::net::TcpStream;
 use std::rc::Rc;
 use std::time::Duration;
 use wharf_host::event_loop::{
-    AcceptFailed, Context, Error, Handler, ListenOptions, Loop, LoopMut, LoopOptions, Opened, PreOpen, RawSocket,
+    AcceptFailed, Context, Error, Handler, Hook, ListenOptions, Loop, LoopMut, LoopOptions, Opened, PreOpen, RawSocket,
     Socket,
 };
 
@@ -188,4 +188,49 @@ fn a_client_that_goes_away_in_time_costs_no_pause_however_small_the_budget() {
         lp.turn(Some(Duration::ZERO)).unwrap();
     }
     assert_eq!((transient.get(), exhausted.get()), (63, 0));
+}
+
+#[test]
+fn a_long_backlog_is_drained_within_the_budget_and_the_loop_lives_until_it_is() {
+    let mut lp = Loop::new().unwrap();
+    let mut set = lp.loop_mut();
+    // Nobody stays, so that only what is left of the backlog keeps the loop alive.
+    let key = set.context(Context::builder::<(), ()>().on_pre_open(|_| PreOpen::Reject));
+    let shared = ListenOptions { reuse_port: true, ..ListenOptions::default() };
+    let id = set.listen("127.0.0.1:0".parse().unwrap(), key, shared).unwrap();
+    set.listener(id).unwrap().pause();
+    set.listener(id).unwrap().unref(true);
+    let addr = set.listener(id).unwrap().local_addr();
+    let clients: Vec<TcpStream> = (0..200).map(|_| TcpStream::connect(addr).unwrap()).collect();
+    let seen = Rc::new(RefCell::new(Vec::new()));
+    let counts = Rc::clone(&seen);
+    set.before_poll(move |lp| {
+        if let Ok(listener) = lp.listener(id) {
+            listener.close();
+            assert!(matches!(lp.listener(id), Err(Error::Stale)));
+        }
+        Hook::Idle
+    });
+    set.after_poll(move |lp| counts.borrow_mut().push(lp.stats().refused));
+    lp.run().unwrap();
+    assert_eq!(*seen.borrow(), [64, 128, 192, 200]);
+    assert!(TcpStream::connect(addr).is_err());
+    drop(clients);
+}
+
+#[test]
+fn a_loop_that_is_stopped_waits_for_no_backlog() {
+    let mut bench = bench(quiet);
+    let key = bench.key;
+    let shared = ListenOptions { reuse_port: true, ..ListenOptions::default() };
+    let mut set = bench.lp.loop_mut();
+    let id = set.listen("127.0.0.1:0".parse().unwrap(), key, shared).unwrap();
+    let addr = set.listener(id).unwrap().local_addr();
+    let _clients: Vec<TcpStream> = (0..100).map(|_| TcpStream::connect(addr).unwrap()).collect();
+    set.listener(id).unwrap().close();
+    set.stop();
+    bench.lp.run().unwrap();
+    let stats = bench.lp.loop_mut().stats();
+    assert_eq!((stats.accepted, stats.closed_ended, stats.sockets), (64, 64, 0));
+    assert!(TcpStream::connect(addr).is_err());
 }

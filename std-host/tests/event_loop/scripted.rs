@@ -34,6 +34,8 @@ pub(crate) struct World {
     made: u32,
     /// Clients that go away before they are accepted.
     pub(crate) aborting: u32,
+    /// Answers come whether they are wanted or not.
+    pub(crate) never_forgets: bool,
     /// The next poll fails.
     pub(crate) breaks: bool,
     /// `MILLISECONDS what`.
@@ -164,7 +166,10 @@ impl Net for Scripted {
     }
 
     fn forget(&mut self, query: u64) {
-        self.0.borrow_mut().queries.remove(&query);
+        let mut world = self.0.borrow_mut();
+        if !world.never_forgets {
+            world.queries.remove(&query);
+        }
     }
 
     fn next_resolved(&mut self) -> Option<Resolved> {

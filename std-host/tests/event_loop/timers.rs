@@ -121,6 +121,65 @@ fn timers_come_by_deadline_and_then_in_the_order_of_arming() {
 }
 
 #[test]
+fn a_timer_that_was_put_off_comes_in_its_order_of_arming() {
+    let mut lp = Loop::with_data(Vec::new()).unwrap();
+    let mut set = lp.loop_mut();
+    let (start, ms) = (set.now(), Duration::from_millis);
+    let mut add = |name, delay| {
+        let id = set.add_idle_timer(move |lp, _| lp.data().push(name));
+        set.reset_at(id, start.saturating_add(delay)).unwrap();
+        id
+    };
+    let (early, same, late) = (add("first", ms(1)), add("third", ms(4)), add("fifth", ms(40)));
+    let put_off = |lp: &mut Loop<_>, id, delay| lp.loop_mut().reset_at(id, start.saturating_add(delay)).unwrap();
+    let near = Duration::from_micros(4400);
+    // Put off before and after the one that was armed in between; put off and fetched back; by less than a millisecond.
+    put_off(&mut lp, early, ms(4));
+    let mut set = lp.loop_mut();
+    let second = set.add_idle_timer(|lp, _| lp.data().push("second"));
+    set.reset_at(second, start.saturating_add(ms(4))).unwrap();
+    put_off(&mut lp, same, ms(50));
+    put_off(&mut lp, same, ms(4));
+    put_off(&mut lp, late, ms(90));
+    put_off(&mut lp, late, near);
+    let mut set = lp.loop_mut();
+    let fourth = set.add_idle_timer(|lp, _| lp.data().push("fourth"));
+    set.reset_at(fourth, start.saturating_add(Duration::from_micros(4300))).unwrap();
+    spin(ms(6));
+    lp.turn(Some(Duration::ZERO)).unwrap();
+    assert_eq!(*lp.loop_mut().data(), ["first", "second", "third", "fourth", "fifth"], "all in one iteration");
+}
+
+#[test]
+fn what_is_left_of_a_budget_stays_in_order_with_what_is_armed_for_the_past() {
+    let options = LoopOptions { timer_budget: 2, ..LoopOptions::default() };
+    let mut lp = Loop::with_options(Vec::new(), options).unwrap();
+    let mut set = lp.loop_mut();
+    let (start, ms) = (set.now(), Duration::from_millis);
+    let mut ids = Vec::new();
+    for (name, delay) in [("a", 2), ("b", 2), ("c", 2), ("d", 2), ("e", 3)] {
+        let id = set.add_idle_timer(move |lp, _| lp.data().push(name));
+        set.reset_at(id, start.saturating_add(ms(delay))).unwrap();
+        ids.push(id);
+    }
+    spin(ms(4));
+    lp.turn(None).unwrap();
+    let mut set = lp.loop_mut();
+    assert_eq!(*set.data(), ["a", "b"]);
+    // "c" is due and waits; then it is armed anew, "d" is closed, and "e" is fetched to the front.
+    set.reset_at(ids[2], start.saturating_add(ms(1000))).unwrap();
+    set.close(ids[3]).unwrap();
+    set.reset_at(ids[4], start.saturating_add(ms(1))).unwrap();
+    set.reset_at(ids[0], start.saturating_add(ms(1))).unwrap();
+    set.reset_at(ids[1], start).unwrap();
+    lp.turn(None).unwrap();
+    assert_eq!(*lp.loop_mut().data(), ["a", "b", "b", "e"]);
+    lp.turn(None).unwrap();
+    assert_eq!(*lp.loop_mut().data(), ["a", "b", "b", "e", "a"]);
+    assert!(lp.loop_mut().remaining(ids[2]).unwrap().is_some(), "it is not due");
+}
+
+#[test]
 fn one_iteration_fires_no_more_timers_than_the_budget_and_waits_for_none_of_the_rest() {
     let options = LoopOptions { timer_budget: 2, ..LoopOptions::default() };
     let mut lp = Loop::with_options(Vec::new(), options).unwrap();
@@ -174,6 +233,50 @@ fn a_timer_is_reset_replaced_and_closed_in_its_own_callback() {
     let mut data = lp.loop_mut().data().clone();
     data.sort_unstable();
     assert_eq!(data, ["after", "before", "closed", "once", "once", "once"]);
+}
+
+#[test]
+fn a_timer_without_a_tick_to_come_goes_with_its_callback_unless_that_has_disarmed_it() {
+    let mut lp = Loop::with_data(Vec::new()).unwrap();
+    let ms = Duration::from_millis;
+    let mut set = lp.loop_mut();
+    let once = set.add_timer(ms(1), None, |lp, _| lp.data().push("once")).unwrap();
+    // Disarmed before its tick, it is armed again and is a one-shot as before.
+    let put_off = set.add_timer(ms(1), None, |lp, _| lp.data().push("put off")).unwrap();
+    set.disarm(put_off).unwrap();
+    assert_eq!(set.remaining(put_off).unwrap(), None);
+    set.reset(put_off, ms(2), None).unwrap();
+    // Disarmed in its callback, it stays for a `reset` from elsewhere, once each time.
+    let kept = set.add_timer(ms(1), None, |lp, tick| {
+        lp.data().push("kept");
+        if lp.data().iter().filter(|name| **name == "kept").count() == 1 {
+            lp.disarm(tick.id).unwrap();
+        }
+    });
+    let stopped = set.add_timer(ms(1), Some(ms(1)), |lp, tick| {
+        lp.data().push("stopped");
+        lp.disarm(tick.id).unwrap();
+    });
+    let (kept, stopped) = (kept.unwrap(), stopped.unwrap());
+    let idle = set.add_idle_timer(|lp, _| lp.data().push("idle"));
+    set.reset(idle, ms(1), None).unwrap();
+    assert!(lp.run_until(|lp| lp.data().len() == 5).unwrap());
+    let mut set = lp.loop_mut();
+    for id in [once, put_off] {
+        assert!(matches!(set.remaining(id), Err(Error::Stale)));
+        assert!(matches!(set.reset(id, ms(1), None), Err(Error::Stale)));
+    }
+    for id in [kept, stopped, idle] {
+        assert_eq!(set.remaining(id).unwrap(), None);
+        set.reset(id, ms(1), None).unwrap();
+    }
+    assert!(lp.run_until(|lp| lp.data().len() == 8).unwrap());
+    let mut set = lp.loop_mut();
+    assert!(matches!(set.remaining(kept), Err(Error::Stale)), "it was not disarmed this time");
+    assert_eq!((set.remaining(stopped).unwrap(), set.remaining(idle).unwrap()), (None, None));
+    // What is not armed keeps no loop alive.
+    lp.run().unwrap();
+    assert_eq!(lp.loop_mut().stats().timers_fired, 8);
 }
 
 #[test]

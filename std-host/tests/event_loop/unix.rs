@@ -411,3 +411,94 @@ fn a_failure_to_send_closes_the_socket_after_what_has_arrived() {
     bench.lp.turn(Some(Duration::ZERO)).unwrap();
     assert_eq!(bench.log()[2..], ["close PeerReset with 3 bytes"]);
 }
+
+#[test]
+fn a_detached_stream_remembers_that_its_output_has_ended() {
+    let (mut bench, mut other) = (bench(quiet), bench(quiet));
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    let id = bench.lp.loop_mut().adopt(ours, bench.key, Vec::new()).unwrap();
+    bench.lp.turn(Some(Duration::ZERO)).unwrap();
+    bench.lp.loop_mut().stream(id).unwrap().shutdown().unwrap();
+    let detached = bench.lp.loop_mut().detach(id).unwrap();
+    let patient = other.lp.loop_mut().context(Patient);
+    let id = other.lp.loop_mut().adopt(detached.stream, patient, 0).unwrap();
+    other.lp.turn(Some(Duration::ZERO)).unwrap();
+    let mut set = other.lp.loop_mut();
+    let mut stream = set.stream(id).unwrap();
+    assert!(stream.is_shut_down());
+    assert!(matches!(stream.write(b"x"), Err(Error::ShutDown)));
+    // Input goes on, and when that ends too nothing is left, though the handler would keep its side open.
+    theirs.write_all(b"abc").unwrap();
+    theirs.shutdown(Shutdown::Write).unwrap();
+    other.run_to_closed(1);
+    assert_eq!((other.lp.loop_mut().stats().bytes_in, other.lp.loop_mut().stats().closed_peer), (3, 1));
+    assert!(matches!(other.lp.loop_mut().stream(id), Err(Error::Stale)));
+}
+
+#[test]
+fn whoever_is_starting_on_a_stale_path_is_left_alone() {
+    let folder = Folder::new();
+    let mut bench = bench(quiet);
+    let path = folder.join("socket");
+    // Another process has taken the path and does not listen yet: like this, a path looks stale.
+    let lock = File::create(folder.join("socket.wharf-lock")).unwrap();
+    let other = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
+    other.bind(&socket2::SockAddr::unix(&path).unwrap()).unwrap();
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    let refused = listen(&mut bench, &path).unwrap_err().to_string();
+    assert_eq!(refused, format!("listen on {}: address in use", path.display()));
+    other.listen(1).unwrap();
+    UnixStream::connect(&path).unwrap();
+    // A lock whose owner has died is nobody's.
+    drop((lock, other));
+    listen(&mut bench, &path).unwrap();
+    UnixStream::connect(&path).unwrap();
+    let left: Vec<_> = fs::read_dir(&folder.0).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["socket"], "nothing is left beside the path");
+}
+
+#[test]
+fn what_looks_like_a_lock_and_is_none_is_not_touched() {
+    let folder = Folder::new();
+    let mut bench = bench(quiet);
+    fs::write(folder.join("socket.wharf-lock"), "precious").unwrap();
+    listen(&mut bench, folder.join("socket")).unwrap();
+    assert_eq!(fs::read(folder.join("socket.wharf-lock")).unwrap(), b"precious");
+    fs::write(folder.join("target"), "").unwrap();
+    std::os::unix::fs::symlink(folder.join("target"), folder.join("other.wharf-lock")).unwrap();
+    assert!(listen(&mut bench, folder.join("other")).is_err());
+    assert!(!folder.join("other").exists() && folder.join("target").exists());
+}
+
+#[test]
+fn of_many_that_start_over_one_stale_path_one_has_it_and_answers() {
+    const RIVALS: usize = 4;
+    let folder = Folder::new();
+    let path = folder.join("socket");
+    let barrier = std::sync::Barrier::new(RIVALS);
+    for _ in 0..50 {
+        drop(UnixListener::bind(&path).unwrap());
+        let won = thread::scope(|scope| {
+            let rivals = [(); RIVALS].map(|()| {
+                scope.spawn(|| {
+                    let mut bench = bench(quiet);
+                    barrier.wait();
+                    let listens = listen(&mut bench, &path);
+                    // Nobody goes before all have tried.
+                    barrier.wait();
+                    let answers = UnixStream::connect(&path).is_ok();
+                    barrier.wait();
+                    let heard = bench.lp.turn(Some(Duration::ZERO)).map(|_| bench.lp.loop_mut().stats().accepted);
+                    (listens.is_ok(), answers, heard.unwrap())
+                })
+            });
+            rivals.map(|rival| rival.join().unwrap())
+        });
+        assert!(won.iter().all(|(_, answers, _)| *answers), "{won:?}");
+        assert_eq!(won.iter().filter(|(listens, ..)| *listens).count(), 1, "{won:?}");
+        // Those who looked whether anybody answers were heard as well.
+        let rivals = RIVALS as u64;
+        assert!(won.iter().all(|(listens, _, heard)| if *listens { *heard >= rivals } else { *heard == 0 }), "{won:?}");
+        assert!(!path.exists());
+    }
+}

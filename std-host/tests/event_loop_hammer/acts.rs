@@ -111,10 +111,6 @@ fn size(rng: &mut Rng) -> usize {
 
 /// Writes in one of the ways and returns what was taken. Nothing if it could not be tried.
 fn write(s: &mut Own<'_>, much: usize) -> usize {
-    if s.data().shut && !s.is_shut_down() {
-        // Another loop has told our end, of which this one does not know.
-        return 0;
-    }
     let bytes = text(s.data().number, s.data().accepted, much);
     let direct = s.queued() == 0;
     let rng = &mut s.loop_mut().data().rng;

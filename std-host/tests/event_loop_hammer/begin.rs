@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::thread;
-use wharf_host::event_loop::{AnyStream, ConnectOptions, LoopMut};
+use wharf_host::event_loop::{AnyStream, ConnectOptions, LoopMut, Released};
 
 /// Begins as many connections as are wanted now.
 pub(crate) fn begin(lp: &mut LoopMut<'_, Here>) {
@@ -84,15 +84,15 @@ impl At {
 }
 
 /// Gives a stream to any of the loops.
-pub(crate) fn hand_over(here: &mut Here, manner: Manner, stream: impl Into<AnyStream>, layer: Layer, side: Side) {
+pub(crate) fn hand_over(here: &mut Here, manner: Manner, stream: impl Into<Released>, layer: Layer, side: Side) {
     let stream = stream.into();
     let handles = here.world.handles.get().expect("connections begin after the loops have started");
     let handle = here.rng.pick(handles);
     let adopt = move |lp: &mut LoopMut<'_, Here>| {
         let (key, world) = (lp.data().key(manner), Arc::clone(&lp.data().world));
         let adopted = match (layer, &world.tls) {
-            (Layer::TlsClient, Some(tls)) => lp.adopt_tls_client(stream, key, side, &tls.client),
-            (Layer::TlsServer, Some(tls)) => lp.adopt_tls(stream, key, side, &tls.server),
+            (Layer::TlsClient, Some(tls)) => lp.adopt_tls_client(stream.into_stream(), key, side, &tls.client),
+            (Layer::TlsServer, Some(tls)) => lp.adopt_tls(stream.into_stream(), key, side, &tls.server),
             (_, _) => lp.adopt(stream, key, side),
         };
         adopted.unwrap();

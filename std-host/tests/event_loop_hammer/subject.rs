@@ -110,8 +110,8 @@ impl Handler<Here> for Subject {
     fn end(&mut self, s: &mut Own<'_>) {
         s.data().end();
         if s.data().shut {
-            // Another loop may have told our end: this one has to hear that there is no more.
-            s.shutdown().unwrap();
+            // Also if another loop has told our end.
+            assert!(s.is_shut_down(), "{:?} has forgotten its end", s.data());
         } else if self.manner.rough && s.loop_mut().data().rng.chance(1, 2) {
             crate::acts::finish(s);
         }

@@ -11,7 +11,7 @@ use wharf_host::event_loop::Address;
 use wharf_host::event_loop::net::{NetId, Resolved};
 
 /// EMFILE, which has this number on every system that Wharf runs on. The loop knows it by its number alone.
-const NO_DESCRIPTORS: i32 = 24;
+pub(super) const NO_DESCRIPTORS: i32 = 24;
 /// A client whose connection found the backlog full tries again after this time.
 const RETRY: Duration = Duration::from_secs(1);
 

@@ -48,6 +48,20 @@ pub struct Faults {
     pub hold: Duration,
     /// Bytes that fit between two sockets in one direction.
     pub capacity: RangeInclusive<u64>,
+    /// A datagram is lost.
+    pub lost: u64,
+    /// A datagram comes twice.
+    pub duplicated: u64,
+    /// A datagram is late by up to [`Faults::latency`] and a millisecond, and others of its sender overtake it.
+    pub overtaken: u64,
+    /// That a datagram reached nobody is heard of without its destination: there was no room to keep that.
+    pub nameless: u64,
+    /// What a datagram takes to leave its socket, one after the other. Until then it fills the send buffer.
+    pub pace: Duration,
+    /// Datagrams that wait at a socket until they are received; those beyond are dropped and counted.
+    pub receive_queue: RangeInclusive<u64>,
+    /// Datagrams that may wait to leave a socket.
+    pub send_buffer: RangeInclusive<u64>,
 }
 
 impl Faults {
@@ -75,10 +89,18 @@ impl Faults {
             slow_connect: Duration::ZERO,
             hold: Duration::ZERO,
             capacity: 65_536..=65_536,
+            lost: 0,
+            duplicated: 0,
+            overtaken: 0,
+            nameless: 0,
+            pace: Duration::ZERO,
+            receive_queue: 4096..=4096,
+            send_buffer: 64..=64,
         }
     }
 
-    /// Faults that no correct program can see: whatever is sent arrives, and every connection comes about.
+    /// Faults that no correct program can see: whatever is sent arrives, a datagram if there is room for it where it
+    /// comes, and every connection comes about.
     #[must_use]
     pub fn harmless(rng: &mut Rng) -> Self {
         let mut chance = |most| if rng.chance(1, 3) { 0 } else { rng.between(1, most) };
@@ -99,10 +121,14 @@ impl Faults {
         };
         let least = *rng.pick(&[1, 10, 1000, 65_536]);
         faults.capacity = least..=rng.between(least, 70_000);
+        faults.pace = Duration::from_micros(rng.below(2) * rng.below(1000));
+        let least = *rng.pick(&[1, 4, 64]);
+        faults.send_buffer = least..=rng.between(least, 100);
         faults
     }
 
-    /// All of them: connections break and are refused, descriptors run out, the clock jumps.
+    /// All of them: connections break and are refused, datagrams are lost, doubled and overtaken, descriptors run out,
+    /// the clock jumps.
     #[must_use]
     pub fn all(rng: &mut Rng) -> Self {
         let mut faults = Self::harmless(rng);
@@ -113,6 +139,12 @@ impl Faults {
         faults.refused = chance(100);
         faults.jumps = chance(20);
         faults.jump = Duration::from_millis(chance(10_000));
+        faults.lost = chance(300);
+        faults.duplicated = chance(300);
+        faults.overtaken = chance(300);
+        faults.nameless = chance(1000);
+        let least = *rng.pick(&[1, 10, 1000]);
+        faults.receive_queue = least..=rng.between(least, 2000);
         faults
     }
 }

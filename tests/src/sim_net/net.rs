@@ -1,6 +1,7 @@
 //! [`SimNet`]: what a loop sees of the world.
 
 use super::World;
+use super::datagrams::UdpKey;
 use super::poll::{NetState, What};
 use super::world::{EndKey, ListenerKey};
 use std::fmt;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use wharf_core::Instant;
+use wharf_host::event_loop::net::{Arena, More, Out, UdpOptions, UdpSetting};
 use wharf_host::event_loop::net::{
     ConnectOptions, ListenOptions, Net, NetId, Ready, Resolved, UnixListenOptions, Wake,
 };
@@ -42,6 +44,10 @@ impl SimNet {
 
     fn listener(&self, id: NetId) -> io::Result<ListenerKey> {
         if let Some(What::Listener(key)) = self.what(id) { Ok(key) } else { Err(self.stray()) }
+    }
+
+    fn udp(&self, id: NetId) -> io::Result<UdpKey> {
+        if let Some(What::Udp(key)) = self.what(id) { Ok(key) } else { Err(self.stray()) }
     }
 
     fn stray(&self) -> io::Error {
@@ -116,11 +122,41 @@ impl Net for SimNet {
         self.world.state().end_output(key)
     }
 
+    fn bind_udp(&mut self, addr: SocketAddr, options: &UdpOptions) -> io::Result<NetId> {
+        self.world.state().open_udp(self.net, addr, options)
+    }
+
+    fn connect_udp(&mut self, id: NetId, peer: Option<SocketAddr>) -> io::Result<()> {
+        let key = self.udp(id)?;
+        self.world.state().connect_udp(key, peer)
+    }
+
+    fn set_udp(&mut self, id: NetId, setting: &UdpSetting) -> io::Result<()> {
+        let key = self.udp(id)?;
+        self.world.state().set_udp(key, setting)
+    }
+
+    fn receive_packets(&mut self, id: NetId, arena: &mut Arena, max: usize) -> io::Result<More> {
+        let key = self.udp(id)?;
+        self.world.state().receive_packets(key, arena, max)
+    }
+
+    fn send_packets(&mut self, id: NetId, packets: &[Out<'_>]) -> io::Result<usize> {
+        let key = self.udp(id)?;
+        self.world.state().send_packets(key, packets)
+    }
+
+    fn next_unreached(&mut self, id: NetId) -> Option<(SocketAddr, io::Error)> {
+        let key = self.udp(id).ok()?;
+        self.world.state().next_unreached(key).map(|(to, why)| (to, why.into()))
+    }
+
     fn close(&mut self, id: NetId, reset: bool) {
         let slot = self.world.state().nets[self.net].remove(id);
         match slot.map(|slot| slot.what) {
             Some(What::Stream(key)) => self.world.state().close_socket(key, reset),
             Some(What::Listener(key)) => self.world.state().close_listener(key),
+            Some(What::Udp(key)) => self.world.state().close_udp(key),
             None => drop(self.stray()),
         }
     }
@@ -178,6 +214,7 @@ impl Net for SimNet {
         match self.what(id) {
             Some(What::Stream(key)) => Ok(self.world.state().ends[&key].local.clone()),
             Some(What::Listener(key)) => Ok(self.world.state().listeners[&key].addr.clone()),
+            Some(What::Udp(key)) => Ok(Address::Inet(self.world.state().udp(key).local())),
             None => Err(self.stray()),
         }
     }

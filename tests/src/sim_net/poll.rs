@@ -1,5 +1,6 @@
 //! Readiness: what each loop is told, and when its poll ends.
 
+use super::datagrams::UdpKey;
 use super::world::{EndKey, ListenerKey, State};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ const REMEMBERED: usize = 8;
 pub(super) enum What {
     Listener(ListenerKey),
     Stream(EndKey),
+    Udp(UdpKey),
 }
 
 /// What has become possible and was not told.
@@ -235,6 +237,10 @@ impl State {
             What::Stream(key) => {
                 let end = &self.ends[&key];
                 (end.is_readable(), self.is_writable(key), end.is_hung_up())
+            }
+            What::Udp(key) => {
+                let socket = &self.datagrams[&key];
+                (socket.is_readable(), socket.is_writable(), socket.is_hung_up())
             }
         }
     }

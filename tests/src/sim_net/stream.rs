@@ -374,7 +374,7 @@ impl State {
     }
 
     /// At least one of `possible`, which is not 0.
-    fn some_of(&mut self, possible: usize) -> usize {
+    pub(super) fn some_of(&mut self, possible: usize) -> usize {
         if self.rng.chance(1, 2) { 1 } else { 1 + self.rng.index(possible) }
     }
 

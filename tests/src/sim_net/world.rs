@@ -1,23 +1,25 @@
 //! The clock, what is on its way, and all that several loops share.
 
 use super::connection::Backlog;
+use super::datagrams::{Datagram, UdpKey, UdpSocket};
 use super::net::SimNet;
 use super::poll::NetState;
 use super::stream::End;
 use super::tickets::Tickets;
 use super::unix::Node;
-use super::{Faults, Peer, PeerListener};
+use super::{Faults, Peer, PeerListener, UdpPeer};
 use crate::rng::Rng;
 use std::cell::{RefCell, RefMut};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 use wharf_core::Instant;
 use wharf_host::event_loop::Signal;
-use wharf_host::event_loop::net::Resolved;
+use wharf_host::event_loop::net::{Resolved, UdpOptions};
 
 /// One end of a connection. Never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,6 +48,10 @@ pub struct Calls {
     pub reads: u64,
     /// Writes.
     pub writes: u64,
+    /// Calls that receive datagrams.
+    pub receives: u64,
+    /// Calls that send datagrams.
+    pub sends: u64,
     /// Calls with an id that was not open, or not of that kind.
     pub strays: u64,
 }
@@ -81,6 +87,8 @@ impl World {
             nets: Vec::new(),
             ends: BTreeMap::new(),
             listeners: BTreeMap::new(),
+            datagrams: BTreeMap::new(),
+            receive_failure: None,
             flights: BTreeMap::new(),
             routes: BTreeMap::new(),
             names: BTreeMap::new(),
@@ -150,6 +158,21 @@ impl World {
         PeerListener::new(self.clone(), key)
     }
 
+    /// A UDP socket that the test holds; port 0 chooses one.
+    ///
+    /// # Panics
+    /// If the address is in use.
+    #[must_use]
+    pub fn bind_udp(&self, addr: SocketAddr) -> UdpPeer {
+        let key = self.state().bind_udp(addr, &UdpOptions::default()).expect("the address of a test's socket is free");
+        UdpPeer::new(self.clone(), key)
+    }
+
+    /// Every call that receives datagrams fails from now on, until told otherwise.
+    pub fn fail_receiving(&self, why: Option<ErrorKind>) {
+        self.state().receive_failure = why;
+    }
+
     /// Lets a signal arrive at every loop that watches it.
     pub fn raise(&self, signal: Signal) {
         self.state().raise(signal);
@@ -215,6 +238,13 @@ pub(super) enum Flight {
     ReleaseRead(EndKey),
     ReleaseWrite(EndKey),
     ReleaseListener(ListenerKey),
+    ReleaseUdp {
+        key: UdpKey,
+        write: bool,
+    },
+    Datagram(Datagram),
+    /// A datagram has left the buffer of its socket.
+    DatagramLeft(UdpKey),
     /// A connection comes about or fails.
     Connect(EndKey),
     /// A loop learns what a name stands for.
@@ -237,6 +267,9 @@ pub(super) struct State {
     pub(super) nets: Vec<NetState>,
     pub(super) ends: BTreeMap<EndKey, End>,
     pub(super) listeners: BTreeMap<ListenerKey, Backlog>,
+    pub(super) datagrams: BTreeMap<UdpKey, UdpSocket>,
+    /// What every call that receives datagrams says.
+    pub(super) receive_failure: Option<ErrorKind>,
     /// In order of time, then of departure.
     pub(super) flights: BTreeMap<(Instant, u64), Flight>,
     pub(super) routes: BTreeMap<SocketAddr, Route>,
@@ -300,6 +333,9 @@ impl State {
             Flight::ReleaseRead(end) => self.release_read(end),
             Flight::ReleaseWrite(end) => self.release_write(end),
             Flight::ReleaseListener(key) => self.release_listener(key),
+            Flight::ReleaseUdp { key, write } => self.release_udp(key, write),
+            Flight::Datagram(packet) => self.datagram_arrives(&packet),
+            Flight::DatagramLeft(key) => self.datagram_left(key),
             Flight::Connect(end) => self.connect_arrives(end),
             Flight::Answer { net, answer } => self.nets[net].answer(answer),
         }

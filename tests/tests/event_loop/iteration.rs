@@ -202,6 +202,27 @@ fn timers_are_never_early_and_keep_their_phase_when_the_clock_jumps() {
 }
 
 #[test]
+fn a_timer_that_is_put_off_is_on_time_and_wakes_the_loop_once_more() {
+    let mut bench = bench(quiet);
+    let ticks = Rc::new(RefCell::new(Vec::new()));
+    let seen = Rc::clone(&ticks);
+    let ms = Duration::from_millis;
+    let id = bench.lp().add_idle_timer(move |lp, _| seen.borrow_mut().push(lp.now().as_micros() / 1000));
+    for (put_off_to, fetched_back_to) in [(500, None), (800, Some(300)), (7_200_000, Some(7_000_000))] {
+        let begin = bench.sim.world.now();
+        for delay in (0..100).map(|at| ms(20 + at)).chain([ms(put_off_to)]).chain(fetched_back_to.map(ms)) {
+            bench.lp().reset(id, delay, None).unwrap();
+        }
+        let before = bench.lp().stats().polls;
+        bench.sim.run_until_idle();
+        let due = begin.as_micros() / 1000 + fetched_back_to.unwrap_or(put_off_to);
+        assert_eq!(ticks.take(), [due]);
+        // For the place that the timer had, for the list in the wheel where it then lies, and for its tick.
+        assert!(bench.lp().stats().polls - before <= 6, "{}", bench.lp().stats().polls - before);
+    }
+}
+
+#[test]
 fn a_panic_in_a_callback_closes_all_sockets() {
     let mut bench = bench(|what, _, _| assert!(what != "data", "on purpose"));
     let peers = [bench.connect(), bench.connect()];

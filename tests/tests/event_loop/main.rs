@@ -4,6 +4,8 @@ mod adopting;
 mod both_worlds;
 mod closing;
 mod connecting;
+mod datagrams;
+mod datagrams_hammer;
 mod hammer;
 mod harness;
 mod iteration;

@@ -70,7 +70,7 @@ pub fn run(arguments: &Arguments) -> io::Result<Report> {
     let common = &arguments.common;
     let samples = common.pick(arguments.samples, 50);
     let calls = common.pick(arguments.calls, 500);
-    let rounds = common.rounds();
+    let rounds = common.rounds(5);
     let mut report = Report::new("deferred");
     let mut pinned = true;
     // Load 0 is latency; the others are throughput.
@@ -97,7 +97,7 @@ pub fn run(arguments: &Arguments) -> io::Result<Report> {
         "method",
         format!(
             "medians of {rounds} rounds of {samples} calls for latency and {calls} calls of each thread for throughput; \
-             ratios are medians of the ratios within a round"
+             ratios are medians of the ratios within a round [and their quartiles]"
         ),
     );
     report.tables.push(latency(&figures[0]));
@@ -199,7 +199,7 @@ fn latency(rows: &[Rounds<Outcome>]) -> Table {
             (None, Some(middle), Some(tail)) => {
                 let to_ours = |figure: &dyn Fn(&Outcome) -> Option<f64>, theirs: &[f64]| {
                     let ours = rows[0].column(figure).filter(|_| at > 0);
-                    Cell::number(ours.and_then(|ours| ratio(&ours, theirs)), 2)
+                    Cell::ratio(ours.and_then(|ours| ratio(&ours, theirs)), 2)
                 };
                 let ratios = [to_ours(&p50, &middle), to_ours(&p99, &tail)];
                 let figures = [Cell::Number(median(middle), 1), Cell::Number(median(tail), 1)];
@@ -235,7 +235,7 @@ fn throughput(loads: &[Vec<Rounds<Outcome>>], calls: u64) -> Table {
                         Cell::Number(median(rates.clone()), 0),
                         Cell::Percent(spread(&rates)),
                         Cell::number(rounds.column(per_wake_up).map(median), 1),
-                        Cell::number(ours.and_then(|ours| ratio(&ours, &rates)), 2),
+                        Cell::ratio(ours.and_then(|ours| ratio(&ours, &rates)), 2),
                     ];
                     table.rows.push(head.into_iter().chain(figures).collect());
                 }

@@ -3,8 +3,8 @@
 use super::BUFFER;
 use std::io;
 use std::net::SocketAddr;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpListener;
 
 /// Serves until the listener fails.
 ///
@@ -14,20 +14,30 @@ pub fn serve(address: SocketAddr) -> io::Result<()> {
     tokio::runtime::Builder::new_current_thread().enable_io().build()?.block_on(async {
         let listener = TcpListener::bind(address).await?;
         println!("listening {}", listener.local_addr()?);
-        loop {
-            let (stream, _) = listener.accept().await?;
-            stream.set_nodelay(true)?;
-            tokio::spawn(converse(stream));
-        }
+        accept(listener).await
     })
 }
 
-async fn converse(mut stream: TcpStream) -> io::Result<()> {
+/// Accepts until that fails.
+pub(in crate::loops) async fn accept(listener: TcpListener) -> io::Result<()> {
+    loop {
+        let (stream, _) = listener.accept().await?;
+        stream.set_nodelay(true)?;
+        tokio::spawn(converse(stream));
+    }
+}
+
+/// Sends back what comes.
+pub(in crate::loops) async fn converse(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()> {
     let mut buffer = vec![0; BUFFER];
     loop {
         match stream.read(&mut buffer).await? {
             0 => return Ok(()),
-            len => stream.write_all(&buffer[..len]).await?,
+            len => {
+                stream.write_all(&buffer[..len]).await?;
+                // TLS may keep records back; a plain stream has nothing to do here.
+                stream.flush().await?;
+            }
         }
     }
 }

@@ -2,13 +2,16 @@
 
 use super::Counts;
 use crate::machine;
+use serde::Serialize;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::sync::Mutex;
 use std::thread;
-use wharf_host::event_loop::{Error, Handle, Handler, ListenOptions, Loop, Socket};
+use wharf_host::event_loop::{Error, Handle, Handler, ListenOptions, Loop, LoopMut, LoopOptions, Socket, Stats};
 
-struct Echo;
+/// Sends back what comes.
+pub(in crate::loops) struct Echo;
 
 impl Handler for Echo {
     type Data = ();
@@ -25,8 +28,8 @@ impl Handler for Echo {
 ///
 /// # Errors
 /// Those of the loop.
-pub fn echo(address: SocketAddr, reuse_port: bool) -> Result<(Loop, SocketAddr), Error> {
-    let mut lp = Loop::new()?;
+pub fn echo(address: SocketAddr, reuse_port: bool, options: LoopOptions) -> Result<(Loop, SocketAddr), Error> {
+    let mut lp = Loop::with_options((), options)?;
     let mut set = lp.loop_mut();
     let key = set.context(Echo);
     let id = set.listen(address, key, ListenOptions { reuse_port, ..ListenOptions::default() })?;
@@ -39,9 +42,9 @@ pub fn echo(address: SocketAddr, reuse_port: bool) -> Result<(Loop, SocketAddr),
 ///
 /// # Errors
 /// Those of the loops.
-pub fn serve(address: SocketAddr, cores: &[usize]) -> io::Result<()> {
+pub fn serve(address: SocketAddr, cores: &[usize], options: LoopOptions) -> io::Result<()> {
     let failed = |error: Error| io::Error::other(error.to_string());
-    let (mut lp, bound) = echo(address, cores.len() > 1).map_err(failed)?;
+    let (mut lp, bound) = echo(address, cores.len() > 1, options).map_err(failed)?;
     let handles = Mutex::new(vec![lp.handle()]);
     thread::scope(|scope| {
         for &core in cores.iter().skip(1) {
@@ -49,7 +52,7 @@ pub fn serve(address: SocketAddr, cores: &[usize]) -> io::Result<()> {
             let (ready, started) = std::sync::mpsc::channel();
             scope.spawn(move || -> Result<(), Error> {
                 let _ = machine::pin(&[core]);
-                let (mut lp, _) = echo(bound, true)?;
+                let (mut lp, _) = echo(bound, true, options)?;
                 handles.lock().expect("nobody panics with it").push(lp.handle());
                 let _ = ready.send(());
                 lp.run()
@@ -57,8 +60,12 @@ pub fn serve(address: SocketAddr, cores: &[usize]) -> io::Result<()> {
             // An error has dropped the sender: the listener of the first loop serves alone then.
             let _ = started.recv();
         }
-        let handles = handles.lock().expect("nobody panics with it").clone();
-        answer(move || handles.iter().fold(Counts::default(), |sum, handle| add(sum, counts(handle))));
+        if cores.len() > 1 {
+            let handles = handles.lock().expect("nobody panics with it").clone();
+            answer(move || handles.iter().fold(Counts::default(), |sum, handle| add(sum, counts(handle))));
+        } else {
+            answer_on(&mut lp.loop_mut(), counted).map_err(failed)?;
+        }
         println!("listening {bound}");
         if let Some(&core) = cores.first() {
             let _ = machine::pin(&[core]);
@@ -70,7 +77,36 @@ pub fn serve(address: SocketAddr, cores: &[usize]) -> io::Result<()> {
 /// What a loop has counted; nothing once it has ended.
 #[must_use]
 pub fn counts(handle: &Handle) -> Counts {
-    let stats = handle.call(|lp| lp.stats()).unwrap_or_default();
+    counted(&handle.call(|lp| lp.stats()).unwrap_or_default())
+}
+
+/// Prints, on the loop itself, what `f` makes of its counts for every line of the input. A second thread would make each
+/// system call of the process dearer, and the servers that this one is compared with have none.
+///
+/// # Errors
+/// Those of the loop.
+pub fn answer_on<A: Serialize + 'static>(lp: &mut LoopMut<'_>, f: fn(&Stats) -> A) -> Result<(), Error> {
+    let key = lp.context(Questions(f));
+    // Nobody asks by an input that is closed or cannot be polled, such as /dev/null.
+    let input = io::stdin().as_fd().try_clone_to_owned();
+    let Some(id) = input.ok().and_then(|input| lp.adopt_fd(input, key, ()).ok()) else { return Ok(()) };
+    lp.stream(id).map(|mut stream| stream.unref(true))
+}
+
+struct Questions<A>(fn(&Stats) -> A);
+
+impl<A: Serialize + 'static> Handler for Questions<A> {
+    type Data = ();
+
+    fn data(&mut self, s: &mut Socket<'_, (), ()>, bytes: &[u8]) {
+        let stats = s.loop_mut().stats();
+        for _ in bytes.iter().filter(|byte| **byte == b'\n') {
+            println!("{}", json(&self.0(&stats)));
+        }
+    }
+}
+
+const fn counted(stats: &Stats) -> Counts {
     Counts {
         bytes_in: stats.bytes_in,
         reads: stats.reads,
@@ -81,14 +117,18 @@ pub fn counts(handle: &Handle) -> Counts {
     }
 }
 
+fn json(answer: &impl Serialize) -> String {
+    serde_json::to_string(answer).expect("counts are plain numbers")
+}
+
 /// Prints, in a thread of its own, what `f` gives as JSON for every line of the input.
-pub fn answer<A: serde::Serialize>(mut f: impl FnMut() -> A + Send + 'static) {
+pub fn answer<A: Serialize>(mut f: impl FnMut() -> A + Send + 'static) {
     thread::spawn(move || {
         for line in io::stdin().lines() {
             if line.is_err() {
                 return;
             }
-            println!("{}", serde_json::to_string(&f()).expect("counts are plain numbers"));
+            println!("{}", json(&f()));
         }
     });
 }

@@ -45,7 +45,7 @@ pub fn run(arguments: &Arguments) -> io::Result<Report> {
     let common = &arguments.common;
     let standing = if common.quick { vec![100, 1000] } else { arguments.standing.clone() };
     let operations = common.pick(arguments.operations, 500).max(1);
-    let rounds = common.rounds();
+    let rounds = common.rounds(5);
     let mut report = Report::new("timers");
     let pinned = crate::machine::pin(&[common.server_core]);
     let say = |round: usize, load: usize| eprintln!("round {}/{rounds}: {} timers", round + 1, standing[load]);
@@ -66,7 +66,7 @@ pub fn run(arguments: &Arguments) -> io::Result<Report> {
         "method",
         format!(
             "{method}; a reset is of one of {BUSY} timers that are reset again and again, or of any of them; \
-             ratios are medians of the ratios within a round"
+             ratios are medians of the ratios within a round [and their quartiles]"
         ),
     );
     report.tables.push(costs(&standing, &figures));
@@ -184,7 +184,7 @@ fn costs(standing: &[usize], figures: &[Vec<Rounds<Costs>>]) -> Table {
             let rate = (0..OPERATIONS.len()).map(|of| Cell::number(rates(rounds, of).map(median), 0));
             let to_ours = (0..OPERATIONS.len()).map(|of| {
                 let both = rates(&rows[0], of).filter(|_| at > 0).zip(rates(rounds, of));
-                Cell::number(both.and_then(|(ours, theirs)| ratio(&ours, &theirs)), 2)
+                Cell::ratio(both.and_then(|(ours, theirs)| ratio(&ours, &theirs)), 2)
             });
             table.rows.push(head.into_iter().chain(rate).chain(to_ours).collect());
         }
@@ -206,7 +206,7 @@ fn growth(standing: &[usize], figures: &[Vec<Rounds<Costs>>]) -> Table {
             let cost = |rounds: &Rounds<Costs>, of: usize| rounds.column(|costs| Some(costs[of]));
             let grown = (0..OPERATIONS.len()).map(|of| {
                 let both = cost(rounds, of).zip(cost(&figures[0][at], of));
-                Cell::number(both.and_then(|(many, few)| ratio(&many, &few)), 2)
+                Cell::ratio(both.and_then(|(many, few)| ratio(&many, &few)), 2)
             });
             table.rows.push(head.into_iter().chain(grown).collect());
         }

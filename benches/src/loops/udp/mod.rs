@@ -23,13 +23,15 @@ pub struct Arguments {
     #[command(flatten)]
     pub common: Common,
     /// Counted time of one run
-    #[arg(long, default_value = "800ms", value_parser = span)]
+    #[arg(long, default_value = "300ms", value_parser = span)]
     duration: Duration,
     /// Time under load before that
     #[arg(long, default_value = "150ms", value_parser = span)]
     warmup: Duration,
 }
 
+/// Many short ones, as with streams.
+const ROUNDS: usize = 15;
 /// Bytes of a datagram.
 const SIZES: [usize; 2] = [64, 1024];
 
@@ -59,7 +61,7 @@ pub fn run(arguments: &Arguments) -> io::Result<Report> {
     let program = std::env::current_exe()?.into_os_string();
     let mut report = Report::new("udp");
     let mut pinned = true;
-    let rounds = common.rounds();
+    let rounds = common.rounds(ROUNDS);
     let say = |round: usize, load: usize| eprintln!("round {}/{rounds}: {} B", round + 1, SIZES[load]);
     let figures = rounds::run((PEERS.len(), SIZES.len(), rounds), say, |peer, load| {
         let outcome = measure(common, &program, PEERS[peer], SIZES[load], (duration, warmup), &mut pinned);
@@ -70,7 +72,10 @@ pub fn run(arguments: &Arguments) -> io::Result<Report> {
     });
     report.fact("pinned", common.cores(pinned));
     let after = format!("medians of {rounds} rounds of {duration:?} after {warmup:?} of warm-up");
-    report.fact("method", format!("{after}; ratios are of batches to the row, medians of those within a round"));
+    report.fact(
+        "method",
+        format!("{after}; ratios are of batches to the row, medians of those within a round [and their quartiles]"),
+    );
     let counted = "Wharf's are its own counts, of the whole run; the others make one for each datagram, and those that \
                    find nothing, which are not counted";
     report.fact("calls", counted);
@@ -152,7 +157,7 @@ fn row(rounds: &Rounds<Outcome>, ours: Option<&Rounds<Outcome>>) -> Vec<Cell> {
         |digits, figure: &dyn Fn(&Outcome) -> Option<f64>| Cell::number(rounds.column(figure).map(median), digits);
     let to_ours = |figure: fn(&Outcome) -> Option<f64>| {
         let both = ours.and_then(|ours| ours.column(figure)).zip(rounds.column(figure));
-        Cell::number(both.and_then(|(ours, theirs)| ratio(&ours, &theirs)), 3)
+        Cell::ratio(both.and_then(|(ours, theirs)| ratio(&ours, &theirs)), 3)
     };
     let rates = rounds.column(|outcome| Some(outcome.client.measurement.rate)).unwrap_or_default();
     let losses = rounds.column(|outcome| Some(100.0 * per(outcome.client.lost, outcome.client.sent)));

@@ -2,12 +2,12 @@
 //!
 //! What the system does not take for sending is lost, as datagrams may be.
 
-use crate::loops::servers::wharf::answer;
+use crate::loops::servers::wharf::answer_on;
 use mio::{Events, Interest, Poll, Token};
 use serde::{Deserialize, Serialize};
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
-use wharf_host::event_loop::{Error, Handle, Loop, LoopOptions, Out, Packets, Udp, UdpHandler, UdpOptions};
+use wharf_host::event_loop::{Error, Loop, LoopOptions, Out, Packets, Stats, Udp, UdpHandler, UdpOptions};
 
 /// The most bytes of a datagram that a server takes: the same for all, and what Wharf has room for by default.
 const BUFFER: usize = 2048;
@@ -48,15 +48,12 @@ pub fn wharf(address: SocketAddr, batch: usize) -> io::Result<()> {
     let mut set = lp.loop_mut();
     let id = set.bind_udp(address, Echo, UdpOptions::default()).map_err(failed)?;
     let bound = set.udp(id).and_then(|udp| udp.local_addr()).map_err(failed)?;
-    let handle = lp.handle();
-    answer(move || counts(&handle));
+    answer_on(&mut lp.loop_mut(), counts).map_err(failed)?;
     println!("listening {bound}");
     lp.run().map_err(failed)
 }
 
-/// What the loop has counted; nothing once it has ended.
-fn counts(handle: &Handle) -> Counts {
-    let stats = handle.call(|lp| lp.stats()).unwrap_or_default();
+const fn counts(stats: &Stats) -> Counts {
     Counts {
         received: stats.datagrams_in,
         sent: stats.datagrams_out,

@@ -25,13 +25,14 @@ impl Shared {
 }
 
 impl<T> Core<T> {
-    pub(super) fn serve_packets(&mut self, id: SlotId) {
+    /// `known`: the event that led here had another cause.
+    pub(super) fn serve_packets(&mut self, id: SlotId, known: bool) {
         let batch = self.options.udp_batch;
         let mut budget = batch.max(self.options.read_budget / self.options.udp_payload);
-        let mut first = true;
+        let mut first = !known;
         while let Some(udp) = self.udp(id) {
             let (net, limit) = (udp.net, udp.limit);
-            if !udp.readable || limit == 0 {
+            if !udp.readable || limit == 0 || !udp.errors.may_receive() {
                 return;
             }
             if budget == 0 {
@@ -49,6 +50,7 @@ impl<T> Core<T> {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.stats.false_events += u64::from(first);
                     if let Some(udp) = self.udp_mut(id) {
+                        udp.errors.received();
                         udp.readable = false;
                     }
                     return;
@@ -56,7 +58,7 @@ impl<T> Core<T> {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
                     budget -= 1;
-                    self.tell_error(id, error);
+                    self.receiving_failed(id, error);
                 }
             }
             first = false;
@@ -70,6 +72,7 @@ impl<T> Core<T> {
         self.stats.datagrams_truncated += infos().filter(|info| info.truncated).count() as u64;
         let drops = infos().filter_map(|info| info.dropped).next_back();
         if let Some(udp) = self.udp_mut(id) {
+            udp.errors.received();
             if more == More::No {
                 udp.readable = false;
             }

@@ -41,7 +41,9 @@
 //!
 //! A packet that nobody could be reached with may be reported by the system at the next call, for another packet. Such
 //! an error goes to `error`, and the packet at hand is tried again: an error that `send` returns is the packet's own.
+//! On Linux the error names the peer that could not be reached, of a socket that is not connected too.
 
+mod errors;
 mod input;
 mod output;
 mod packets;
@@ -53,8 +55,9 @@ pub use socket::{Udp, UdpId};
 use super::Error;
 use super::net::{Arena, NetId, Ready};
 use super::state::{Core, Object};
+use super::timers::TimerId;
+use errors::Errors;
 use std::any::Any;
-use std::io;
 use std::net::SocketAddr;
 use wharf_core::slots::SlotId;
 
@@ -68,7 +71,8 @@ pub trait UdpHandler<T: 'static = ()>: Any {
     fn drained(&mut self, u: &mut Udp<'_, T>) {}
 
     /// Something went wrong, and the socket lives on: a packet sent before has reached nobody, or receiving failed.
-    /// Errors that come together may be merged.
+    /// Errors that come together may be merged. Receiving that goes on failing is told once and tried again after a
+    /// pause, of 100 ms at first and 5 s at last.
     fn error(&mut self, u: &mut Udp<'_, T>, error: Error) {}
 }
 
@@ -84,8 +88,7 @@ pub(in crate::event_loop) struct UdpState<T: 'static> {
     watches_write: bool,
     /// The user was told that `drained` will come.
     drain_due: bool,
-    /// Why a packet sent before reached nobody, while that has not been told.
-    late_error: Option<io::Error>,
+    errors: Errors,
     /// Packets that may still be taken; `u64::MAX` is no limit.
     limit: u64,
     /// The system's drop counter when it was last seen.
@@ -114,7 +117,7 @@ impl<T> UdpState<T> {
             writable: true,
             watches_write: false,
             drain_due: false,
-            late_error: None,
+            errors: Errors::default(),
             limit: u64::MAX,
             drops_seen: 0,
             dropped: 0,
@@ -126,6 +129,7 @@ impl<T> UdpState<T> {
     pub(in crate::event_loop) const fn latch(&mut self, event: &Ready) {
         self.readable |= event.read;
         self.writable |= event.write;
+        self.errors.hung_up |= event.hung_up;
     }
 
     pub(in crate::event_loop) const fn net(&self) -> NetId {
@@ -151,9 +155,9 @@ impl<T> Core<T> {
 
     /// One turn of a socket: what is to be told, whether it takes packets again, what has arrived.
     pub(in crate::event_loop) fn serve_udp(&mut self, id: SlotId) {
-        self.tell_late_error(id);
+        let told = self.tell_errors(id);
         self.serve_drained(id);
-        self.serve_packets(id);
+        self.serve_packets(id, told);
     }
 
     /// Calls the handler, which is out of its place meanwhile.
@@ -177,27 +181,14 @@ impl<T> Core<T> {
         }
     }
 
-    fn tell_late_error(&mut self, id: SlotId) {
-        if let Some(error) = self.udp_mut(id).and_then(|udp| udp.late_error.take()) {
-            self.tell_error(id, error);
-        }
-    }
-
-    fn tell_error(&mut self, id: SlotId, source: io::Error) {
-        let Some(udp) = self.udp(id) else { return };
-        let error = match (udp.peer, self.net.local_addr(udp.net)) {
-            (Some(peer), _) => Error::io("reach", peer, source),
-            (None, Ok(local)) => Error::io("receive on", local, source),
-            (None, Err(_)) => Error::io("receive on", "a socket", source),
-        };
-        self.with_handler(id, "error", |handler, u| handler.error(u, error));
-    }
-
     pub(in crate::event_loop) fn close_udp(&mut self, id: SlotId) {
         let Some(udp) = self.udp_mut(id) else { return };
         udp.closed = true;
-        let counts = udp.counts;
+        let (counts, retry) = (udp.counts, udp.errors.take_retry());
         self.alive -= usize::from(counts);
+        if let Some(TimerId(timer)) = retry {
+            self.timers.remove(timer);
+        }
         self.closing.push((id, None));
     }
 

@@ -1,11 +1,15 @@
 //! Sending, and what is owed to the user after it came up short.
 
 use super::UdpHandler;
+use super::errors::kind;
 use crate::event_loop::Error;
 use crate::event_loop::net::Out;
 use crate::event_loop::state::Core;
 use std::io;
 use wharf_core::slots::SlotId;
+
+/// One call finds packets of others so often before it leaves the rest for later.
+const MOST_ATTEMPTS: u32 = 64;
 
 impl<T> Core<T> {
     /// Sends as many of `packets` as the system takes. An error is the first packet's own.
@@ -18,6 +22,7 @@ impl<T> Core<T> {
         let mut sent = 0;
         // An error that came in place of the packet at hand, which is being tried again.
         let mut suspect: Option<io::Error> = None;
+        let mut attempts = 0;
         while sent < packets.len() {
             self.stats.datagram_writes += 1;
             match self.net.send_packets(net, &packets[sent..]) {
@@ -27,6 +32,9 @@ impl<T> Core<T> {
                 }
                 Ok(count) => {
                     sent += count;
+                    if let Some(udp) = self.udp_mut(id) {
+                        udp.errors.sent();
+                    }
                     self.stats.datagrams_out += count as u64;
                     self.keep_late_error(id, suspect.take());
                 }
@@ -36,10 +44,19 @@ impl<T> Core<T> {
                     self.owe_drained(id, false);
                     break;
                 }
+                // Packets sent before, which are told later.
+                Err(_) if self.gather_unreached(id) => {
+                    self.mark_ready(id);
+                    attempts += 1;
+                    if attempts == MOST_ATTEMPTS {
+                        self.owe_drained(id, true);
+                        break;
+                    }
+                }
                 Err(error) if suspect.is_none() => suspect = Some(error),
                 Err(error) => {
                     // The same error twice is the packet's; another one before it was an earlier packet's.
-                    let earlier = suspect.filter(|before| !is_same(before, &error));
+                    let earlier = suspect.filter(|before| kind(before) != kind(&error));
                     self.keep_late_error(id, earlier);
                     if sent == 0 {
                         let to = packets[0].to.or(peer);
@@ -86,16 +103,4 @@ impl<T> Core<T> {
             self.keep_late_error(id, Some(error));
         }
     }
-
-    /// Keeps an error for the `error` callback, which cannot come inside another. The first of several is kept.
-    fn keep_late_error(&mut self, id: SlotId, error: Option<io::Error>) {
-        if let (Some(error), Some(udp)) = (error, self.udp_mut(id)) {
-            udp.late_error.get_or_insert(error);
-            self.mark_ready(id);
-        }
-    }
-}
-
-fn is_same(one: &io::Error, other: &io::Error) -> bool {
-    (one.kind(), one.raw_os_error()) == (other.kind(), other.raw_os_error())
 }

@@ -9,7 +9,9 @@
 //!                                                   └─► inbox ─► listener of loop 1 ─► handler
 //! ```
 //!
-//! Each inbox holds the first listener open. When the last of them is gone, so is that.
+//! Each inbox holds the first listener, the door, open. When the last of them is gone, the door is closed, by a deferred
+//! call: its loop may be another one. Whoever listens before that call has run takes the same door up again, because the
+//! system would not give its address to a second one. Both happen under the lock of the [`State`].
 
 use super::inbox::{Arrival, Inbox, Refusal};
 use crate::event_loop::deferred::Why;
@@ -49,8 +51,18 @@ struct State<T: 'static> {
     /// Those who are served in turn.
     members: Vec<Member<T>>,
     next: usize,
-    /// The listener that accepts for all, while it is open.
-    door: Weak<Door<T>>,
+    /// The listener that accepts for all, until it is closed.
+    door: Option<Door<T>>,
+    /// The context of the doors of the loop that opened one last.
+    acceptor: Option<ContextKey<Acceptor<T>>>,
+}
+
+/// The open listener of the loop that accepts for all.
+struct Door<T: 'static> {
+    handle: Handle<T>,
+    listener: ListenerId,
+    /// What its inboxes share.
+    hold: Weak<Hold<T>>,
 }
 
 impl<T> GroupListener<T> {
@@ -58,14 +70,14 @@ impl<T> GroupListener<T> {
     /// same. The options are those of each loop: `max_sockets` is a limit per loop.
     #[must_use]
     pub fn new(addr: SocketAddr, options: ListenOptions, spread: Spread) -> Self {
-        let state = State { addr, members: Vec::new(), next: 0, door: Weak::new() };
+        let state = State { addr, members: Vec::new(), next: 0, door: None, acceptor: None };
         Self { options, spread, state: Arc::new(Mutex::new(state)) }
     }
 
     /// Listens, on this loop; accepted sockets belong to the context `key`. What comes in before a loop runs waits.
     ///
     /// A loop that is at its `max_sockets` or paused lets others go first as soon as `backlog` connections wait for it;
-    /// where all are, clients are turned away.
+    /// where all are, clients are turned away. A loop that has closed its listener may listen again at once.
     ///
     /// # Errors
     /// As for [`LoopMut::listen`].
@@ -78,13 +90,16 @@ impl<T> GroupListener<T> {
                 Ok(id)
             }
             Spread::InTurn => {
-                let door = match state.door.upgrade() {
-                    Some(door) => door,
+                lp.core.refuse_if_ended()?;
+                lp.typed(key)?;
+                let hold = match self.take_up(&mut state) {
+                    Some(hold) => hold,
                     None => self.open(&mut state, lp)?,
                 };
-                let inbox = Arc::new(Inbox::new(self.options.backlog, door));
+                let inbox = Arc::new(Inbox::new(self.options.backlog, hold));
                 let inlet = Arc::downgrade(&inbox);
                 let id = lp.listen_to_inbox(state.addr, key, &self.options, inbox)?;
+                state.members.retain(|member| member.inbox.strong_count() > 0);
                 state.members.push(Member { handle: lp.handle(), listener: id, inbox: inlet });
                 Ok(id)
             }
@@ -115,14 +130,27 @@ impl<T> GroupListener<T> {
         lock(&self.state).addr
     }
 
+    /// The door that is open, though it may be about to close. That of a loop that has ended is none.
+    fn take_up(&self, state: &mut State<T>) -> Option<Arc<Hold<T>>> {
+        let door = state.door.as_mut().filter(|door| !door.handle.has_ended())?;
+        Some(door.hold.upgrade().unwrap_or_else(|| {
+            let hold = Hold { handle: door.handle.clone(), listener: door.listener, state: Arc::clone(&self.state) };
+            let hold = Arc::new(hold);
+            door.hold = Arc::downgrade(&hold);
+            hold
+        }))
+    }
+
     /// Lets this loop accept for all.
-    fn open(&self, state: &mut State<T>, lp: &mut LoopMut<'_, T>) -> Result<Arc<Door<T>>, Error> {
-        let key = lp.context(Acceptor { state: Arc::clone(&self.state) });
-        let id = lp.listen(state.addr, key, ListenOptions { max_sockets: None, ..self.options })?;
-        state.addr = lp.listener(id)?.local_addr();
-        let door = Arc::new(Door { handle: lp.handle(), listener: id });
-        state.door = Arc::downgrade(&door);
-        Ok(door)
+    fn open(&self, state: &mut State<T>, lp: &mut LoopMut<'_, T>) -> Result<Arc<Hold<T>>, Error> {
+        let own = state.acceptor.filter(|key| lp.typed(*key).is_ok());
+        let key = own.unwrap_or_else(|| lp.context(Acceptor { state: Arc::clone(&self.state) }));
+        state.acceptor = Some(key);
+        let listener = lp.listen(state.addr, key, ListenOptions { max_sockets: None, ..self.options })?;
+        state.addr = lp.listener(listener)?.local_addr();
+        let hold = Arc::new(Hold { handle: lp.handle(), listener, state: Arc::clone(&self.state) });
+        state.door = Some(Door { handle: lp.handle(), listener, hold: Arc::downgrade(&hold) });
+        Ok(hold)
     }
 }
 
@@ -139,24 +167,18 @@ impl<T> fmt::Debug for GroupListener<T> {
     }
 }
 
-/// The open listener of the loop that accepts for all. Closes it when nobody is left to accept for.
-struct Door<T: 'static> {
+/// Holds the door open. Asks its loop to close it when nobody is left to accept for.
+struct Hold<T: 'static> {
     handle: Handle<T>,
     listener: ListenerId,
+    state: Arc<Mutex<State<T>>>,
 }
 
-impl<T> Drop for Door<T> {
+impl<T> Drop for Hold<T> {
     fn drop(&mut self) {
-        let id = self.listener;
-        let closed = self.handle.defer(move |lp| {
-            if let Ok(listener) = lp.listener(id) {
-                listener.close();
-            }
-        });
+        let (listener, state) = (self.listener, Arc::clone(&self.state));
         // A loop that has ended has closed all its listeners.
-        if closed.is_err_and(|rejected| rejected.why == Why::Full) {
-            tracing::error!("a listener stays open: the queue of deferred calls of its loop is full");
-        }
+        let _ = self.handle.defer_always(move |lp| lock(&state).close_unheld(lp, listener));
     }
 }
 
@@ -183,6 +205,15 @@ impl<T> Member<T> {
 }
 
 impl<T> State<T> {
+    /// Closes a door, unless it has been taken up again.
+    fn close_unheld(&mut self, lp: &mut LoopMut<'_, T>, listener: ListenerId) {
+        if let Some(door) = self.door.take_if(|door| door.listener == listener && door.hold.strong_count() == 0)
+            && let Ok(listener) = lp.listener(door.listener)
+        {
+            listener.close();
+        }
+    }
+
     /// Gives a connection to the next loop that has room for it. With none it is closed.
     fn hand_over(&mut self, mut arrival: Arrival) {
         for _ in 0..self.members.len() {

@@ -121,6 +121,11 @@ pub trait Net {
     /// The time since the loop's origin. Never goes back.
     fn now(&mut self) -> Instant;
 
+    /// [`Net::now`] for whoever looks all the time: possibly up to 0.1 ms less, and so less than an earlier `now`.
+    fn glance(&mut self) -> Instant {
+        self.now()
+    }
+
     /// What reads [`Net::now`] on any thread; without it the delay of deferred calls is not measured.
     fn clock(&self) -> Option<Clock> {
         None
@@ -231,6 +236,12 @@ pub trait Net {
     /// Whatever the system says of the first packet, or of an earlier one that reached nobody. Nothing was sent then.
     fn send_packets(&mut self, id: NetId, packets: &[Out<'_>]) -> io::Result<usize> {
         Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// The next packet of a UDP socket that reached nobody, where the system keeps them: where it went, and why it did
+    /// not arrive. Taking the last one takes the error along that the next call would have reported.
+    fn next_unreached(&mut self, id: NetId) -> Option<(SocketAddr, io::Error)> {
+        None
     }
 
     /// Gives `id` back; with `reset` the peer sees a reset in place of an end.

@@ -15,8 +15,8 @@ use wharf_core::slots::SlotId;
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Detached {
-    /// The stream. It does not block.
-    pub stream: AnyStream,
+    /// The stream. It does not block. [`LoopMut::adopt`] takes it as it is.
+    pub stream: Released,
     /// Bytes that the loop had read and not delivered, which come before all that the stream has to give. A plain
     /// stream has none: what is not delivered is left with the system.
     pub unread: Vec<u8>,
@@ -24,20 +24,49 @@ pub struct Detached {
     pub unsent: Vec<u8>,
 }
 
+/// A stream between two loops. It knows what the system would not tell: whether its output has been ended by
+/// [`Stream::shutdown`](super::Stream::shutdown). Made from all that is an [`AnyStream`].
+#[derive(Debug)]
+pub struct Released {
+    stream: AnyStream,
+    output_ended: bool,
+}
+
+impl Released {
+    /// Whether our end has been sent, so that nothing can be written any more.
+    #[must_use]
+    pub const fn is_shut_down(&self) -> bool {
+        self.output_ended
+    }
+
+    /// The stream alone, for use outside of a loop.
+    #[must_use]
+    pub fn into_stream(self) -> AnyStream {
+        self.stream
+    }
+}
+
+impl<S: Into<AnyStream>> From<S> for Released {
+    fn from(stream: S) -> Self {
+        Self { stream: stream.into(), output_ended: false }
+    }
+}
+
 impl<T> LoopMut<'_, T> {
-    /// Takes a connected stream over, in the context `key`. `open` follows in the same iteration.
+    /// Takes a connected stream over, in the context `key`. `open` follows in the same iteration. One that another loop
+    /// has shut down and [detached](LoopMut::detach) is shut down here as well.
     ///
     /// # Errors
     /// [`Error::Io`] with what the system says, [`Error::Stale`] for the key of another loop, [`Error::Ended`].
     pub fn adopt<H: Handler<T>>(
         &mut self,
-        stream: impl Into<AnyStream>,
+        stream: impl Into<Released>,
         key: ContextKey<H>,
         data: H::Data,
     ) -> Result<SocketId, Error> {
         self.core.refuse_if_ended()?;
         self.typed(key)?;
-        let stream = stream.into();
+        let Released { stream, output_ended } = stream.into();
         let kind = kind_of(&stream);
         let failed = |source| Error::io("adopt", kind, source);
         let net = self.core.net.adopt_any(stream).map_err(failed)?;
@@ -50,7 +79,7 @@ impl<T> LoopMut<'_, T> {
         };
         let place = self.typed(key)?.table.add(data);
         let mut state = StreamState::new(Some(net), key.index, place, Phase::Starting);
-        state.peer = peer;
+        (state.peer, state.shut_down, state.output_ended) = (peer, output_ended, output_ended);
         let id = self.core.add_stream(state);
         if let Err(source) = self.core.net.watch(net, id.to_bits(), false) {
             self.core.drop_stream(id);
@@ -103,8 +132,9 @@ impl<T> LoopMut<'_, T> {
         let unsent = self.core.take_queue(id.0);
         let Some(stream) = self.core.stream_mut(id.0) else { return Err(Error::Stale) };
         stream.net = None;
+        let output_ended = stream.output_ended;
         self.core.leave(id.0, Some(LastWord::Close(CloseReason::Detached)));
-        Ok(Detached { stream: fd.into(), unread: Vec::new(), unsent })
+        Ok(Detached { stream: Released { stream: fd.into(), output_ended }, unread: Vec::new(), unsent })
     }
 }
 

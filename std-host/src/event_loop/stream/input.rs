@@ -1,7 +1,7 @@
 //! Reading: from the system into the shared buffer, and on to the handler.
 
 use super::{Phase, Stream};
-use crate::event_loop::state::Core;
+use crate::event_loop::state::{Core, Object};
 use crate::event_loop::{CloseReason, Error, SocketId};
 use std::cell::Cell;
 use std::fmt;
@@ -87,12 +87,18 @@ impl<T> Core<T> {
             if budget == 0 {
                 return self.mark_ready(id);
             }
+            let (context, place, discards) = (stream.context, stream.place, stream.discards);
             let mut buffer = self.take_buffer();
             let asked = buffer.len().min(budget).min(limit);
             let taken = self.take(id, &mut buffer[..asked]);
             if let Taken::Bytes(count) = taken {
                 budget -= count;
-                self.deliver(id, &buffer[..count]);
+                if discards {
+                    self.stats.discarded += count as u64;
+                } else {
+                    self.context(context).data(self, SocketId(id), place, &buffer[..count]);
+                    self.after_callback("data");
+                }
             }
             self.receive.set(buffer);
             match taken {
@@ -189,7 +195,7 @@ impl<T> Core<T> {
 
     /// One read, with all that follows from it for the latches and the counts.
     fn take(&mut self, id: SlotId, buffer: &mut [u8]) -> Taken {
-        let Some(stream) = self.stream(id) else { return Taken::Nothing };
+        let Some(Object::Stream(stream)) = self.objects.get_mut(id) else { return Taken::Nothing };
         if stream.tls.is_some() {
             return self.take_tls(id, buffer);
         }
@@ -201,15 +207,13 @@ impl<T> Core<T> {
                 other => break other,
             }
         };
-        let now = self.mark;
-        let Some(stream) = self.stream_mut(id) else { return Taken::Nothing };
         match outcome {
             Ok(0) => {
                 stream.readable = false;
                 Taken::End
             }
             Ok(count) => {
-                stream.note_taken(count, now);
+                stream.note_taken(count, self.mark);
                 if count < buffer.len() && !stream.hung_up {
                     // The system had no more. What comes from now on is a new edge.
                     stream.readable = false;
@@ -229,17 +233,6 @@ impl<T> Core<T> {
     fn take_buffer(&self) -> Vec<u8> {
         let buffer = self.receive.take();
         if buffer.is_empty() { vec![0; self.options.receive_buffer] } else { buffer }
-    }
-
-    fn deliver(&mut self, id: SlotId, bytes: &[u8]) {
-        let Some(stream) = self.stream(id) else { return };
-        if stream.discards {
-            self.stats.discarded += bytes.len() as u64;
-            return;
-        }
-        let (context, place) = (stream.context, stream.place);
-        self.context(context).data(self, SocketId(id), place, bytes);
-        self.after_callback("data");
     }
 
     fn input_ended(&mut self, id: SlotId) {

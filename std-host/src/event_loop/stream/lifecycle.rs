@@ -10,7 +10,7 @@ use std::io;
 use wharf_core::slots::SlotId;
 
 impl<T> Core<T> {
-    /// Lets sockets that were made in callbacks come to life, and listeners that were closed there empty their backlog.
+    /// Lets sockets that were made in callbacks come to life.
     ///
     /// What is made meanwhile has its turn at the next call: a socket that makes another as it opens cannot hold the loop.
     pub(in crate::event_loop) fn run_openings(&mut self) {
@@ -24,7 +24,7 @@ impl<T> Core<T> {
                 Some(stream) if stream.phase != Phase::Starting => {}
                 Some(stream) if stream.connecting.is_some() => self.start_connecting(id),
                 Some(_) => self.begin(id, Opened::Adopted),
-                None => self.drain_listener(id),
+                None => {}
             }
         }
         self.opening.drain(..present);

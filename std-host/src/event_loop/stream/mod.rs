@@ -24,6 +24,7 @@ mod socket;
 mod timeouts;
 
 pub use adopting::Detached;
+pub use adopting::Released;
 pub use any::AnyStream;
 pub use input::Received;
 pub use socket::{Socket, SocketId, Stream};

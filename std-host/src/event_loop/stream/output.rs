@@ -7,8 +7,9 @@ use super::pool::{BLOCK, GATHER};
 use super::{FINISH_WAIT, Phase, StreamState};
 use crate::event_loop::net::{Net, NetId};
 use crate::event_loop::state::{Core, Object};
-use crate::event_loop::{CloseReason, SocketId};
+use crate::event_loop::{CloseReason, Error, SocketId, Stats};
 use std::io::{self, IoSlice};
+use wharf_core::Instant;
 use wharf_core::slots::SlotId;
 
 /// Until when a queue is held back.
@@ -22,6 +23,48 @@ pub(super) enum Hold {
 
 /// The most bytes that are gathered before they leave.
 const GATHERED: usize = BLOCK;
+
+impl StreamState {
+    /// Refuses a write.
+    pub(super) fn check_sender(&self) -> Result<(), Error> {
+        self.check_open()?;
+        if self.shut_down {
+            Err(Error::ShutDown)
+        } else if self.can_send() {
+            Ok(())
+        } else {
+            Err(Error::Closed)
+        }
+    }
+
+    /// Takes note of what a write of `offered` bytes came to: how many were taken, or an error for good.
+    #[inline]
+    fn note_written(
+        &mut self,
+        offered: usize,
+        outcome: io::Result<usize>,
+        now: Instant,
+        stats: &mut Stats,
+    ) -> io::Result<usize> {
+        let taken = match outcome {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.writable = false;
+                stats.short_writes += 1;
+                return Ok(0);
+            }
+            other => other?,
+        };
+        self.writable = taken == offered;
+        if self.tls.is_none() {
+            self.sent += taken as u64;
+        }
+        self.note_sent(now);
+        stats.writes += 1;
+        stats.bytes_out += taken as u64;
+        stats.short_writes += u64::from(taken < offered);
+        Ok(taken)
+    }
+}
 
 impl<T> Core<T> {
     /// Room in the system: sends what is queued, then tells who waits for that.
@@ -45,24 +88,28 @@ impl<T> Core<T> {
         }
     }
 
-    /// Sends, gathers or queues two pieces as one unit. Returns how much of them was taken.
-    pub(super) fn put(&mut self, id: SlotId, head: &[u8], body: &[u8], more: bool) -> usize {
+    /// Sends, gathers or queues two pieces as one unit. Returns how much of them was taken; `writable` comes for the
+    /// rest.
+    pub(super) fn put(&mut self, id: SlotId, head: &[u8], body: &[u8], more: bool) -> Result<usize, Error> {
+        let offered = head.len() + body.len();
         let limit = GATHERED.min(self.options.tx_limit);
-        let Some(stream) = self.stream_mut(id) else { return 0 };
+        let Some(stream) = self.stream_mut(id) else { return Err(Error::Stale) };
+        stream.check_sender()?;
         let gathers = stream.hold == Some(Hold::Callback) || (stream.hold == Some(Hold::Step) && more);
         let mut taken = 0;
-        if !gathers || stream.queue.len() + head.len() + body.len() > limit {
+        if !gathers || stream.queue.len() + offered > limit {
             let direct = stream.writable && (stream.queue.is_empty() || stream.hold.is_some());
+            let leaves_nothing = stream.queue.is_empty() && stream.tls.is_none() && !stream.wants_room;
             if !gathers {
                 stream.hold = None;
             }
             taken = if direct { self.send(id, head, body) } else { 0 };
-            if taken == head.len() + body.len() {
-                return taken;
+            if taken == offered && leaves_nothing {
+                return Ok(taken);
             }
         }
         // A failure leaves nothing to queue for.
-        if self.stream(id).is_some_and(StreamState::can_send) {
+        if taken < offered && self.stream(id).is_some_and(StreamState::can_send) {
             if taken < head.len() {
                 taken += self.enqueue(id, &head[taken..]);
             }
@@ -70,13 +117,23 @@ impl<T> Core<T> {
                 taken += self.enqueue(id, &body[taken - head.len()..]);
             }
         }
-        taken
+        self.promise_room(id, taken < offered);
+        Ok(taken)
+    }
+
+    /// What every write ends with: `writable` will come if it was short, and write interest is armed if it is needed.
+    pub(super) fn promise_room(&mut self, id: SlotId, short: bool) {
+        let Some(stream) = self.stream_mut(id).filter(|stream| stream.can_send()) else { return };
+        stream.wants_room |= short;
+        if stream.waits_for_room() {
+            self.arm_write(id);
+        }
     }
 
     /// One write of what is queued, as far as it can be gathered, with two more pieces behind it. Returns how much of
     /// those was taken; the rest stays the caller's. A failure is told later: first come the bytes that have arrived.
     pub(super) fn send(&mut self, id: SlotId, head: &[u8], body: &[u8]) -> usize {
-        let Some(Object::Stream(stream)) = self.objects.get(id) else { return 0 };
+        let Some(Object::Stream(stream)) = self.objects.get_mut(id) else { return 0 };
         if stream.tls.is_some() {
             return self.send_tls(id, head, body);
         }
@@ -90,7 +147,10 @@ impl<T> Core<T> {
                 (_, _) => &both[..],
             };
             let outcome = write(&mut *self.net, net, pieces);
-            return self.account(id, head.len() + body.len(), outcome);
+            return match stream.note_written(head.len() + body.len(), outcome, self.mark, &mut self.stats) {
+                Ok(taken) => taken,
+                Err(error) => self.send_failed(id, error),
+            };
         }
         let mut pieces = [IoSlice::new(&[]); GATHER + 2];
         let (mut count, queued) = self.pool.front(&stream.queue, &mut pieces[..GATHER]);
@@ -121,35 +181,18 @@ impl<T> Core<T> {
         }
     }
 
+    /// What a write of `offered` bytes came to, with all that follows from it. Returns how many were taken.
     pub(super) fn account(&mut self, id: SlotId, offered: usize, outcome: io::Result<usize>) -> usize {
-        let now = self.mark;
-        let Some(stream) = self.stream_mut(id) else { return 0 };
-        match outcome {
-            Ok(count) => {
-                if stream.tls.is_none() {
-                    stream.sent += count as u64;
-                }
-                stream.writable = count == offered;
-                stream.note_sent(now);
-                (self.stats.bytes_out, self.stats.writes) =
-                    (self.stats.bytes_out + count as u64, self.stats.writes + 1);
-                self.stats.short_writes += u64::from(count < offered);
-                count
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                stream.writable = false;
-                self.stats.short_writes += 1;
-                0
-            }
-            Err(error) => {
-                self.send_failed(id, error);
-                0
-            }
+        let Some(Object::Stream(stream)) = self.objects.get_mut(id) else { return 0 };
+        match stream.note_written(offered, outcome, self.mark, &mut self.stats) {
+            Ok(taken) => taken,
+            Err(error) => self.send_failed(id, error),
         }
     }
 
-    fn send_failed(&mut self, id: SlotId, error: io::Error) {
-        let Some(stream) = self.stream_mut(id) else { return };
+    /// Nothing can be sent any more, so nothing was taken.
+    fn send_failed(&mut self, id: SlotId, error: io::Error) -> usize {
+        let Some(stream) = self.stream_mut(id) else { return 0 };
         let stuck = stream.limit == 0 || stream.input_ended;
         (stream.wants_room, stream.drain_due, stream.hold) = (false, false, None);
         let lost = self.drop_queue(id);
@@ -158,12 +201,14 @@ impl<T> Core<T> {
         }
         if stuck {
             // Nothing will be read that could end it.
-            return self.fail(id, error, "write to");
+            self.fail(id, error, "write to");
+            return 0;
         }
-        let Some(stream) = self.stream_mut(id) else { return };
+        let Some(stream) = self.stream_mut(id) else { return 0 };
         stream.send_error = Some(error);
         stream.force_read();
         self.mark_ready(id);
+        0
     }
 
     /// Sends what is queued, unless it is held back, as far as the system takes it, and our end after it.
@@ -284,7 +329,9 @@ impl<T> Core<T> {
                     self.begin_close(id, CloseReason::Local { code: 0 });
                 }
             }
-            Some(Err(error)) => self.send_failed(id, error),
+            Some(Err(error)) => {
+                self.send_failed(id, error);
+            }
             Some(Ok(())) | None => {}
         }
     }
@@ -301,6 +348,7 @@ impl<T> Core<T> {
 }
 
 /// One write, whatever signals come meanwhile.
+#[inline]
 fn write(system: &mut dyn Net, net: NetId, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
     loop {
         match system.write(net, pieces) {

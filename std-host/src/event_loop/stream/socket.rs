@@ -108,9 +108,7 @@ impl<T> Stream<'_, T> {
     /// # Errors
     /// As for [`Stream::write`].
     pub fn write2(&mut self, head: &[u8], body: &[u8]) -> Result<usize, Error> {
-        self.sender()?;
-        let taken = self.lp.core.put(self.id.0, head, body, false);
-        Ok(self.accepted(taken, head.len() + body.len()))
+        self.lp.core.put(self.id.0, head, body, false)
     }
 
     /// [`Stream::write`] with more to follow in this callback: the bytes are gathered, up to 16 KiB, and leave with the
@@ -121,8 +119,7 @@ impl<T> Stream<'_, T> {
     pub fn write_more(&mut self, bytes: &[u8]) -> Result<usize, Error> {
         self.sender()?;
         self.lp.core.gather(self.id.0);
-        let taken = self.lp.core.put(self.id.0, bytes, &[], true);
-        Ok(self.accepted(taken, bytes.len()))
+        self.lp.core.put(self.id.0, bytes, &[], true)
     }
 
     /// Gathers all writes of this socket, up to 16 KiB at a time, until [`Stream::flush`], the end of the callback, or
@@ -169,7 +166,8 @@ impl<T> Stream<'_, T> {
         }
         let writable = state.writable;
         let taken = if writable { self.lp.core.send(self.id.0, head, body) } else { 0 };
-        Ok(self.accepted(taken, head.len() + body.len()))
+        self.lp.core.promise_room(self.id.0, taken < head.len() + body.len());
+        Ok(taken)
     }
 
     /// Delivers at most `bytes` more, until told otherwise.
@@ -344,26 +342,7 @@ impl<T> Stream<'_, T> {
 
     fn sender(&self) -> Result<&StreamState, Error> {
         let state = self.state();
-        state.check_open()?;
-        if state.shut_down {
-            Err(Error::ShutDown)
-        } else if state.can_send() {
-            Ok(state)
-        } else {
-            Err(Error::Closed)
-        }
-    }
-
-    /// What every write ends with: a promise of `writable` if not all was taken, and write interest if it is needed.
-    fn accepted(&mut self, taken: usize, offered: usize) -> usize {
-        let (core, id) = (&mut *self.lp.core, self.id.0);
-        if let Some(state) = core.stream_mut(id).filter(|state| state.can_send()) {
-            state.wants_room |= taken < offered;
-            if state.waits_for_room() {
-                core.arm_write(id);
-            }
-        }
-        taken
+        state.check_sender().map(|()| state)
     }
 }
 

@@ -23,7 +23,7 @@ pub(crate) fn announce(fd: BorrowedFd<'_>, family_v6: bool) {
     }
 }
 
-fn note_refusal(level: libc::c_int, name: libc::c_int, error: &io::Error) {
+pub(super) fn note_refusal(level: libc::c_int, name: libc::c_int, error: &io::Error) {
     tracing::debug!(level, name, %error, "the system will not tell all of a datagram");
 }
 
@@ -81,7 +81,7 @@ impl Control {
         said
     }
 
-    fn for_each(&self, len: usize, mut f: impl FnMut(libc::c_int, libc::c_int, &[u8])) {
+    pub(super) fn for_each(&self, len: usize, mut f: impl FnMut(libc::c_int, libc::c_int, &[u8])) {
         let messages = &self.0[..len];
         let end = messages.as_ptr_range().end.addr();
         let mut header = empty_header();
@@ -138,7 +138,7 @@ impl Said {
 }
 
 /// The four bytes at `at`, in the system's order.
-fn word(data: &[u8], at: usize) -> Option<u32> {
+pub(super) fn word(data: &[u8], at: usize) -> Option<u32> {
     data.get(at..)?.first_chunk().map(|bytes| u32::from_ne_bytes(*bytes))
 }
 

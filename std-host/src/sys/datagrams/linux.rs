@@ -1,7 +1,7 @@
 //! Batches: up to [`BATCH`] datagrams with one system call.
 
 use super::control::Control;
-use super::{empty_header, for_family, header_for_receiving, header_for_sending, info};
+use super::{empty_header, for_family, header_for_receiving, header_for_sending, info, portable};
 use crate::event_loop::net::{Arena, More, Out};
 use socket2::{SockAddr, SockAddrStorage};
 use std::io;
@@ -33,6 +33,10 @@ impl Batch {
     }
 
     pub(super) fn receive(&mut self, fd: BorrowedFd<'_>, arena: &mut Arena, max: usize) -> io::Result<More> {
+        // Of one datagram a batch costs more than the plain call.
+        if max == 1 {
+            return portable::receive(fd, arena, max);
+        }
         let places = self.headers.iter_mut().zip(&mut self.vectors).zip(&mut self.names).zip(&mut self.controls);
         let mut asked = 0;
         for ((((header, vector), name), control), payload) in places.zip(arena.free()).take(max) {
@@ -64,6 +68,9 @@ impl Batch {
     }
 
     pub(super) fn send(&mut self, fd: BorrowedFd<'_>, packets: &[Out<'_>], family_v6: bool) -> io::Result<usize> {
+        if let [_] = packets {
+            return taken(portable::send(fd, packets, family_v6));
+        }
         let packets = &packets[..packets.len().min(BATCH)];
         let nobody = || SockAddr::from(std::net::SocketAddr::from(([0; 4], 0)));
         self.targets.clear();
@@ -85,6 +92,15 @@ impl Batch {
                 (libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) as _,
             )
         };
-        usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+        taken(usize::try_from(sent).map_err(|_| io::Error::last_os_error()))
+    }
+}
+
+/// How many packets the system has taken. One that the device has dropped is lost like any other on its way; the system
+/// says so only because of `IP_RECVERR`.
+fn taken(outcome: io::Result<usize>) -> io::Result<usize> {
+    match outcome {
+        Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => Ok(1),
+        outcome => outcome,
     }
 }

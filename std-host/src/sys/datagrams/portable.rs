@@ -1,4 +1,4 @@
-//! One datagram with a system call, for systems without batches.
+//! One datagram with a system call: for systems without batches, and where a batch is one datagram.
 
 use super::control::Control;
 use super::{for_family, header_for_receiving, header_for_sending, info};

@@ -5,6 +5,7 @@ mod narrow;
 mod options;
 mod receiving;
 mod sending;
+mod unreached;
 
 use std::cell::RefCell;
 use std::net::{SocketAddr, UdpSocket};

@@ -23,6 +23,10 @@ struct Script {
     sent: Vec<Vec<u8>>,
     /// Errors that the next calls find in place of a packet.
     errors: Vec<io::ErrorKind>,
+    /// The same for calls that receive.
+    read_errors: Vec<io::ErrorKind>,
+    /// Packets that reached nobody, kept by the system.
+    unreached: Vec<(SocketAddr, io::ErrorKind)>,
     /// What the receiving calls find.
     arriving: Vec<Vec<u8>>,
     watches: usize,
@@ -45,7 +49,7 @@ impl Net for Narrow {
         let mut script = self.0.borrow_mut();
         if let Some((token, write)) = script.watched {
             let write = write && std::mem::take(&mut script.edge);
-            let read = !script.arriving.is_empty();
+            let read = !script.arriving.is_empty() || !script.read_errors.is_empty();
             if read || write {
                 ready.push(Ready { token, read, write, hung_up: false });
             }
@@ -84,6 +88,9 @@ impl Net for Narrow {
 
     fn receive_packets(&mut self, _: NetId, arena: &mut Arena, max: usize) -> io::Result<More> {
         let mut script = self.0.borrow_mut();
+        if !script.read_errors.is_empty() {
+            return Err(script.read_errors.remove(0).into());
+        }
         let count = script.arriving.len().min(max);
         if count == 0 {
             return Err(io::ErrorKind::WouldBlock.into());
@@ -92,6 +99,12 @@ impl Net for Narrow {
             assert!(arena.push(PacketInfo::from(PEER), &payload));
         }
         Ok(More::Maybe)
+    }
+
+    fn next_unreached(&mut self, _: NetId) -> Option<(SocketAddr, io::Error)> {
+        let mut script = self.0.borrow_mut();
+        let (to, why) = if script.unreached.is_empty() { None } else { Some(script.unreached.remove(0)) }?;
+        Some((to, why.into()))
     }
 
     fn close(&mut self, _: NetId, _: bool) {
@@ -300,6 +313,26 @@ fn two_errors_are_one_earlier_packets_and_one_its_own() {
     stage.turn();
     assert_eq!(*stage.log.borrow(), [Seen::Error(format!("receive on {PEER}: connection refused"))]);
     assert!(stage.net.0.borrow().sent.is_empty());
+}
+
+#[test]
+fn an_error_that_comes_with_a_name_and_then_without_is_told_once() {
+    // The system keeps the packet a moment before it raises the error.
+    let mut stage = stage(9, |log| Probe::new(log, quiet));
+    let far: SocketAddr = "10.0.0.7:7".parse().unwrap();
+    let refused = Seen::Error(format!("reach {far}: connection refused"));
+    for sending in [true, false] {
+        let mut script = stage.net.0.borrow_mut();
+        script.unreached = vec![(far, io::ErrorKind::ConnectionRefused)];
+        let errors = if sending { &mut script.errors } else { &mut script.read_errors };
+        *errors = vec![io::ErrorKind::ConnectionRefused; 2];
+        drop(script);
+        assert_eq!(stage.send(&[b"1"]), 1);
+        stage.turn();
+        stage.turn();
+        assert_eq!(stage.log.take(), std::slice::from_ref(&refused), "sending: {sending}");
+    }
+    assert_eq!(stage.net.0.borrow().sent.len(), 2);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use super::subject::Subject;
 use super::{Own, Shared};
 use std::rc::Rc;
 use wharf_host::event_loop::{
-    Address, AnyStream, ConnectOptions, ContextKey, Handle, ListenOptions, ListenerId, LoopMut, UnixListenOptions,
+    Address, ConnectOptions, ContextKey, Handle, ListenOptions, ListenerId, LoopMut, Released, UnixListenOptions,
 };
 use wharf_tests::rng::Rng;
 use wharf_tests::sim_net::World;
@@ -94,7 +94,7 @@ pub(crate) fn begin(shared: &Rc<Shared>, rng: &mut Rng, lp: &mut LoopMut<'_>, nu
 }
 
 /// Gives a stream to a loop, which may be the one at hand.
-pub(crate) fn hand_over((to, key): (&Handle, ContextKey<Subject>), stream: AnyStream, own: Own) {
+pub(crate) fn hand_over((to, key): (&Handle, ContextKey<Subject>), stream: Released, own: Own) {
     let adopt = move |lp: &mut LoopMut<'_>| assert!(lp.adopt(stream, key, own).is_ok(), "it is a ticket");
     assert!(to.defer(adopt).is_ok(), "no loop has ended");
 }

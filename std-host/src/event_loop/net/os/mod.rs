@@ -2,6 +2,7 @@
 
 mod resolver;
 mod signals;
+mod start_lock;
 mod udp;
 mod unix;
 
@@ -41,6 +42,7 @@ pub(in crate::event_loop) struct OsNet {
     waker: Wake,
     /// The system's clock when the loop was made, in microseconds.
     origin: u64,
+    glances: clock::Glances,
     sockets: Vec<Option<Entry>>,
     free: Vec<u32>,
     /// Given up for the moment when an accept finds no descriptor.
@@ -99,6 +101,7 @@ impl OsNet {
             resolver: Resolver::new(lookup.unwrap_or_else(resolver::system), threads, &waker),
             waker,
             origin: clock::monotonic_micros(),
+            glances: clock::Glances::new(),
             sockets: Vec::new(),
             free: Vec::new(),
             reserve: open_reserve(),
@@ -177,6 +180,10 @@ impl Net for OsNet {
         Instant::from_micros(clock::monotonic_micros().saturating_sub(self.origin))
     }
 
+    fn glance(&mut self) -> Instant {
+        Instant::from_micros(self.glances.micros().saturating_sub(self.origin))
+    }
+
     fn clock(&self) -> Option<Clock> {
         let origin = self.origin;
         Some(Arc::new(move || Instant::from_micros(clock::monotonic_micros().saturating_sub(origin))))
@@ -194,10 +201,12 @@ impl Net for OsNet {
             // The waker has done its work by ending the poll.
             let Some(Some(entry)) = self.sockets.get(event.token().0) else { continue };
             let error = event.is_error();
+            // What went wrong with a packet makes no room for others.
+            let unwritable = matches!(entry.socket, Kind::Udp(_)) && !event.is_writable();
             ready.push(Ready {
                 token: entry.token,
                 read: event.is_readable() || event.is_read_closed() || error,
-                write: event.is_writable() || event.is_write_closed() || error,
+                write: !unwritable && (event.is_writable() || event.is_write_closed() || error),
                 hung_up: event.is_read_closed() || event.is_write_closed() || error,
             });
         }
@@ -340,6 +349,11 @@ impl Net for OsNet {
     fn send_packets(&mut self, id: NetId, packets: &[Out<'_>]) -> io::Result<usize> {
         let (socket, datagrams) = self.udp(id)?;
         datagrams.send(socket.fd(), packets, socket.is_v6())
+    }
+
+    #[cfg(target_os = "linux")]
+    fn next_unreached(&mut self, id: NetId) -> Option<(SocketAddr, io::Error)> {
+        crate::sys::datagrams::next_unreached(self.udp(id).ok()?.0.fd())
     }
 
     fn close(&mut self, id: NetId, reset: bool) {

@@ -4,6 +4,7 @@ use crate::event_loop::net::{Resolved, Wake};
 use std::collections::VecDeque;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 
@@ -24,6 +25,8 @@ pub(super) struct Resolver {
 struct Desk {
     lookup: Lookup,
     state: Mutex<State>,
+    /// A copy of "there are answers", so that a loop without any takes no lock.
+    answered: AtomicBool,
     work: Condvar,
     /// Weak, so that a thread with a slow name does not keep the loop's waker.
     wake: Weak<dyn Fn() + Send + Sync>,
@@ -49,8 +52,9 @@ struct Query {
 
 impl Resolver {
     pub(super) fn new(lookup: Lookup, limit: usize, wake: &Wake) -> Self {
-        let (state, work) = (Mutex::default(), Condvar::new());
-        Self { desk: Arc::new(Desk { lookup, state, work, wake: Arc::downgrade(wake) }), limit: limit.max(1) }
+        let (state, answered, work) = (Mutex::default(), AtomicBool::new(false), Condvar::new());
+        let desk = Desk { lookup, state, answered, work, wake: Arc::downgrade(wake) };
+        Self { desk: Arc::new(desk), limit: limit.max(1) }
     }
 
     pub(super) fn resolve(&self, id: u64, host: &str, port: u16) -> io::Result<()> {
@@ -84,7 +88,13 @@ impl Resolver {
     }
 
     pub(super) fn next(&self) -> Option<Resolved> {
-        self.desk.lock().answers.pop_front()
+        if !self.desk.answered.load(Ordering::Acquire) {
+            return None;
+        }
+        let mut state = self.desk.lock();
+        let answer = state.answers.pop_front();
+        self.desk.answered.store(!state.answers.is_empty(), Ordering::Release);
+        answer
     }
 }
 
@@ -123,6 +133,7 @@ impl Desk {
                 continue;
             }
             state.answers.push_back(Resolved { query: id, outcome });
+            self.answered.store(true, Ordering::Release);
             if let Some(wake) = self.wake.upgrade() {
                 wake();
             }

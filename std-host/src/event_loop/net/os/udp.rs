@@ -24,9 +24,11 @@ impl UdpSocket {
         if options.reuse_port {
             socket.set_reuse_port(true)?;
         }
-        // Both before the first packet can arrive.
+        // All before the first packet can arrive.
         datagrams::announce(socket.as_fd(), addr.is_ipv6());
         hear_own_groups_alone(&socket, addr.is_ipv6());
+        #[cfg(target_os = "linux")]
+        datagrams::keep_unreached(socket.as_fd(), addr.is_ipv6());
         socket.bind(&addr.into())?;
         let socket = mio::net::UdpSocket::from_std(socket.into());
         let bound = socket.local_addr()?;
@@ -97,3 +99,27 @@ fn hear_own_groups_alone(socket: &Socket, v6: bool) {
 
 #[cfg(not(target_os = "linux"))]
 const fn hear_own_groups_alone(_: &Socket, _: bool) {}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::super::OsNet;
+    use crate::event_loop::net::{Net, Out, Ready, UdpOptions};
+    use std::net::UdpSocket;
+    use std::time::Duration;
+
+    #[test]
+    fn a_packet_that_reached_nobody_makes_no_room_for_others() {
+        let mut net = OsNet::new(1, None).unwrap();
+        let id = net.bind_udp("127.0.0.1:0".parse().unwrap(), &UdpOptions::default()).unwrap();
+        net.watch(id, 7, false).unwrap();
+        // It hears another peer alone, and keeps others from its address.
+        let gone = UdpSocket::bind("127.0.0.1:0").unwrap();
+        gone.connect("127.0.0.1:9").unwrap();
+        assert_eq!(net.send_packets(id, &[Out::to(gone.local_addr().unwrap(), b"x")]).unwrap(), 1);
+        let mut ready = Vec::new();
+        net.poll(Some(Duration::from_secs(10)), &mut ready).unwrap();
+        assert_eq!(ready, [Ready { token: 7, read: true, write: false, hung_up: true }]);
+        assert_eq!(net.next_unreached(id).unwrap().0, gone.local_addr().unwrap());
+        assert!(net.next_unreached(id).is_none());
+    }
+}

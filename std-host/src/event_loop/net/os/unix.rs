@@ -1,5 +1,6 @@
 //! UNIX sockets: paths that go with their listeners, and abstract names.
 
+use super::start_lock::StartLock;
 use crate::event_loop::Address;
 use crate::event_loop::net::UnixListenOptions;
 use socket2::{Domain, SockAddr, Socket, Type};
@@ -19,6 +20,8 @@ pub(super) struct Listener {
 
 impl Listener {
     pub(super) fn new(at: &Address, options: &UnixListenOptions) -> io::Result<Self> {
+        // From before the first look at the path until somebody answers on it. Bound and not listening it looks stale.
+        let _starting = if let Address::Path(path) = at { Some(StartLock::take(path)?) } else { None };
         if let Address::Path(path) = at {
             remove_stale(path)?;
         }
@@ -80,6 +83,8 @@ fn remove_stale(path: &Path) -> io::Result<()> {
     // A full backlog is an answer too, and so is a lack of permission: only a refusal says that nobody is there.
     match new_socket()?.connect(&SockAddr::unix(path)?) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path),
+        // Its listener has just gone, and taken the path with it.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Ok(()) | Err(_) => Err(io::ErrorKind::AddrInUse.into()),
     }
 }
