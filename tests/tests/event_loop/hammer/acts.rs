@@ -98,8 +98,10 @@ pub(crate) fn detach(shared: &Shared, lp: &mut LoopMut<'_>, name: Name) {
     let mut model = shared.model.borrow_mut();
     let side = model.side(name);
     match lp.detach(side.id) {
+        Ok(_) if side.secure => panic!("{name:?} has left without its TLS"),
         Ok(detached) => (side.stay.leaving, side.stay.gone) = (Some(detached), true),
         Err(Error::Closed | Error::NotEmpty) => {}
+        Err(Error::Io { op: "detach", .. }) if side.secure => {}
         Err(error) => panic!("{name:?} cannot leave: {error}"),
     }
 }

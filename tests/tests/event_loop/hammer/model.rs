@@ -21,6 +21,8 @@ pub(crate) struct Side {
     pub(crate) id: SocketId,
     /// On which loop.
     lp: usize,
+    /// It speaks TLS.
+    pub(crate) secure: bool,
     /// Bytes that our writes took and that were not given back.
     pub(crate) accepted: u64,
     /// Bytes that left in earlier stays.
@@ -71,6 +73,10 @@ pub(crate) struct Due {
 pub(crate) struct Seen {
     pub(crate) opened: u64,
     pub(crate) closed: u64,
+    /// Those of TLS among the opened.
+    pub(crate) secure: u64,
+    /// Handshakes that ended in `close`.
+    pub(crate) unopened: u64,
     pub(crate) received: u64,
     pub(crate) sent: u64,
     pub(crate) unsent: u64,
@@ -162,17 +168,20 @@ impl Model {
     }
 
     /// Whether it is the first time.
-    pub(crate) fn opened(&mut self, name: Name, id: SocketId, lp: usize) -> bool {
+    pub(crate) fn opened(&mut self, name: Name, id: SocketId, lp: usize, secure: bool) -> bool {
         self.seen.opened += 1;
+        self.seen.secure += u64::from(secure);
         self.open.entry(lp).or_default().insert(name);
         if let Some(side) = self.sides.get_mut(&name) {
             assert!(!side.stay.open && side.over.is_none(), "{name:?} opened twice");
+            assert!(!side.secure && !secure, "{name:?} of TLS came from another loop");
             (side.id, side.lp, side.stay) = (id, lp, Stay::new(true, side.heard.count));
             return false;
         }
         let side = Side {
             id,
             lp,
+            secure,
             accepted: 0,
             sent: 0,
             heard: Heard::default(),
@@ -249,6 +258,14 @@ impl Model {
         due.check(name, now, jumps);
     }
 
+    /// The end of a handshake that failed. Whose it was is known if it was begun by us.
+    pub(crate) fn unopened(&mut self, closed: &Closed<Own>) {
+        let shook = matches!(closed.reason, CloseReason::HandshakeFailed(_) | CloseReason::HandshakeTimeout);
+        assert!(shook && !self.sides.contains_key(&closed.data.name), "{closed:?}");
+        assert_eq!((closed.received, closed.sent, closed.unsent), (0, 0, 0), "{closed:?}");
+        self.seen.unopened += 1;
+    }
+
     /// The end of a stay. What was detached goes on.
     pub(crate) fn closed(&mut self, name: Name, closed: Closed<Own>) -> (Option<Detached>, Own) {
         let Closed { reason, unsent, received, sent, data, .. } = closed;
@@ -315,7 +332,10 @@ impl Model {
             self.sides.iter().filter_map(|(name, side)| Some((Name(side.heard.sender()?), *name))).collect();
         for (name, side) in &self.sides {
             let over = side.over.as_ref().unwrap_or_else(|| panic!("{name:?} was never closed: {side:?}"));
+            // The loop knows how to tell what a peer can do.
             assert!(!matches!(over, CloseReason::Failed(_)), "{name:?}: {over:?}");
+            let truncated = matches!(over, CloseReason::Truncated);
+            assert!(side.secure || !truncated, "{name:?} of no TLS misses its end");
             let Some((peer, other)) = self.peer(*name, &heard_by) else {
                 // A client that was never accepted, a server whose client was reset before it had heard that it was
                 // connected, or two that have not heard enough of each other to tell.
@@ -324,8 +344,20 @@ impl Model {
             };
             assert!(peer.0.to_be_bytes().starts_with(&side.heard.header), "{name:?} has a strange peer");
             let reason = other.over.as_ref().expect("every side is over, or the loop above would have said so");
-            assert!(side.heard.count <= other.sent, "{name:?} got more than was sent");
+            assert_eq!(side.secure, other.secure, "{name:?} and {peer:?} speak of different things");
+            // What is encrypted together counts as sent when all of it has left.
+            let most = if other.secure { other.accepted } else { other.sent };
+            assert!(side.heard.count <= most, "{name:?} got more than was sent");
             let orderly = |reason: &CloseReason| matches!(reason, CloseReason::Peer);
+            if side.ended && side.secure {
+                let told = other.shut || matches!(reason, CloseReason::Local { .. });
+                assert!(told, "{name:?} was told an end that {peer:?} has not told");
+                assert_eq!(side.heard.count, other.accepted, "{name:?} was told the end too early");
+            }
+            if truncated && !self.breaks {
+                let broken_off = matches!(reason, CloseReason::Local { .. } | CloseReason::Aborted);
+                assert!(broken_off, "{name:?} misses an end, of {peer:?} who was closed for {reason:?}");
+            }
             if side.ended || orderly(over) && orderly(reason) {
                 assert_eq!(side.heard.count, other.sent, "{name:?} was told the end too early");
             }

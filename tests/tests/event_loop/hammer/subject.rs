@@ -1,7 +1,7 @@
 //! The handler of all sockets, which act at random in every callback.
 
 use super::acts::{act, carry_out, detach, finish, pause_a_little, set_timeouts};
-use super::begin::hand_over;
+use super::begin::{Layer, hand_over};
 use super::model::Name;
 use super::{Own, Shared, say};
 use std::rc::Rc;
@@ -20,6 +20,8 @@ pub(crate) struct Subject {
     pub(crate) number: usize,
     /// Reads by hand.
     pub(crate) manual: bool,
+    /// Of what listens for TLS.
+    pub(crate) secure: bool,
 }
 
 impl Subject {
@@ -96,7 +98,8 @@ impl Handler for Subject {
                     shared.failed.set(shared.failed.get() + 1);
                 } else if rng.chance(3, 4) {
                     let (to, key) = shared.somewhere(rng);
-                    hand_over((&to, key), fd.into(), Own::default());
+                    let layer = Layer::of_server(shared, self.secure);
+                    hand_over((&to, key), fd.into(), layer, Own::default());
                 }
                 PreOpen::Take
             }
@@ -105,13 +108,13 @@ impl Handler for Subject {
     }
 
     fn open(&mut self, s: &mut Socket<'_, (), Own>, how: Opened) {
-        let (id, now) = (s.id(), s.now());
+        let (id, now, secure) = (s.id(), s.now(), s.tls_version().is_some());
         let mut model = self.shared.model.borrow_mut();
         if s.data().name == Name::default() {
             s.data().name = model.name();
         }
         let name = s.data().name;
-        let first = model.opened(name, id, self.number);
+        let first = model.opened(name, id, self.number, secure);
         drop(model);
         say(&self.shared, s.loop_mut(), name, &format!("{how:?}"), 0);
         if first && !self.shared.rough {
@@ -212,6 +215,12 @@ impl Handler for Subject {
     fn close(&mut self, lp: &mut LoopMut<'_>, closed: Closed<Own>) {
         let name = closed.data.name;
         say(&self.shared, lp, name, &format!("close {:?}", closed.reason), closed.received);
+        if matches!(closed.reason, CloseReason::HandshakeFailed(_) | CloseReason::HandshakeTimeout) {
+            assert!(self.shared.rough, "{closed:?}");
+            self.shared.model.borrow_mut().unopened(&closed);
+            let begun = u64::from(name != Name::default());
+            return self.shared.failed.set(self.shared.failed.get() + begun);
+        }
         let leaves = matches!(closed.reason, CloseReason::Detached);
         let (detached, mut own) = self.shared.model.borrow_mut().closed(name, closed);
         assert_eq!(detached.is_some(), leaves, "{name:?}");
@@ -233,7 +242,7 @@ impl Handler for Subject {
             }
             _ => {
                 let (to, key) = self.shared.somewhere(&mut self.rng);
-                hand_over((&to, key), detached.stream, own);
+                hand_over((&to, key), detached.stream, Layer::Plain, own);
             }
         }
     }

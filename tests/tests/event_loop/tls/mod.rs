@@ -26,12 +26,15 @@ fn identity() -> &'static (String, String) {
     static MADE: OnceLock<(String, String)> = OnceLock::new();
     MADE.get_or_init(|| {
         let key = KeyPair::generate_for(&PKCS_ED25519).unwrap();
-        let certificate = CertificateParams::new(["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
+        let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+        // One that depends on the key would be of any length.
+        params.serial_number = Some(1.into());
+        let certificate = params.self_signed(&key).unwrap();
         (certificate.pem(), key.serialize_pem())
     })
 }
 
-fn builder() -> TlsBuilder {
+pub(crate) fn builder() -> TlsBuilder {
     let (certificate, key) = identity();
     TlsBuilder::new().certificate(Pem::bytes(certificate.clone())).key(Pem::bytes(key.clone()))
 }
@@ -40,8 +43,12 @@ fn server() -> TlsConfig {
     builder().server().unwrap()
 }
 
+pub(crate) fn client_builder() -> TlsBuilder {
+    TlsBuilder::new().ca(Pem::bytes(identity().0.clone()))
+}
+
 fn client() -> TlsClientConfig {
-    TlsBuilder::new().ca(Pem::bytes(identity().0.clone())).client().unwrap().expecting("localhost").unwrap()
+    client_builder().client().unwrap().expecting("localhost").unwrap()
 }
 
 /// One loop with one listener, for TLS.
