@@ -62,7 +62,8 @@ pub(crate) fn act(shared: &Shared, rng: &mut Rng, lp: &mut LoopMut<'_>, name: Na
     assert_eq!(outcome.is_err(), closed, "{name:?}: {choice} came to {outcome:?}");
 }
 
-/// Sends until there is no more or no room, then ends our side. One that sleeps does so when its timeout is told.
+/// Sends until there is no more or no room, then ends our side, if that waits for nothing. One that sleeps does so when
+/// its timeout is told.
 pub(crate) fn carry_out(shared: &Shared, rng: &mut Rng, s: &mut Socket<'_, (), Own>) {
     let name = s.data().name;
     if s.data().sleeps || shared.model.borrow_mut().told(name).shut {
@@ -77,8 +78,11 @@ pub(crate) fn carry_out(shared: &Shared, rng: &mut Rng, s: &mut Socket<'_, (), O
             return;
         }
     }
-    shared.model.borrow_mut().told(name).shut = true;
-    s.shutdown().unwrap();
+    let waits = s.data().waits;
+    if shared.model.borrow().has_heard(name, waits) {
+        shared.model.borrow_mut().told(name).shut = true;
+        s.shutdown().unwrap();
+    }
 }
 
 pub(crate) fn finish(shared: &Shared, lp: &mut LoopMut<'_>, name: Name) {

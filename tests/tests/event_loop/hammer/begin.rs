@@ -127,6 +127,14 @@ impl Places {
         kinds.map(listen).collect()
     }
 
+    /// As often for TLS as not, where there is any.
+    fn any(&self, rng: &mut Rng) -> (Address, bool) {
+        let secure = rng.chance(1, 2);
+        let of_kind: Vec<_> = self.all.iter().filter(|(_, for_tls)| *for_tls == secure).collect();
+        let (at, secure) = if of_kind.is_empty() { rng.pick(&self.all) } else { *rng.pick(&of_kind) };
+        (at.clone(), *secure)
+    }
+
     /// Whether this is the address of a listener, and not that of a client.
     pub(crate) fn contain(&self, addr: &Address) -> bool {
         self.all.iter().any(|(at, _)| at == addr)
@@ -157,7 +165,7 @@ pub(crate) fn begin(shared: &Rc<Shared>, rng: &mut Rng, lp: &mut LoopMut<'_>, nu
         let id = client.adopt(lp, one.into(), key, own).expect("it is a ticket");
         return cancel_at_times(shared, rng, lp, id);
     }
-    let (to, secure) = rng.pick(&shared.places.borrow().all).clone();
+    let (to, secure) = shared.places.borrow().any(rng);
     let options = ConnectOptions::default();
     let id = match &shared.tls {
         Some(tls) if secure => lp.connect_tls(to, key, own, &tls.client, options),

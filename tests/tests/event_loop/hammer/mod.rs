@@ -65,6 +65,19 @@ pub(crate) struct Own {
     plan: u64,
     /// It sends nothing before a timeout.
     sleeps: bool,
+    waits: Waits,
+}
+
+/// What a polite socket hears before it ends its side. Where one waits for all bytes and the other for the end, no end
+/// comes behind the bytes that would wake up a loop which has forgotten some.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Waits {
+    #[default]
+    Never,
+    /// All that its peer sends.
+    ForAll,
+    /// The peer's end.
+    ForEnd,
 }
 
 impl Shared {

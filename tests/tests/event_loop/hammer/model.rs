@@ -4,7 +4,7 @@
 //! `open` and `close`. Every callback is checked when it comes; what can be known only at the end, when both sides of a
 //! connection are over, is checked by [`Model::settle`].
 
-use super::Own;
+use super::{Own, Waits};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use wharf_core::Instant;
@@ -27,6 +27,8 @@ pub(crate) struct Side {
     pub(crate) accepted: u64,
     /// Bytes that left in earlier stays.
     sent: u64,
+    /// What it will send in all, if it is polite.
+    pub(crate) plan: u64,
     heard: Heard,
     /// Our end was asked for, in this stay or before.
     pub(crate) shut: bool,
@@ -184,6 +186,7 @@ impl Model {
             secure,
             accepted: 0,
             sent: 0,
+            plan: 0,
             heard: Heard::default(),
             shut: false,
             ended: false,
@@ -223,6 +226,17 @@ impl Model {
             *at = now.saturating_add(*span);
         }
         side.heard.take(name.0, bytes);
+    }
+
+    /// Whether a side has heard what it waits for. Where the end comes first there is nothing more.
+    pub(crate) fn has_heard(&self, name: Name, waits: Waits) -> bool {
+        let side = &self.sides[&name];
+        let all = || side.heard.sender().is_some_and(|peer| side.heard.count == self.sides[&Name(peer)].plan);
+        match waits {
+            Waits::Never => true,
+            Waits::ForAll => side.ended || all(),
+            Waits::ForEnd => side.ended,
+        }
     }
 
     pub(crate) fn writable(&mut self, name: Name) {

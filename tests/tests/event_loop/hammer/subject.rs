@@ -3,7 +3,7 @@
 use super::acts::{act, carry_out, detach, finish, pause_a_little, set_timeouts};
 use super::begin::{Layer, hand_over};
 use super::model::Name;
-use super::{Own, Shared, say};
+use super::{Own, Shared, Waits, say};
 use std::rc::Rc;
 use std::time::Duration;
 use wharf_host::event_loop::{
@@ -43,6 +43,14 @@ impl Subject {
             (false, 14..17) if !s.data().sleeps => set_timeouts(shared, rng, s.loop_mut(), name),
             (false, _) => {}
         }
+    }
+
+    /// What was heard may be what it has waited for.
+    fn go_on(&mut self, s: &mut Socket<'_, (), Own>) {
+        if !self.shared.rough && s.data().waits != Waits::Never && s.data().plan == 0 && !s.is_closed() {
+            carry_out(&self.shared, &mut self.rng, s);
+        }
+        self.react(s);
     }
 
     /// To the handler that reads in the other way.
@@ -118,7 +126,14 @@ impl Handler for Subject {
         drop(model);
         say(&self.shared, s.loop_mut(), name, &format!("{how:?}"), 0);
         if first && !self.shared.rough {
-            (s.data().plan, s.data().sleeps) = (self.plan(how), self.rng.chance(1, 40));
+            let plan = self.plan(how);
+            (s.data().plan, s.data().sleeps) = (plan, self.rng.chance(1, 40));
+            s.data().waits = match how {
+                Opened::Connected if self.rng.chance(2, 3) => Waits::ForAll,
+                Opened::Accepted if plan > 0 && self.rng.chance(2, 3) => Waits::ForEnd,
+                _ => Waits::Never,
+            };
+            self.shared.model.borrow_mut().told(name).plan = plan;
         }
         if s.data().sleeps {
             // Once more on each loop: a timeout does not go along.
@@ -142,7 +157,7 @@ impl Handler for Subject {
         assert!(!self.manual, "{name:?} reads by hand");
         self.shared.model.borrow_mut().data(name, bytes, now);
         say(&self.shared, s.loop_mut(), name, "data", bytes.len() as u64);
-        self.react(s);
+        self.go_on(s);
     }
 
     fn readable(&mut self, s: &mut Socket<'_, (), Own>) {
@@ -163,7 +178,7 @@ impl Handler for Subject {
             }
         }
         say(&self.shared, s.loop_mut(), name, "readable", 0);
-        self.react(s);
+        self.go_on(s);
     }
 
     fn writable(&mut self, s: &mut Socket<'_, (), Own>) {
@@ -195,7 +210,7 @@ impl Handler for Subject {
         } else if self.shared.rough && self.rng.chance(1, 2) {
             finish(&self.shared, s.loop_mut(), name);
         }
-        self.react(s);
+        self.go_on(s);
     }
 
     fn timeout(&mut self, s: &mut Socket<'_, (), Own>) {
