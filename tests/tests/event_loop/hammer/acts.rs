@@ -42,7 +42,8 @@ pub(crate) fn act(shared: &Shared, rng: &mut Rng, lp: &mut LoopMut<'_>, name: Na
             stream.resume()
         }
         82..85 => {
-            side.shut = true;
+            // One that has been detached is shut down by nobody.
+            side.shut |= !closed;
             stream.shutdown()
         }
         85 => {
