@@ -131,7 +131,7 @@ impl Handler for Subject {
             s.data().waits = match how {
                 Opened::Connected if self.rng.chance(2, 3) => Waits::ForAll,
                 Opened::Accepted if plan > 0 && self.rng.chance(2, 3) => Waits::ForEnd,
-                _ => Waits::Never,
+                Opened::Accepted | Opened::Connected | Opened::Adopted => Waits::Never,
             };
             self.shared.model.borrow_mut().told(name).plan = plan;
         }

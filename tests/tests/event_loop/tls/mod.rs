@@ -3,15 +3,17 @@
 //! Ciphertext and random numbers differ from run to run, and so would lengths if signatures were of ECDSA. With Ed25519
 //! and the same certificates every message has the same length in every run, so that a seed repeats a run to the byte.
 
+mod certificates;
 mod handshakes;
 mod runs;
+mod stages;
 mod traffic;
 
 use crate::harness::{Bench, Log, Probe, any};
 use rcgen::{CertificateParams, KeyPair, PKCS_ED25519};
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, ClientConnection, Connection, RootCertStore};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, ClientConnection, Connection, RootCertStore, ServerConfig, ServerConnection};
 use std::io::{self, Read, Write};
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
@@ -21,17 +23,24 @@ use wharf_tests::sim_net::{Faults, Peer, Sim};
 
 pub(crate) type Probed<'a> = Socket<'a, (), Vec<u8>>;
 
-/// A certificate of `localhost` that vouches for itself, and its key, as PEM.
+/// The one certificate of all servers.
 fn identity() -> &'static (String, String) {
     static MADE: OnceLock<(String, String)> = OnceLock::new();
-    MADE.get_or_init(|| {
-        let key = KeyPair::generate_for(&PKCS_ED25519).unwrap();
-        let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
-        // One that depends on the key would be of any length.
-        params.serial_number = Some(1.into());
-        let certificate = params.self_signed(&key).unwrap();
-        (certificate.pem(), key.serialize_pem())
-    })
+    MADE.get_or_init(new_identity)
+}
+
+/// A certificate of `localhost` that vouches for itself, and its key, as PEM.
+fn new_identity() -> (String, String) {
+    let key = KeyPair::generate_for(&PKCS_ED25519).unwrap();
+    let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+    // One that depends on the key would be of any length.
+    params.serial_number = Some(1.into());
+    let certificate = params.self_signed(&key).unwrap();
+    (certificate.pem(), key.serialize_pem())
+}
+
+fn certificate() -> CertificateDer<'static> {
+    CertificateDer::from_pem_slice(identity().0.as_bytes()).unwrap()
 }
 
 pub(crate) fn builder() -> TlsBuilder {
@@ -77,7 +86,7 @@ fn roomy_bench(act: impl FnMut(&str, &mut Probed<'_>, &[u8]) + 'static) -> Bench
     bench_with(sim, LoopOptions::default(), &server(), act)
 }
 
-/// A client by hand: what it has to say waits until [`Guest::exchange`].
+/// A client or server by hand: what it has to say waits until [`Guest::exchange`].
 struct Guest {
     peer: Peer,
     tls: Connection,
@@ -91,14 +100,26 @@ struct Guest {
 impl Guest {
     fn new(bench: &Bench) -> Self {
         let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(identity().0.as_bytes()).unwrap()).unwrap();
+        roots.add(certificate()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
         let config = Arc::new(config.with_root_certificates(roots).with_no_client_auth());
-        let mut tls = ClientConnection::new(config, "localhost".try_into().unwrap()).unwrap();
+        let tls = ClientConnection::new(config, "localhost".try_into().unwrap()).unwrap();
+        Self::with(bench.connect(), tls.into())
+    }
+
+    /// The server of a client.
+    fn serve(client: Peer) -> Self {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let key = PrivateKeyDer::from_pem_slice(identity().1.as_bytes()).unwrap();
+        let config = config.with_no_client_auth().with_single_cert(vec![certificate()], key).unwrap();
+        Self::with(client, ServerConnection::new(Arc::new(config)).unwrap().into())
+    }
+
+    fn with(peer: Peer, mut tls: Connection) -> Self {
         tls.set_buffer_limit(None);
-        let (plain, records, unread) = (Vec::new(), Vec::new(), Vec::new());
-        Self { peer: bench.connect(), tls: tls.into(), plain, records, unread }
+        Self { peer, tls, plain: Vec::new(), records: Vec::new(), unread: Vec::new() }
     }
 
     /// A guest that has shaken hands.

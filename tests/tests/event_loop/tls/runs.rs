@@ -1,6 +1,6 @@
 //! Echoes over TLS with faults: what is lost, and what a seed repeats.
 
-use super::{Probed, bench_with, client, probe, server};
+use super::{Probed, bench_with, client_builder, probe, server};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
@@ -11,6 +11,8 @@ use wharf_tests::sim_net::{Faults, Sim};
 /// Bytes that each client sends.
 const MUCH: usize = 20_000;
 
+const VERSIONS: [&str; 2] = ["1.2", "1.3"];
+
 /// What happened, with the time of each event.
 type Trace = Rc<RefCell<Vec<String>>>;
 
@@ -19,8 +21,8 @@ fn say(trace: &Trace, who: &str, what: &str, s: &mut Probed<'_>, bytes: &[u8]) {
     trace.borrow_mut().push(format!("{now} {who} {:?} {what} {}", s.peer_addr(), bytes.len()));
 }
 
-/// Some clients of an echo: the trace and the log.
-fn run(seed: u64, faults: Faults) -> (Vec<String>, Vec<String>) {
+/// Some clients of an echo that speak one version of TLS: the trace and the log.
+fn run(seed: u64, faults: Faults, version: &str) -> (Vec<String>, Vec<String>) {
     let mut rng = Rng::new(seed);
     let trace = Trace::default();
     // A byte at a time and late, a handshake takes more than 10 s.
@@ -46,7 +48,8 @@ fn run(seed: u64, faults: Faults) -> (Vec<String>, Vec<String>) {
             s.shutdown().unwrap();
         }
     });
-    let (to, config) = (bench.addr, client());
+    let config = client_builder().versions([version]).client().unwrap().expecting("localhost").unwrap();
+    let to = bench.addr;
     for _ in 0..rng.between(1, 6) {
         let config = config.clone();
         let connect = move |lp: &mut LoopMut<'_>, _| {
@@ -65,8 +68,8 @@ fn run(seed: u64, faults: Faults) -> (Vec<String>, Vec<String>) {
 
 #[test]
 fn no_fault_that_is_harmless_loses_a_byte() {
-    for seed in seeds(30) {
-        let (_, log) = run(seed, Faults::harmless(&mut Rng::new(seed)));
+    for (seed, version) in seeds(15).into_iter().flat_map(|seed| VERSIONS.map(|version| (seed, version))) {
+        let (_, log) = run(seed, Faults::harmless(&mut Rng::new(seed)), version);
         let count = |what: &str| log.iter().filter(|line| line.as_str() == what).count();
         let clients = count("open Connected");
         let end = format!("end after {MUCH}");
@@ -78,7 +81,7 @@ fn no_fault_that_is_harmless_loses_a_byte() {
 #[test]
 fn one_byte_at_a_time_is_enough() {
     let faults = Faults { short: 1000, capacity: 1..=1, ..Faults::none() };
-    let (_, log) = run(1, faults);
+    let (_, log) = run(1, faults, "1.3");
     assert!(log.iter().all(|line| !line.starts_with("close") || line.starts_with("close Peer with")), "{log:?}");
 }
 
@@ -87,7 +90,7 @@ fn whatever_breaks_every_socket_ends_once() {
     for seed in seeds(30) {
         let mut faults = Faults::all(&mut Rng::new(seed));
         (faults.exhausted, faults.resets) = (0, faults.resets.max(1));
-        let (_, log) = run(seed, faults);
+        let (_, log) = run(seed, faults, VERSIONS[usize::from(seed % 2 == 1)]);
         let count = |what: &str| log.iter().filter(|line| line.starts_with(what)).count();
         // One that did not open may have a close too, of its handshake.
         let failed = count("close HandshakeFailed") + count("close HandshakeTimeout");
@@ -103,7 +106,8 @@ fn the_same_seed_gives_the_same_trace_of_callbacks() {
                 let mut rng = Rng::new(seed);
                 if all { Faults { exhausted: 0, ..Faults::all(&mut rng) } } else { Faults::harmless(&mut rng) }
             };
-            let [first, second] = [(); 2].map(|()| run(seed, faults()).0);
+            let version = VERSIONS[usize::from(seed % 2 == 1)];
+            let [first, second] = [(); 2].map(|()| run(seed, faults(), version).0);
             let differs = first.iter().zip(&second).position(|(one, other)| one != other);
             assert_eq!((differs, first.len()), (None, second.len()), "seed {seed}");
             // Where everything breaks, it may be that nobody opens.
