@@ -3,12 +3,12 @@
 use super::model::Name;
 use super::subject::Subject;
 use super::{Lane, Own, Shared};
-use crate::tls::{builder, client_builder};
+use crate::tls::{authority, builder, client_builder, with_identity};
 use std::rc::Rc;
 use std::time::Duration;
 use wharf_host::event_loop::{
-    Address, ConnectOptions, ContextKey, Error, Handle, ListenOptions, ListenerId, LoopMut, Released, SocketId,
-    TlsClientConfig, TlsConfig, UnixListenOptions,
+    Address, ClientVerification, ConnectOptions, ContextKey, Error, Handle, ListenOptions, ListenerId, LoopMut,
+    Released, SocketId, TlsClientConfig, TlsConfig, UnixListenOptions,
 };
 use wharf_tests::rng::Rng;
 use wharf_tests::sim_net::World;
@@ -59,6 +59,10 @@ impl Tls {
         let (mut server, mut client) = (builder(), client_builder());
         if rng.chance(1, 4) {
             server = server.low_memory();
+        }
+        if rng.chance(1, 4) {
+            server = server.ca(authority()).client_verification(ClientVerification::Required);
+            client = with_identity(client);
         }
         if rng.chance(1, 4) {
             client = client.versions(["1.2"]);

@@ -1,6 +1,6 @@
 //! Certificates of clients.
 
-use super::{bench_with, builder, certificate, client_builder, identity, new_identity};
+use super::{authority, bench_with, builder, certificate, client_builder, identity, new_identity};
 use crate::harness::{Log, Probe};
 use std::rc::Rc;
 use wharf_host::event_loop::{ClientVerification, ConnectOptions, LoopOptions, Pem};
@@ -48,8 +48,7 @@ fn meet(
     version: &str,
 ) -> (Vec<String>, Vec<String>) {
     let server = builder().client_verification(mode);
-    let server =
-        if mode == ClientVerification::None { server } else { server.ca(Pem::bytes(super::identity().0.clone())) };
+    let server = if mode == ClientVerification::None { server } else { server.ca(authority()) };
     let mut bench = bench_with(Sim::strict(), LoopOptions::default(), &server.server().unwrap(), move |what, s, _| {
         if what == "open" {
             let expected = if shown == Some(true) { vec![certificate().to_vec()] } else { Vec::new() };

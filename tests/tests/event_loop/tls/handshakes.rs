@@ -106,6 +106,23 @@ fn who_has_waited_for_a_second_comes_before_the_newest() {
 }
 
 #[test]
+fn who_is_cancelled_waits_for_no_step() {
+    let mut bench = bench(quiet);
+    let _guests = crowd(&mut bench, 12);
+    bench.sim.step();
+    assert_eq!(bench.lp().stats().handshakes_waiting, 7);
+    let key = bench.key;
+    let ids: Vec<_> = bench.lp().sockets(key).collect();
+    assert_eq!(ids.len(), 12);
+    for id in ids {
+        bench.lp().cancel(id).unwrap();
+    }
+    assert_eq!((bench.lp().stats().handshakes_waiting, bench.log().len()), (0, 0));
+    bench.sim.run_until_idle();
+    assert_eq!((bench.lp().stats().handshake_steps, bench.log().len(), bench.sim.world.open()), (5, 0, 1));
+}
+
+#[test]
 fn a_rush_of_handshakes_leaves_echo_alive() {
     const RUSH: usize = 500;
     let mut bench = bench(quiet);

@@ -43,9 +43,18 @@ fn certificate() -> CertificateDer<'static> {
     CertificateDer::from_pem_slice(identity().0.as_bytes()).unwrap()
 }
 
-pub(crate) fn builder() -> TlsBuilder {
+/// Who vouches for everybody.
+pub(crate) fn authority() -> Pem {
+    Pem::bytes(identity().0.clone())
+}
+
+pub(crate) fn with_identity(builder: TlsBuilder) -> TlsBuilder {
     let (certificate, key) = identity();
-    TlsBuilder::new().certificate(Pem::bytes(certificate.clone())).key(Pem::bytes(key.clone()))
+    builder.certificate(Pem::bytes(certificate.clone())).key(Pem::bytes(key.clone()))
+}
+
+pub(crate) fn builder() -> TlsBuilder {
+    with_identity(TlsBuilder::new())
 }
 
 fn server() -> TlsConfig {
@@ -53,7 +62,7 @@ fn server() -> TlsConfig {
 }
 
 pub(crate) fn client_builder() -> TlsBuilder {
-    TlsBuilder::new().ca(Pem::bytes(identity().0.clone()))
+    TlsBuilder::new().ca(authority())
 }
 
 fn client() -> TlsClientConfig {
