@@ -508,11 +508,11 @@ impl<T> Core<T> {
             match self.accept(id) {
                 Ok((socket, peer)) => self.accepted(id, socket, peer),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error)
-                    if error.kind() == io::ErrorKind::WouldBlock
-                        || errno::is_exhaustion(&error)
-                        || errno::is_not_listening(&error) =>
-                {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return self.release_listener(id),
+                Err(error) if errno::is_exhaustion(&error) || errno::is_not_listening(&error) => {
+                    // It will not wait for descriptors that others hold: the rest of its backlog goes with it.
+                    self.stats.exhausted += u64::from(errno::is_exhaustion(&error));
+                    self.accept_failed(id, error, AcceptFailed::Fatal);
                     return self.release_listener(id);
                 }
                 Err(error) => self.accept_failed(id, error, AcceptFailed::Transient),

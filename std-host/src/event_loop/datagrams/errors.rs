@@ -116,6 +116,7 @@ impl<T> Core<T> {
         if let Some(udp) = self.udp_mut(id) {
             udp.errors.hung_up = true;
         }
+        self.mark_ready(id);
         true
     }
 

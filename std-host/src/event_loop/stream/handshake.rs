@@ -17,6 +17,8 @@ use wharf_core::slots::SlotId;
 
 /// Handshakes older than this come before the newest.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// Sockets that are looked at for a step in an iteration, whether there is one to take or not.
+const LOOKS: u32 = 64;
 /// No step is begun in an iteration once its steps have taken so long together. One with a signature takes longer than
 /// that by itself.
 const SPELL: Duration = Duration::from_micros(50);
@@ -92,10 +94,11 @@ impl<T> Core<T> {
         }
         let (mut left, end) = (self.options.handshake_budget, self.net.now().saturating_add(SPELL));
         let mut stepped = Vec::new();
-        while left > 0
-            && (stepped.is_empty() || self.mark < end)
-            && let Some(id) = self.handshakes.next(self.now)
-        {
+        for _ in 0..LOOKS.max(left) {
+            if left == 0 || !stepped.is_empty() && self.net.now() >= end {
+                break;
+            }
+            let Some(id) = self.handshakes.next(self.now) else { break };
             if self.handshake_step(id) {
                 self.stats.handshake_steps += 1;
                 left -= 1;
