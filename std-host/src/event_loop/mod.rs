@@ -35,6 +35,7 @@
 //! Every step is bounded ([`LoopOptions`]). What a callback causes comes later, never inside the call that caused it.
 
 mod address;
+mod backoff;
 mod builder;
 mod context;
 mod datagrams;

@@ -122,7 +122,7 @@ impl<T> GroupListener<T> {
         tls: &TlsConfig,
     ) -> Result<ListenerId, Error> {
         let id = self.listen(lp, key)?;
-        lp.accept_tls(id, tls);
+        lp.speak_tls(id, tls);
         Ok(id)
     }
 
