@@ -141,9 +141,9 @@ impl<T> Default for Entry<T> {
 
 /// Values named by [`SlotId`]; see the [module](self). Const-constructible, so that it fits into a `static`.
 ///
-/// Costs: [`insert`](Self::insert) looks at one word for every factor of 32 in the number of slots, so at 4 for a million;
-/// [`reclaim`](Self::reclaim) at no more for each retired slot. Iterating in index order passes every slot. All else is
-/// O(1).
+/// Costs: [`insert`](Self::insert) looks at up to three words for every factor of 32 in the number of slots, so at 12 for
+/// a million; [`reclaim`](Self::reclaim) at no more for each retired slot. Iterating in index order passes every slot. All
+/// else is O(1).
 ///
 /// Slots that are free after use are marked in words of 32 bits: one word on level 0 for 32 slots, and on each level
 /// above for 32 words, saying which of them are not empty. The first word of a level is entered from the top, so it says

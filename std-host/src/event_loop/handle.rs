@@ -161,6 +161,7 @@ mod tests {
         assert!(!shared.is_kept_alive());
         assert_eq!(wakes.load(Ordering::Relaxed), 1, "it may have looked in between");
     }
+
     #[test]
     fn a_call_that_must_not_be_lost_needs_no_room() {
         let shared = Arc::new(Shared::new(Arc::new(|| ()), None, 1, Sampler::new(0)));

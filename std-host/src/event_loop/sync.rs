@@ -6,12 +6,12 @@
 pub(super) use std::sync::Mutex;
 pub(super) use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::MutexGuard;
 
 /// Takes a lock under which nothing can panic half-way.
 #[cfg(not(wharf_tsan))]
 pub(super) fn lock<V>(mutex: &Mutex<V>) -> MutexGuard<'_, V> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 /// The same for a run under ThreadSanitizer. The library that comes with the compiler is not instrumented, so what its

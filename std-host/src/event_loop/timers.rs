@@ -62,7 +62,7 @@ pub(super) struct Timer<T: 'static> {
     /// Its arming among all armings.
     order: u64,
     armed: bool,
-    /// The wheel has it, `lead` microseconds before it is due.
+    /// The wheel has it, `lead` microseconds before it is due or, beyond its reach, earlier.
     held: bool,
     lead: u32,
     /// Stays until it is closed, however often it fires.
@@ -191,17 +191,22 @@ impl<T> Timers<T> {
             self.remove(id);
         }
         self.table.reclaim();
+        self.due.clear();
+        self.aside.clear();
     }
 
     /// Moves what is due at `now` from the wheel into the heap: whole milliseconds, until there are `enough`.
     fn collect(&mut self, now: Instant, enough: u32) {
         loop {
-            let until = self.wheel.next().map_or(now, |next| now.min(next.saturating_add(REST_OF_TICK)));
+            let next = self.wheel.next();
+            let until = next.map_or(now, |next| now.min(next.saturating_add(REST_OF_TICK)));
+            // A timer that was put off into the rest of this millisecond belongs to the next tick.
+            let last = next.filter(|_| until < now).unwrap_or(now);
             while let Some(key) = self.wheel.expired(until) {
                 let id = self.table.id_at(key).expect("only timers that exist are armed");
                 let timer = self.table.get_mut(id).expect("the id was made from the table");
                 timer.held = false;
-                if timer.due > until {
+                if timer.due > last {
                     hold(&mut self.wheel, key, timer, now);
                 } else {
                     self.due.push(Reverse((timer.due, timer.order, id)));

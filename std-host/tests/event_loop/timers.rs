@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
+use wharf_core::Instant;
 use wharf_host::event_loop::{ContextKey, Error, Loop, LoopMut, LoopOptions, MAX_SPAN, Tick};
 
 #[test]
@@ -148,6 +149,26 @@ fn a_timer_that_was_put_off_comes_in_its_order_of_arming() {
     spin(ms(6));
     lp.turn(Some(Duration::ZERO)).unwrap();
     assert_eq!(*lp.loop_mut().data(), ["first", "second", "third", "fourth", "fifth"], "all in one iteration");
+}
+
+#[test]
+fn a_timer_that_was_put_off_does_not_overtake_at_the_budget() {
+    let options = LoopOptions { timer_budget: 1, ..LoopOptions::default() };
+    let mut lp = Loop::with_options(Vec::new(), options).unwrap();
+    let mut set = lp.loop_mut();
+    // Whole milliseconds of the clock, which is what the wheel holds timers at.
+    let base = Instant::from_micros((set.now().as_micros() / 1000 + 3) * 1000);
+    let at = |micros| base.saturating_add(Duration::from_micros(micros));
+    let put_off = set.add_idle_timer(|lp, _| lp.data().push("put off"));
+    set.reset_at(put_off, at(300)).unwrap();
+    let other = set.add_idle_timer(|lp, _| lp.data().push("other"));
+    set.reset_at(other, at(1100)).unwrap();
+    set.reset_at(put_off, at(1200)).unwrap();
+    spin(Duration::from_millis(10));
+    lp.turn(Some(Duration::ZERO)).unwrap();
+    assert_eq!(*lp.loop_mut().data(), ["other"]);
+    lp.turn(Some(Duration::ZERO)).unwrap();
+    assert_eq!(*lp.loop_mut().data(), ["other", "put off"]);
 }
 
 #[test]

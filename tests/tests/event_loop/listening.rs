@@ -48,6 +48,23 @@ fn exhaustion_does_not_spin() {
 }
 
 #[test]
+fn a_backlog_that_cannot_be_drained_for_want_of_descriptors_is_told() {
+    let mut bench = bench(quiet);
+    let key = bench.key;
+    let shared = ListenOptions { reuse_port: true, ..ListenOptions::default() };
+    let id = bench.lp().listen(any(), key, shared).unwrap();
+    let addr = bench.lp().listener(id).unwrap().local_addr();
+    let peers: Vec<Peer> = (0..3).filter_map(|_| bench.sim.world.connect(addr)).collect();
+    bench.sim.world.limit_descriptors(Some(2));
+    bench.lp().listener(id).unwrap().close();
+    bench.sim.run_for(Duration::ZERO);
+    let log = bench.log();
+    assert!(matches!(&log[..], [told] if told.starts_with("accept_error: Fatal(")), "{log:?}");
+    assert_eq!((bench.lp().stats().exhausted, bench.lp().stats().accepted), (1, 0));
+    assert_eq!(peers.iter().filter(|peer| peer.ended().is_some()).count(), 3, "nobody waits for ever");
+}
+
+#[test]
 fn the_pause_doubles_to_five_seconds_and_no_further() {
     let mut bench = bench(quiet);
     bench.sim.world.limit_descriptors(Some(1));

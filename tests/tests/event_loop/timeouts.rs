@@ -1,12 +1,15 @@
 //! Timeouts of sockets, over their whole range, in virtual time.
 
 use crate::harness::{Bench, any, bench, quiet};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
-use wharf_host::event_loop::{Context, ContextKey, Error, Handler, ListenOptions, SocketId, Traffic};
+use wharf_core::Instant;
+use wharf_host::event_loop::{
+    Context, ContextKey, Error, Handler, ListenOptions, LoopOptions, Socket, SocketId, Traffic,
+};
 use wharf_tests::rng::Rng;
-use wharf_tests::sim_net::Peer;
+use wharf_tests::sim_net::{Peer, Sim};
 
 /// What was called, and when.
 type Calls = Rc<RefCell<Vec<(&'static str, Duration)>>>;
@@ -175,6 +178,30 @@ fn traffic_puts_an_idle_timeout_off() {
     scene.bench.lp().stream(scene.id).unwrap().write(b"hello").unwrap();
     scene.pass(100);
     scene.assert_called(&[("timeout", 19)]);
+}
+
+#[test]
+fn what_is_written_at_the_end_of_a_long_callback_puts_an_idle_timeout_off() {
+    let mut sim = Sim::strict();
+    sim.add_loop((), LoopOptions::default());
+    let (world, timed_out) = (sim.world.clone(), Rc::new(Cell::new(None)));
+    let (slow, at) = (world.clone(), Rc::clone(&timed_out));
+    let context = Context::builder()
+        .on_open(|s: &mut Socket<'_, (), ()>, _| s.set_idle_timeout(1, Traffic::Any).unwrap())
+        .on_data(move |s, bytes| {
+            slow.jump(Duration::from_millis(800));
+            s.write(bytes).unwrap();
+        })
+        .on_timeout(move |_| at.set(Some(world.now())));
+    let key = sim.lp(0).context(context);
+    let listener = sim.lp(0).listen("127.0.0.1:0".parse().unwrap(), key, ListenOptions::default()).unwrap();
+    let addr = sim.lp(0).listener(listener).unwrap().local_addr();
+    let peer = sim.world.connect(addr).unwrap();
+    sim.run_for(Duration::ZERO);
+    assert_eq!(peer.send(b"life"), 4);
+    sim.run_for(Duration::from_secs(5));
+    let at = timed_out.get().expect("there was no more traffic").saturating_duration_since(Instant::ORIGIN);
+    assert!((Duration::from_millis(1800)..=Duration::from_millis(2800)).contains(&at), "{at:?}");
 }
 
 #[test]

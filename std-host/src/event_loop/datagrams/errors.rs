@@ -10,21 +10,17 @@
 
 use super::UdpState;
 use crate::event_loop::Error;
+use crate::event_loop::backoff::Backoff;
 use crate::event_loop::state::Core;
 use crate::event_loop::timers::{Action, TimerId};
 use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
 use wharf_core::slots::SlotId;
 
 /// Errors that wait to be told; those beyond are merged into them.
 const MOST_UNTOLD: usize = 256;
 /// Errors that are told in one iteration, and packets that are asked for at a time.
 const MOST_AT_ONCE: usize = 64;
-/// The first pause after receiving has failed twice.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-/// The pause at which doubling ends.
-const LAST_PAUSE: Duration = Duration::from_secs(5);
 
 /// What tells errors apart.
 type Kind = (io::ErrorKind, Option<i32>);
@@ -46,7 +42,7 @@ pub(super) struct Errors {
 /// Receiving has failed, and nothing has succeeded since.
 struct Failing {
     told: Kind,
-    pause: Duration,
+    backoff: Backoff,
     /// Runs during a pause.
     retry: Option<TimerId>,
 }
@@ -116,6 +112,7 @@ impl<T> Core<T> {
         if let Some(udp) = self.udp_mut(id) {
             udp.errors.hung_up = true;
         }
+        self.mark_ready(id);
         true
     }
 
@@ -147,7 +144,7 @@ impl<T> Core<T> {
                 known
             }
             failing => {
-                *failing = Some(Failing { told: now, pause: FIRST_PAUSE, retry: None });
+                *failing = Some(Failing { told: now, backoff: Backoff::new(), retry: None });
                 false
             }
         };
@@ -157,11 +154,12 @@ impl<T> Core<T> {
     }
 
     fn pause_receiving(&mut self, id: SlotId, error: &io::Error) {
-        let Some(pause) = self.udp(id).and_then(|udp| Some(udp.errors.failing.as_ref()?.pause)) else { return };
+        let failing = self.udp_mut(id).and_then(|udp| udp.errors.failing.as_mut());
+        let Some(pause) = failing.map(|failing| failing.backoff.pause()) else { return };
         tracing::warn!(%error, ?pause, "receiving packets pauses");
         let retry = self.add_internal(Action::Udp(id), pause);
         if let Some(failing) = self.udp_mut(id).and_then(|udp| udp.errors.failing.as_mut()) {
-            (failing.retry, failing.pause) = (Some(retry), (pause * 2).min(LAST_PAUSE));
+            failing.retry = Some(retry);
         }
     }
 

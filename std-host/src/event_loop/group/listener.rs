@@ -54,7 +54,9 @@ struct State<T: 'static> {
     /// The listener that accepts for all, until it is closed.
     door: Option<Door<T>>,
     /// The context of the doors of the loop that opened one last.
-    acceptor: Option<ContextKey<Acceptor<T>>>,
+    acceptors: Vec<ContextKey<Acceptor<T>>>,
+    /// Connections that no loop had room for, since the last one that was taken.
+    turned_away: u64,
 }
 
 /// The open listener of the loop that accepts for all.
@@ -70,7 +72,7 @@ impl<T> GroupListener<T> {
     /// same. The options are those of each loop: `max_sockets` is a limit per loop.
     #[must_use]
     pub fn new(addr: SocketAddr, options: ListenOptions, spread: Spread) -> Self {
-        let state = State { addr, members: Vec::new(), next: 0, door: None, acceptor: None };
+        let state = State { addr, members: Vec::new(), next: 0, door: None, acceptors: Vec::new(), turned_away: 0 };
         Self { options, spread, state: Arc::new(Mutex::new(state)) }
     }
 
@@ -120,7 +122,7 @@ impl<T> GroupListener<T> {
         tls: &TlsConfig,
     ) -> Result<ListenerId, Error> {
         let id = self.listen(lp, key)?;
-        lp.accept_tls(id, tls);
+        lp.speak_tls(id, tls);
         Ok(id)
     }
 
@@ -143,9 +145,12 @@ impl<T> GroupListener<T> {
 
     /// Lets this loop accept for all.
     fn open(&self, state: &mut State<T>, lp: &mut LoopMut<'_, T>) -> Result<Arc<Hold<T>>, Error> {
-        let own = state.acceptor.filter(|key| lp.typed(*key).is_ok());
-        let key = own.unwrap_or_else(|| lp.context(Acceptor { state: Arc::clone(&self.state) }));
-        state.acceptor = Some(key);
+        let own = state.acceptors.iter().copied().find(|key| lp.typed(*key).is_ok());
+        let key = own.unwrap_or_else(|| {
+            let key = lp.context(Acceptor { state: Arc::clone(&self.state) });
+            state.acceptors.push(key);
+            key
+        });
         let listener = lp.listen(state.addr, key, ListenOptions { max_sockets: None, ..self.options })?;
         state.addr = lp.listener(listener)?.local_addr();
         let hold = Arc::new(Hold { handle: lp.handle(), listener, state: Arc::clone(&self.state) });
@@ -221,6 +226,10 @@ impl<T> State<T> {
             match self.members[at].give(arrival) {
                 Ok(()) => {
                     self.next = at + 1;
+                    let turned_away = std::mem::take(&mut self.turned_away);
+                    if turned_away > 0 {
+                        tracing::warn!(turned_away, "there is room for connections again");
+                    }
                     return;
                 }
                 Err(Refusal::Full(back)) => {
@@ -234,7 +243,10 @@ impl<T> State<T> {
                 }
             }
         }
-        tracing::warn!("{} is turned away: no loop has room for another connection", arrival.1);
+        if self.turned_away == 0 {
+            tracing::warn!("{} is turned away: no loop has room for another connection", arrival.1);
+        }
+        self.turned_away += 1;
     }
 }
 

@@ -17,6 +17,11 @@ use wharf_core::slots::SlotId;
 
 /// Handshakes older than this come before the newest.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// Sockets that are looked at for a step in an iteration, whether there is one to take or not.
+const LOOKS: u32 = 64;
+/// No step is begun in an iteration once its steps have taken so long together. One with a signature takes longer than
+/// that by itself.
+const SPELL: Duration = Duration::from_micros(50);
 /// Ciphertext that one step may read: more than a usual flight.
 const FLIGHT: usize = 16 * 1024;
 
@@ -82,13 +87,18 @@ impl<T> Core<T> {
         }
     }
 
-    /// The handshake steps of one iteration.
+    /// The handshake steps of one iteration: as many as the budget says, and fewer if they take long.
     pub(in crate::event_loop) fn run_handshakes(&mut self) {
-        let mut left = self.options.handshake_budget;
+        if self.handshakes.is_empty() {
+            return;
+        }
+        let (mut left, end) = (self.options.handshake_budget, self.net.now().saturating_add(SPELL));
         let mut stepped = Vec::new();
-        while left > 0
-            && let Some(id) = self.handshakes.next(self.now)
-        {
+        for _ in 0..LOOKS.max(left) {
+            if left == 0 || !stepped.is_empty() && self.net.now() >= end {
+                break;
+            }
+            let Some(id) = self.handshakes.next(self.now) else { break };
             if self.handshake_step(id) {
                 self.stats.handshake_steps += 1;
                 left -= 1;

@@ -213,7 +213,7 @@ impl<T> Core<T> {
                 Taken::End
             }
             Ok(count) => {
-                stream.note_taken(count, self.mark);
+                stream.note_taken(count, &mut *self.net);
                 if count < buffer.len() && !stream.hung_up {
                     // The system had no more. What comes from now on is a new edge.
                     stream.readable = false;

@@ -35,7 +35,7 @@ pub(in crate::event_loop) use pool::Pool;
 pub(in crate::event_loop) use secure::Tls;
 pub(in crate::event_loop) use timeouts::Which;
 
-use super::net::{NetId, Ready};
+use super::net::{Net, NetId, Ready};
 use super::state::{Core, Object};
 use super::timers::TimerId;
 use super::{Address, CloseReason, Error};
@@ -45,7 +45,6 @@ use pool::Queue;
 use std::io;
 use std::time::Duration;
 use timeouts::Timeouts;
-use wharf_core::Instant;
 use wharf_core::slots::SlotId;
 
 /// The longest wait for a peer that does not answer `finish`, or does not take what is queued before it.
@@ -184,13 +183,13 @@ impl StreamState {
     }
 
     /// Counts bytes on their way to the handler.
-    fn note_taken(&mut self, count: usize, now: Instant) {
+    fn note_taken(&mut self, count: usize, net: &mut dyn Net) {
         let bytes = count as u64;
         self.received += bytes;
         if self.limit != u64::MAX && !self.discards {
             self.limit -= bytes;
         }
-        self.note_received(now);
+        self.note_received(net);
     }
 
     /// How much may still be delivered.

@@ -9,7 +9,6 @@ use crate::event_loop::net::{Net, NetId};
 use crate::event_loop::state::{Core, Object};
 use crate::event_loop::{CloseReason, Error, SocketId, Stats};
 use std::io::{self, IoSlice};
-use wharf_core::Instant;
 use wharf_core::slots::SlotId;
 
 /// Until when a queue is held back.
@@ -43,7 +42,7 @@ impl StreamState {
         &mut self,
         offered: usize,
         outcome: io::Result<usize>,
-        now: Instant,
+        net: &mut dyn Net,
         stats: &mut Stats,
     ) -> io::Result<usize> {
         let taken = match outcome {
@@ -58,7 +57,7 @@ impl StreamState {
         if self.tls.is_none() {
             self.sent += taken as u64;
         }
-        self.note_sent(now);
+        self.note_sent(net);
         stats.writes += 1;
         stats.bytes_out += taken as u64;
         stats.short_writes += u64::from(taken < offered);
@@ -147,7 +146,7 @@ impl<T> Core<T> {
                 (_, _) => &both[..],
             };
             let outcome = write(&mut *self.net, net, pieces);
-            return match stream.note_written(head.len() + body.len(), outcome, self.mark, &mut self.stats) {
+            return match stream.note_written(head.len() + body.len(), outcome, &mut *self.net, &mut self.stats) {
                 Ok(taken) => taken,
                 Err(error) => self.send_failed(id, error),
             };
@@ -184,7 +183,7 @@ impl<T> Core<T> {
     /// What a write of `offered` bytes came to, with all that follows from it. Returns how many were taken.
     pub(super) fn account(&mut self, id: SlotId, offered: usize, outcome: io::Result<usize>) -> usize {
         let Some(Object::Stream(stream)) = self.objects.get_mut(id) else { return 0 };
-        match stream.note_written(offered, outcome, self.mark, &mut self.stats) {
+        match stream.note_written(offered, outcome, &mut *self.net, &mut self.stats) {
             Ok(taken) => taken,
             Err(error) => self.send_failed(id, error),
         }

@@ -127,7 +127,7 @@ impl<T> Core<T> {
     }
 
     fn decrypt(&mut self, id: SlotId, plain: &mut [u8], cipher: &mut [u8]) -> Taken {
-        let (mut fresh, now) = (0, self.mark);
+        let mut fresh = 0;
         loop {
             let Some(Object::Stream(stream)) = self.objects.get_mut(id) else { return Taken::Nothing };
             let (Some(tls), Some(net)) = (&mut stream.tls, stream.net) else { return Taken::Nothing };
@@ -142,7 +142,7 @@ impl<T> Core<T> {
                 Ok(0) if !tls.wire => return Taken::Nothing,
                 Ok(0) => {}
                 Ok(count) => {
-                    stream.note_taken(count, now);
+                    stream.note_taken(count, &mut *self.net);
                     return Taken::Bytes(count);
                 }
                 Err(failure) => {

@@ -1,6 +1,7 @@
 //! Timeouts of sockets, on the same wheel as all timers.
 
 use super::{Phase, Stream, StreamState};
+use crate::event_loop::net::Net;
 use crate::event_loop::state::Core;
 use crate::event_loop::timers::{Action, TimerId};
 use crate::event_loop::{Error, SocketId};
@@ -21,7 +22,7 @@ pub enum Traffic {
 const MAX_SECONDS: u32 = 4_294_967;
 /// The longest long timeout, in minutes.
 const MAX_MINUTES: u32 = 71_582;
-/// The time of traffic is read from the clock of the last callback; what it may lag behind.
+/// The time of traffic is read by a glance at the clock; what that may lag behind.
 const CLOCK_LAG: Duration = Duration::from_millis(1);
 
 /// Which of a socket's two timeouts.
@@ -96,19 +97,21 @@ fn in_range(asked: u32, max: u32) -> Result<(), Error> {
 }
 
 impl StreamState {
-    pub(super) const fn note_received(&mut self, now: Instant) {
+    /// Bytes have arrived, at this moment.
+    pub(super) fn note_received(&mut self, net: &mut dyn Net) {
         if let Some(timeouts) = &mut self.timeouts
             && let Some(idle) = &mut timeouts.idle
         {
-            idle.last = now;
+            idle.last = net.glance();
         }
     }
 
-    pub(super) const fn note_sent(&mut self, now: Instant) {
+    /// Bytes have left, at this moment.
+    pub(super) fn note_sent(&mut self, net: &mut dyn Net) {
         if let Some(timeouts) = &mut self.timeouts
             && let Some(Idle { traffic: Traffic::Any, last, .. }) = &mut timeouts.idle
         {
-            *last = now;
+            *last = net.glance();
         }
     }
 }

@@ -75,13 +75,15 @@ impl Control {
     /// What the first `len` bytes say. Whatever they are, nothing outside of them is read.
     pub(super) fn read(&self, len: impl TryInto<usize>) -> Said {
         let mut said = Said::default();
-        self.for_each(len.try_into().map_or(0, |len: usize| len.min(SPACE)), |level, kind, data| {
+        self.for_each(len, |level, kind, data| {
             said.take(level, kind, data);
         });
         said
     }
 
-    pub(super) fn for_each(&self, len: usize, mut f: impl FnMut(libc::c_int, libc::c_int, &[u8])) {
+    /// Shows `f` level, kind and data of every message in the first `len` bytes, whose type differs between systems.
+    pub(super) fn for_each(&self, len: impl TryInto<usize>, mut f: impl FnMut(libc::c_int, libc::c_int, &[u8])) {
+        let len = len.try_into().map_or(0, |len: usize| len.min(SPACE));
         let messages = &self.0[..len];
         let end = messages.as_ptr_range().end.addr();
         let mut header = empty_header();
@@ -217,7 +219,7 @@ mod tests {
                 let mut control = Control([0xff; SPACE]);
                 control.0[..size_of::<usize>()].copy_from_slice(&claimed.to_ne_bytes());
                 let mut seen = 0;
-                control.for_each(len.min(SPACE), |_, _, data| seen += data.len());
+                control.for_each(len, |_, _, data| seen += data.len());
                 assert!(seen <= len);
                 assert_eq!(control.read(len), Said::default());
             }

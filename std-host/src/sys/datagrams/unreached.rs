@@ -38,7 +38,7 @@ pub(crate) fn next_unreached(fd: BorrowedFd<'_>) -> Option<(SocketAddr, io::Erro
             return None;
         }
         let mut why = None;
-        control.for_each(header.msg_controllen.min(size_of::<Control>()), |level, kind, data| {
+        control.for_each(header.msg_controllen, |level, kind, data| {
             let is_error = matches!(
                 (level, kind),
                 (libc::IPPROTO_IP, libc::IP_RECVERR) | (libc::IPPROTO_IPV6, libc::IPV6_RECVERR)

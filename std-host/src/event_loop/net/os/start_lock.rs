@@ -5,7 +5,8 @@
 //! the path. The system takes the lock back from a process that dies.
 //!
 //! The file goes with the lock. It is removed before the lock is released, and whoever has got the lock looks whether the
-//! file is still where it was: so two locks on two files of one name cannot be held.
+//! file is still where it was: so two locks on two files of one name cannot be held, unless somebody else removes the file.
+//! One that is left by a process that was killed meanwhile keeps nobody out who may open it; others have to remove it.
 
 use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
@@ -48,7 +49,11 @@ impl Drop for StartLock {
     fn drop(&mut self) {
         // What somebody keeps something in was not made for this.
         let empty = self.file.metadata().is_ok_and(|file| file.is_file() && file.len() == 0);
-        if empty && let Err(error) = std::fs::remove_file(&self.path) {
+        let removed = match is_in_place(&self.file, &self.path) {
+            Ok(true) if empty => std::fs::remove_file(&self.path),
+            other => other.map(|_| ()),
+        };
+        if let Err(error) = removed {
             tracing::debug!(path = %self.path.display(), %error, "cannot remove the lock of a path");
         }
     }
@@ -58,10 +63,15 @@ impl Drop for StartLock {
 fn is_locked_in_place(file: &File, path: &Path) -> io::Result<bool> {
     match flock(file, FlockOperation::NonBlockingLockExclusive) {
         // A file system without locks: the steps alone have to do.
-        Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOLCK | Errno::NOSYS) => {}
+        Ok(()) => {}
+        Err(error) if [Errno::OPNOTSUPP, Errno::NOTSUP, Errno::NOLCK, Errno::NOSYS].contains(&error) => {}
         Err(Errno::WOULDBLOCK) => return Err(io::ErrorKind::AddrInUse.into()),
         Err(error) => return Err(error.into()),
     }
+    is_in_place(file, path)
+}
+
+fn is_in_place(file: &File, path: &Path) -> io::Result<bool> {
     let own = file.metadata()?;
     match path.symlink_metadata() {
         Ok(there) => Ok((there.dev(), there.ino()) == (own.dev(), own.ino())),

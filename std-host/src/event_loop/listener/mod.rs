@@ -1,5 +1,8 @@
 //! Listeners: accepting, and what to do without descriptors.
 
+mod closing;
+
+use super::backoff::Backoff;
 use super::context::ContextKey;
 use super::group::Inbox;
 use super::handler::{AcceptFailed, Handler, Opened, PreOpen, RawSocket};
@@ -13,17 +16,12 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 use wharf_core::slots::SlotId;
 
 /// Names a listener; stale after its close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ListenerId(pub(super) SlotId);
 
-/// The first pause after an accept that found no descriptor.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-/// The pause at which doubling ends.
-const LAST_PAUSE: Duration = Duration::from_secs(5);
 /// So many failures one after the other do not pass by trying again at once.
 const MOST_FAILURES: u32 = 64;
 
@@ -49,7 +47,7 @@ pub(super) struct ListenerState {
     tls: Option<TlsConfig>,
     /// Runs while accepting pauses for want of descriptors.
     retry: Option<TimerId>,
-    pause: Duration,
+    backoff: Backoff,
     /// Accepts that have failed since the last one that did not.
     failures: u32,
 }
@@ -72,7 +70,7 @@ impl ListenerState {
             counts: true,
             tls: None,
             retry: None,
-            pause: FIRST_PAUSE,
+            backoff: Backoff::new(),
             failures: 0,
         }
     }
@@ -163,7 +161,7 @@ impl<T> LoopMut<'_, T> {
         options: ListenOptions,
     ) -> Result<ListenerId, Error> {
         let id = self.listen(addr, key, options)?;
-        self.accept_tls(id, tls);
+        self.speak_tls(id, tls);
         Ok(id)
     }
 
@@ -179,13 +177,13 @@ impl<T> LoopMut<'_, T> {
         options: UnixListenOptions,
     ) -> Result<ListenerId, Error> {
         let id = self.listen_unix(path, key, options)?;
-        self.accept_tls(id, tls);
+        self.speak_tls(id, tls);
         Ok(id)
     }
 
     /// Makes a listener one for TLS. It has just been made: nothing is accepted before the call that this is a part of
     /// has returned.
-    pub(super) fn accept_tls(&mut self, ListenerId(id): ListenerId, tls: &TlsConfig) {
+    pub(super) fn speak_tls(&mut self, ListenerId(id): ListenerId, tls: &TlsConfig) {
         if let Some(listener) = self.core.listener_mut(id) {
             listener.tls = Some(tls.clone());
         }
@@ -371,8 +369,7 @@ impl<T> Core<T> {
 
     fn accepted(&mut self, id: SlotId, socket: NetId, peer: Address) {
         let Some(listener) = self.listener_mut(id) else { return };
-        listener.pause = FIRST_PAUSE;
-        listener.failures = 0;
+        (listener.backoff, listener.failures) = (Backoff::new(), 0);
         let (context, tls) = (listener.context, listener.tls.as_ref().map(Tls::server));
         let handler = self.context(context);
         let mut kept = None;
@@ -423,8 +420,8 @@ impl<T> Core<T> {
         });
         self.stats.refused += u64::from(refused.is_some());
         let Some(listener) = self.listener_mut(id) else { return };
-        let pause = listener.pause;
-        (listener.pause, listener.failures) = ((pause * 2).min(LAST_PAUSE), 0);
+        let pause = listener.backoff.pause();
+        listener.failures = 0;
         let addr = &listener.addr;
         tracing::warn!(%addr, %error, ?pause, "accepting pauses");
         self.stats.pauses += 1;
@@ -459,78 +456,5 @@ impl<T> Core<T> {
                 self.mark_ready(id);
             }
         }
-    }
-
-    pub(super) fn close_listener(&mut self, id: SlotId) {
-        let ended = self.ended;
-        let Some(listener) = self.listener_mut(id) else { return };
-        if std::mem::replace(&mut listener.closed, true) {
-            if ended {
-                // Its backlog would have been accepted in the next iterations.
-                self.release_listener(id);
-            }
-            return;
-        }
-        if let Some(inbox) = &listener.inbox {
-            // From now on others are given what would come here.
-            inbox.close();
-        }
-        if let Some(TimerId(timer)) = listener.retry.take() {
-            self.timers.remove(timer);
-        }
-        self.begin_draining(id);
-    }
-
-    /// Has a closed listener accept what the system has given to it and would give to no other. Accepting calls back, and
-    /// so waits for the listener's turn.
-    fn begin_draining(&mut self, id: SlotId) {
-        let ended = self.ended;
-        let Some(listener) = self.listener_mut(id) else { return };
-        let Some(backlog) = listener.backlog.filter(|_| !ended) else { return self.release_listener(id) };
-        // The system lets one more wait than it was told.
-        listener.draining = backlog.saturating_add(1);
-        let counted = std::mem::replace(&mut listener.counts, true);
-        self.alive += usize::from(!counted);
-        self.mark_ready(id);
-    }
-
-    /// At most `accept_budget` accepts of a closed listener, which goes when nothing is left.
-    fn drain_listener(&mut self, id: SlotId) {
-        let budget = self.options.accept_budget;
-        let Some(listener) = self.listener_mut(id) else { return };
-        let most = listener.draining.min(budget);
-        if most == 0 {
-            return;
-        }
-        listener.draining -= most;
-        let left = listener.draining;
-        for _ in 0..most {
-            match self.accept(id) {
-                Ok((socket, peer)) => self.accepted(id, socket, peer),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error)
-                    if error.kind() == io::ErrorKind::WouldBlock
-                        || errno::is_exhaustion(&error)
-                        || errno::is_not_listening(&error) =>
-                {
-                    return self.release_listener(id);
-                }
-                Err(error) => self.accept_failed(id, error, AcceptFailed::Transient),
-            }
-        }
-        if left > 0 { self.mark_ready(id) } else { self.release_listener(id) }
-    }
-
-    /// The descriptor goes at once: whoever hears of the close finds nobody listening.
-    fn release_listener(&mut self, id: SlotId) {
-        let Some(listener) = self.listener_mut(id) else { return };
-        listener.draining = 0;
-        let counted = std::mem::replace(&mut listener.counts, false);
-        let net = listener.net.take();
-        self.alive -= usize::from(counted);
-        if let Some(net) = net {
-            self.net.close(net, false);
-        }
-        self.closing.push((id, None));
     }
 }
