@@ -3,6 +3,7 @@
 //! Ciphertext and random numbers differ from run to run, and so would lengths if signatures were of ECDSA. With Ed25519
 //! and the same certificates every message has the same length in every run, so that a seed repeats a run to the byte.
 
+mod by_hand;
 mod certificates;
 mod handshakes;
 mod runs;
