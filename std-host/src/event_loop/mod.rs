@@ -355,7 +355,7 @@ impl<T> Core<T> {
         self.begin_iteration();
         let hooks = self.run_before_poll();
 
-        self.run_deferred();
+        let called = self.run_deferred();
         self.run_openings();
 
         self.send_gathered();
@@ -365,7 +365,9 @@ impl<T> Core<T> {
             Wait::WhileAlive => (!self.is_alive()).then_some(Duration::ZERO),
             Wait::AtMost(max_wait) => max_wait,
         };
-        let wait = if hooks == Hook::Busy || self.is_busy() || self.shared.is_stopping() {
+        // Whoever has the loop do one iteration, or looks at it after each, is to see what the calls have done.
+        let busy = hooks == Hook::Busy || called || self.is_busy() || self.shared.is_stopping();
+        let wait = if busy || !self.shared.park() {
             Some(Duration::ZERO)
         } else {
             let deadline = self.timers.next().map(|due| due.saturating_duration_since(self.net.now()));

@@ -1,8 +1,9 @@
 //! Every interleaving of a loop and its handles, explored by loom.
 //!
 //! `shared` here is `shared.rs` itself, compiled once more over loom's primitives. A loop that sleeps although it
-//! should be awake is a deadlock, which loom reports. The twin at the end shows that the model would notice: it is the
-//! queue rewritten, right or with one mistake.
+//! should be awake is a deadlock, which loom reports; one that goes round and round and does not see a call runs into
+//! loom's bound. The twin at the end shows that the model would notice: it is the queue rewritten, right or with one
+//! mistake.
 
 #[expect(clippy::duplicate_mod, reason = "what is modelled has to be what runs")]
 #[path = "shared.rs"]
@@ -47,6 +48,7 @@ type Call = (u8, u8);
 trait Subject {
     fn push(&self, call: Call) -> Result<(), Why>;
     fn is_waiting(&self) -> bool;
+    fn park(&self) -> bool;
     fn swap(&self, batch: &mut VecDeque<Call>);
 }
 
@@ -60,6 +62,10 @@ impl Subject for Shared<Call> {
 
     fn is_waiting(&self) -> bool {
         self.is_waiting()
+    }
+
+    fn park(&self) -> bool {
+        self.park()
     }
 
     fn swap(&self, batch: &mut VecDeque<Call>) {
@@ -109,19 +115,19 @@ fn explore(preemptions: usize, scenario: impl Fn() + Send + Sync + 'static) -> u
     count.load(Ordering::Relaxed)
 }
 
-/// The deferred calls of `Loop::run`: steps 2, 4 and 7, until `total` calls have arrived.
+/// The deferred calls of `Loop::run`: steps 2, 4 and 7, until `total` calls have arrived. How often it waited, too.
 fn run(subject: &impl Subject, bell: &Bell, total: usize) -> (Vec<Call>, u64) {
-    let (mut ran, mut batch, mut batches) = (Vec::new(), VecDeque::new(), 0);
+    let (mut ran, mut batch, mut waits) = (Vec::new(), VecDeque::new(), 0);
     while ran.len() < total {
         subject.swap(&mut batch);
-        if batch.is_empty() && !subject.is_waiting() {
+        if batch.is_empty() && subject.park() {
             bell.rung.wait();
+            waits += 1;
             subject.swap(&mut batch);
         }
-        batches += u64::from(!batch.is_empty());
         ran.extend(batch.drain(..));
     }
-    (ran, batches)
+    (ran, waits)
 }
 
 fn numbers_of(calls: &[Call], sender: u8) -> Vec<u8> {
@@ -136,17 +142,18 @@ fn two_senders<S: Subject + Send + Sync + 'static>(make: impl Fn(&Arc<Bell>) -> 
         let subject = Arc::clone(&subject);
         thread::spawn(move || [0, 1].map(|number| subject.push((sender, number)).unwrap()))
     });
-    let (ran, batches) = run(&*subject, &bell, 4);
+    let (ran, waits) = run(&*subject, &bell, 4);
     for sender in senders {
         sender.join().unwrap();
     }
     assert_eq!((numbers_of(&ran, 0), numbers_of(&ran, 1)), (vec![0, 1], vec![0, 1]));
     assert!(!subject.is_waiting());
-    assert_eq!(bell.times.load(Ordering::Relaxed), batches, "one wake for every batch");
+    // Loom lets a wait end for nothing too.
+    assert!(bell.times.load(Ordering::Relaxed) <= waits, "at most one wake for every wait");
 }
 
 #[test]
-fn no_call_is_lost_or_overtaken_and_every_batch_wakes_the_loop_once() {
+fn no_call_is_lost_or_overtaken_and_a_loop_that_waits_is_woken_once() {
     let explored = explore(2, || two_senders(|bell| shared(bell, LIMIT)));
     assert!(explored > 1000, "{explored}");
 }
@@ -162,10 +169,11 @@ fn a_call_of_the_loop_itself_wakes_nobody_and_does_not_wait() {
             Subject::push(&*sender, (1, 0)).unwrap();
         });
         Subject::push(&*shared, (0, 0)).unwrap();
-        let (ran, _) = run(&*shared, &bell, 2);
+        let (ran, waits) = run(&*shared, &bell, 2);
         sender.join().unwrap();
         assert_eq!((numbers_of(&ran, 0), numbers_of(&ran, 1)), (vec![0], vec![0]));
-        assert_eq!((bell.times.load(Ordering::Relaxed), shared.coalesced()), (1, 1));
+        let wakes = bell.times.load(Ordering::Relaxed);
+        assert!(wakes <= waits && wakes + shared.coalesced() == 2, "only a loop that waits is woken");
     });
     assert!(explored > 10, "{explored}");
 }
@@ -230,8 +238,10 @@ enum Mistake {
     LoweredOutsideTheLock,
     /// A sender raises `waiting` before it takes the lock.
     RaisedOutsideTheLock,
-    /// A swap forgets that the next sender has to wake.
-    WokenStays,
+    /// A loop that is about to wait does not say so.
+    WaitsInSecret,
+    /// A loop says that it is about to wait without another look at the queue.
+    WaitsBlindly,
     /// A sender wakes before its call is in the queue.
     WakesTooSoon,
 }
@@ -270,13 +280,24 @@ impl Subject for Twin {
         self.waiting.load(Ordering::Acquire)
     }
 
+    fn park(&self) -> bool {
+        if self.mistake == Mistake::WaitsBlindly {
+            let idle = !self.is_waiting();
+            sync::lock(&self.queue).1 &= !idle;
+            return idle;
+        }
+        let mut queue = sync::lock(&self.queue);
+        let idle = queue.0.is_empty();
+        queue.1 &= !idle || self.mistake == Mistake::WaitsInSecret;
+        idle
+    }
+
     fn swap(&self, batch: &mut VecDeque<Call>) {
         if !self.is_waiting() {
             return;
         }
         let mut queue = sync::lock(&self.queue);
         std::mem::swap(&mut queue.0, batch);
-        queue.1 &= self.mistake == Mistake::WokenStays;
         if self.mistake == Mistake::LoweredOutsideTheLock {
             drop(queue);
             self.waiting.store(false, Ordering::Release);
@@ -289,7 +310,7 @@ impl Subject for Twin {
 fn explore_twin(mistake: Mistake) -> usize {
     explore(2, move || {
         two_senders(|bell| {
-            let queue = sync::Mutex::new((VecDeque::new(), false));
+            let queue = sync::Mutex::new((VecDeque::new(), true));
             Arc::new(Twin { mistake, queue, waiting: sync::AtomicBool::new(false), wake: bell.wake() })
         });
     })
@@ -301,21 +322,27 @@ fn a_twin_without_a_mistake_passes() {
 }
 
 #[test]
-#[should_panic(expected = "deadlock")]
-fn lowering_the_flag_outside_the_lock_loses_a_call() {
+#[should_panic(expected = "maximum number of branches")]
+fn lowering_the_flag_outside_the_lock_hides_a_call() {
     explore_twin(Mistake::LoweredOutsideTheLock);
 }
 
 #[test]
-#[should_panic(expected = "deadlock")]
-fn raising_the_flag_outside_the_lock_loses_a_call() {
+#[should_panic(expected = "maximum number of branches")]
+fn raising_the_flag_outside_the_lock_hides_a_call() {
     explore_twin(Mistake::RaisedOutsideTheLock);
 }
 
 #[test]
 #[should_panic(expected = "deadlock")]
-fn a_swap_that_keeps_the_senders_flag_loses_a_wake() {
-    explore_twin(Mistake::WokenStays);
+fn waiting_without_saying_so_loses_a_wake() {
+    explore_twin(Mistake::WaitsInSecret);
+}
+
+#[test]
+#[should_panic(expected = "deadlock")]
+fn waiting_without_another_look_loses_a_wake() {
+    explore_twin(Mistake::WaitsBlindly);
 }
 
 #[test]

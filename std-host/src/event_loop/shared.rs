@@ -1,13 +1,14 @@
 //! What a loop and its handles share: the queue of deferred calls, the waker and a few flags.
 //!
 //! Senders append to one queue under a short lock while the loop runs the other; a batch is a swap. Only the first call
-//! after a swap writes to the waker, and a call from the loop's own thread never does: the loop looks at the queue
-//! before it waits.
+//! after the loop has begun to wait writes to the waker, and a call from the loop's own thread never does: the loop looks
+//! at the queue before it waits.
 //!
-//! Two flags decide who wakes whom. `woken` belongs to the senders, under the lock: somebody has woken the loop, or is
-//! about to, since the last swap. `waiting` belongs to the loop, which reads it without the lock, before it waits and
-//! before it swaps. `waiting` changes only under the lock, together with the queue, and a sender wakes only after it
-//! has risen: a loop that saw it down is woken by whoever raises it. `model.rs` goes through the interleavings.
+//! Two flags decide who wakes whom; both change only under the lock and are read without it. `waiting` says that the
+//! queue is not empty: the loop asks it before it swaps. `awake` says that nobody has to wake the loop: it is at work and
+//! will look at the queue, or somebody has woken it, or is about to. The loop lowers it as it finds the queue empty and
+//! before it waits ([`Shared::park`]), and the next sender raises it, after its call is in the queue and before it wakes.
+//! So a loop that finds it down needs no lock to wait again. `model.rs` goes through the interleavings.
 
 use super::sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, lock, this_thread};
 use crate::event_loop::deferred::Why;
@@ -22,6 +23,8 @@ pub(super) struct Shared<C> {
     queue: Mutex<Queue<C>>,
     /// A copy of "the queue is not empty", so that a loop without deferred calls takes no lock.
     waiting: AtomicBool,
+    /// Nobody has to wake the loop.
+    awake: AtomicBool,
     wake: Wake,
     /// Tells when the first call of a measured batch was queued.
     clock: Option<Clock>,
@@ -37,7 +40,6 @@ pub(super) struct Shared<C> {
 
 struct Queue<C> {
     calls: VecDeque<C>,
-    woken: bool,
     ended: bool,
     /// Calls that needed no write to the waker.
     coalesced: u64,
@@ -48,10 +50,11 @@ struct Queue<C> {
 
 impl<C> Shared<C> {
     pub(super) fn new(wake: Wake, clock: Option<Clock>, limit: usize, sampler: Sampler) -> Self {
-        let queue = Queue { calls: VecDeque::new(), woken: false, ended: false, coalesced: 0, sampler, since: None };
+        let queue = Queue { calls: VecDeque::new(), ended: false, coalesced: 0, sampler, since: None };
         Self {
             queue: Mutex::new(queue),
             waiting: AtomicBool::new(false),
+            awake: AtomicBool::new(true),
             wake,
             clock,
             limit,
@@ -90,8 +93,10 @@ impl<C> Shared<C> {
             if first {
                 self.waiting.store(true, Ordering::Release);
             }
-            let wake = !on_loop && !queue.woken;
-            queue.woken |= wake;
+            let wake = !on_loop && !self.awake.load(Ordering::Acquire);
+            if wake {
+                self.awake.store(true, Ordering::Release);
+            }
             queue.coalesced += u64::from(!wake);
             drop(queue);
             if wake {
@@ -121,9 +126,22 @@ impl<C> Shared<C> {
         }
         let mut queue = lock(&self.queue);
         std::mem::swap(&mut queue.calls, batch);
-        queue.woken = false;
         self.waiting.store(false, Ordering::Release);
         queue.since.take()
+    }
+
+    /// Whether the loop may wait: nothing is queued, and whoever queues the next call wakes it.
+    pub(super) fn park(&self) -> bool {
+        if !self.awake.load(Ordering::Acquire) {
+            return !self.is_waiting();
+        }
+        let queue = lock(&self.queue);
+        let idle = queue.calls.is_empty();
+        if idle {
+            self.awake.store(false, Ordering::Release);
+        }
+        drop(queue);
+        idle
     }
 
     /// Refuses all further calls and returns those that were not run, for the caller to drop outside the lock.

@@ -227,17 +227,19 @@ impl<T: 'static> Core<T> {
         }
     }
 
-    /// Steps 2 and 7: the deferred calls present at the swap.
-    pub(super) fn run_deferred(&mut self) {
+    /// Steps 2 and 7: the deferred calls present at the swap. Whether there were any.
+    pub(super) fn run_deferred(&mut self) -> bool {
         if let Some(since) = self.shared.swap(&mut self.batch) {
             let now = self.net.now();
             self.histograms.deferred_delay.record(now.saturating_duration_since(since));
         }
+        let any = !self.batch.is_empty();
         while let Some(call) = self.batch.pop_front() {
             self.stats.deferred_run += 1;
             call.run(&mut LoopMut { core: self });
             self.after_callback("deferred call");
         }
+        any
     }
 
     pub(super) fn run_before_poll(&mut self) -> Hook {

@@ -77,19 +77,34 @@ fn calls_from_other_threads_are_all_run_in_order_with_fewer_wake_ups_than_calls(
 }
 
 #[test]
-fn only_the_first_call_after_a_swap_wakes_and_a_callback_never_does() {
+fn only_the_first_call_after_a_wait_has_begun_wakes_and_a_callback_never_does() {
     let mut lp = Loop::new().unwrap();
     let handle = lp.handle();
-    for round in 1..=3 {
+    for waits in 0..3 {
         for _ in 0..100 {
             handle.defer_fn(|_| ()).unwrap();
         }
         // The last one defers again, from the loop, in step 2; that runs in step 7.
         handle.defer(|lp| lp.handle().defer_fn(|_| ()).unwrap()).unwrap();
         lp.turn(Some(Duration::ZERO)).unwrap();
-        let stats = lp.loop_mut().stats();
-        assert_eq!((stats.wake_ups, stats.coalesced, stats.deferred_run), (round, 101 * round, 102 * round));
+        let (stats, calls) = (lp.loop_mut().stats(), 102 * (waits + 1));
+        assert_eq!((stats.wake_ups, stats.coalesced, stats.deferred_run), (waits, calls - waits, calls));
+        // With nothing to do it waits, if only for so long.
+        lp.turn(Some(Duration::ZERO)).unwrap();
     }
+}
+
+#[test]
+fn what_a_call_has_done_is_seen_before_the_loop_waits() {
+    let mut lp = Loop::with_data(false).unwrap();
+    let handle = lp.handle();
+    handle.keep_alive(true);
+    // A loop at work is not woken, and nothing else happens that would end a poll.
+    assert!(handle.defer(|lp| *lp.data() = true).is_ok());
+    assert!(lp.run_until(|lp| *lp.data()).unwrap());
+    assert!(handle.defer(|lp| *lp.data() = false).is_ok());
+    assert_eq!(lp.turn(None).unwrap(), Turn::Alive);
+    assert!(!*lp.loop_mut().data());
 }
 
 #[test]
