@@ -56,7 +56,7 @@ pub(super) struct Core<T: 'static> {
     pub(super) ready: Vec<SlotId>,
     /// The memory of the round before, for the next.
     round: Vec<SlotId>,
-    /// The index of the object that is to be served first, or of the next one that is ready.
+    /// The index of the object that goes before the others that are left over, or of the next one that is.
     first: u32,
     /// Sockets whose `open` or connecting is to come.
     pub(super) opening: Vec<SlotId>,
@@ -321,9 +321,11 @@ impl<T: 'static> Core<T> {
         }
     }
 
-    /// Step 5: sets the latches that the events name, then serves what is latched, beginning at another socket every
-    /// time.
+    /// Step 5: sets the latches that the events name, then serves what is latched: first what the system has named, in
+    /// its order, which is that of arrival; then what is left over from the iteration before, beginning at another socket
+    /// every time. So nobody waits for those who never have enough, nor does one of them always wait for the others.
     pub(super) fn dispatch(&mut self) {
+        let left_over = self.ready.len();
         let mut events = std::mem::take(&mut self.events);
         for event in events.drain(..) {
             self.stats.events += 1;
@@ -353,15 +355,16 @@ impl<T: 'static> Core<T> {
         self.run_openings();
 
         let mut round = std::mem::replace(&mut self.ready, std::mem::take(&mut self.round));
+        let (left_over, named) = round.split_at(left_over);
         // The next one in the order of the table after the one that was first last time.
         let distance = |id: &SlotId| id.index().wrapping_sub(self.first);
-        let first = (0..round.len()).min_by_key(|&at| distance(&round[at])).unwrap_or(0);
-        if let Some(id) = round.get(first) {
+        let first = (0..left_over.len()).min_by_key(|&at| distance(&left_over[at])).unwrap_or(0);
+        if let Some(id) = left_over.get(first) {
             self.first = id.index().wrapping_add(1);
         }
+        let (late, early) = left_over.split_at(first);
         // What is marked from now on is served in the next round: `in_ready` falls only when the object has its turn.
-        let (late, early) = round.split_at(first);
-        for &id in early.iter().chain(late) {
+        for &id in named.iter().chain(early).chain(late) {
             match self.objects.get_mut(id) {
                 Some(Object::Stream(stream)) => {
                     stream.in_ready = false;

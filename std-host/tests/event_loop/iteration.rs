@@ -172,7 +172,7 @@ fn a_loop_goes_on_after_run_until_and_turns() {
 }
 
 #[test]
-fn the_socket_served_first_changes_with_every_iteration() {
+fn of_sockets_that_never_have_enough_another_is_first_in_every_iteration() {
     // The sockets have bytes left all the time: each gives one byte per iteration.
     let order = Rc::new(RefCell::new(Vec::new()));
     let served = Rc::clone(&order);
