@@ -8,6 +8,8 @@
     reason = "the clock is read by a call of the C library, the counter of cycles by an instruction"
 )]
 
+use std::ops::RangeInclusive;
+
 /// The clock in microseconds since some instant of the past. Never goes back.
 pub(crate) fn monotonic_micros() -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
@@ -18,8 +20,12 @@ pub(crate) fn monotonic_micros() -> u64 {
     time.tv_sec as u64 * 1_000_000 + time.tv_nsec as u64 / 1000
 }
 
-/// 0.1 ms of a processor that counts at 500 MHz; none of this architecture counts slower.
-const FEW_CYCLES: u64 = 50_000;
+/// The lag of a glance at the most, in microseconds.
+const LAG: u64 = 100;
+/// What a processor counts in that time: none of this architecture counts slower than at 500 MHz or faster than at 5 GHz.
+const CYCLES: RangeInclusive<u64> = 500 * LAG..=5000 * LAG;
+/// How long the count is compared with the clock to learn its pace, in microseconds.
+const LESSON: u64 = 10_000;
 
 /// The clock for whoever looks at it all the time and can do with 0.1 ms less than it says. It is not read again while
 /// the processor has counted few cycles since, and to ask for them takes less than half as long.
@@ -27,20 +33,39 @@ pub(crate) struct Glances {
     micros: u64,
     /// The count at the last reading; `None` if there is no cheap one on this architecture.
     cycles: Option<u64>,
+    /// What the processor counts in [`LAG`], or less.
+    few: u64,
+    /// The reading with which the present lesson has begun.
+    lesson: (u64, Option<u64>),
 }
 
 impl Glances {
     pub(crate) fn new() -> Self {
-        Self { cycles: cycles(), micros: monotonic_micros() }
+        let (micros, cycles) = (monotonic_micros(), cycles());
+        Self { micros, cycles, few: *CYCLES.start(), lesson: (micros, cycles) }
     }
 
     /// The clock in microseconds, or up to 0.1 ms less.
+    #[inline]
     pub(crate) fn micros(&mut self) -> u64 {
         let cycles = cycles();
         // A count that has gone back, as on another core, makes a difference that is not small.
-        let few = self.cycles.zip(cycles).is_some_and(|(from, to)| to.wrapping_sub(from) < FEW_CYCLES);
-        if !few {
-            *self = Self { cycles, micros: monotonic_micros() };
+        if self.cycles.zip(cycles).is_some_and(|(from, to)| to.wrapping_sub(from) < self.few) {
+            return self.micros;
+        }
+        self.look(cycles)
+    }
+
+    /// Reads the clock, and learns from it how fast the processor counts.
+    #[inline(never)]
+    fn look(&mut self, cycles: Option<u64>) -> u64 {
+        (self.micros, self.cycles) = (monotonic_micros(), cycles);
+        let passed = self.micros - self.lesson.0;
+        if passed >= LESSON {
+            let counted = self.lesson.1.zip(cycles).map_or(0, |(from, to)| to.wrapping_sub(from));
+            // A count that has jumped, as on another core, teaches nonsense, but only until the end of the next lesson.
+            self.few = (counted / passed).saturating_mul(LAG).clamp(*CYCLES.start(), *CYCLES.end());
+            self.lesson = (self.micros, cycles);
         }
         self.micros
     }
