@@ -201,6 +201,10 @@ impl<S: AsRef<[Node]> + AsMut<[Node]>> Wheel<S> {
             return Err(Error::NoSuchKey { key, capacity: self.capacity() });
         }
         self.unlink(key);
+        if self.len == 0 {
+            // Nobody need have moved an empty wheel on.
+            self.current = self.current.max(tick_reached(now));
+        }
         let tick = tick_at_or_after(deadline);
         // Rounding up must not delay what is due already.
         let tick = if deadline <= now { tick.min(tick_reached(now)) } else { tick };
@@ -222,8 +226,9 @@ impl<S: AsRef<[Node]> + AsMut<[Node]>> Wheel<S> {
     /// Disarms one key that is due at `now` and returns it; `None` if there is none.
     ///
     /// Keys come by deadline in whole milliseconds, then in the order in which they were armed. A key armed for an
-    /// instant that has already been passed joins the end of the millisecond last reported. A driver calls this until it
-    /// returns `None`, or leaves the rest for another turn.
+    /// instant that has already been passed joins the end of the millisecond last reported, or, if nothing was armed
+    /// before it, that of its arming. A driver calls this until it returns `None`, or leaves the rest for another turn; one
+    /// whose wheel is empty may leave it out.
     pub fn expired(&mut self, now: Instant) -> Option<u32> {
         let target = tick_reached(now);
         if target < self.current {

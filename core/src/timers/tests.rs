@@ -48,8 +48,18 @@ impl Model {
         us(u64::try_from(u128::from(tick) * 1000).unwrap_or(u64::MAX))
     }
 
+    /// The last millisecond that has begun.
+    fn begun(now: Instant) -> u64 {
+        let begun = now.as_micros() / 1000;
+        // The last instant that can be named belongs to the millisecond that it cuts short.
+        if Self::instant(begun + 1) <= now { begun + 1 } else { begun }
+    }
+
     fn arm(&mut self, key: u32, now: Instant, deadline: Instant) {
         self.cancel(key);
+        if self.armed.is_empty() {
+            self.reported = self.reported.max(Self::begun(now));
+        }
         let mut tick = deadline.as_micros().div_ceil(1000);
         if deadline <= now && Self::instant(tick) > now {
             tick -= 1;
@@ -70,9 +80,7 @@ impl Model {
 
     fn expired(&mut self, now: Instant) -> Option<u32> {
         let Some((tick, _, key)) = self.first().filter(|&(tick, _, _)| Self::instant(tick) <= now) else {
-            let begun = now.as_micros() / 1000;
-            let begun = if Self::instant(begun + 1) <= now { begun + 1 } else { begun };
-            self.reported = self.reported.max(begun);
+            self.reported = self.reported.max(Self::begun(now));
             return None;
         };
         self.cancel(key);

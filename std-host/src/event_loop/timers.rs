@@ -184,6 +184,11 @@ impl<T> Timers<T> {
         self.table.reclaim();
     }
 
+    /// Whether no timer is armed.
+    fn is_idle(&self) -> bool {
+        self.due.is_empty() && self.wheel.is_empty()
+    }
+
     /// Removes all timers. Their ids stay stale, whatever is added later.
     pub(super) fn clear(&mut self) {
         let ids: Vec<SlotId> = self.table.iter().map(|(id, _)| id).collect();
@@ -243,6 +248,13 @@ impl<T> Timers<T> {
 impl<T> Core<T> {
     /// Step 6: at most `timer_budget` timers. Those armed by the callbacks of this step wait for the next.
     pub(super) fn run_timers(&mut self) {
+        if !self.timers.is_idle() {
+            self.run_due_timers();
+        }
+    }
+
+    #[inline(never)]
+    fn run_due_timers(&mut self) {
         let (begin, budget) = (self.timers.order, self.options.timer_budget);
         self.timers.collect(self.now, budget);
         for _ in 0..budget {
