@@ -86,12 +86,12 @@ impl<T> Core<T> {
 
     /// Tells what has been resolved.
     pub(super) fn run_names(&mut self) {
-        for (addr, f) in std::mem::take(&mut self.names.literals) {
-            self.answer(f, Ok(vec![addr]));
-        }
-        if self.names.next == 0 {
+        if self.names.next == 0 && self.names.literals.is_empty() {
             // Nobody has ever asked.
             return;
+        }
+        for (addr, f) in std::mem::take(&mut self.names.literals) {
+            self.answer(f, Ok(vec![addr]));
         }
         // What a callback asks for waits for the next iteration, so that none can keep the loop here. An answer that
         // nobody waits for goes, and calls nobody back.

@@ -54,7 +54,7 @@ pub(super) struct Core<T: 'static> {
     pub(super) events: Vec<Ready>,
     /// Objects with a latch to be served, each at most once.
     pub(super) ready: Vec<SlotId>,
-    /// The memory of the round before, for the next.
+    /// The memory of `ready` in the round before, for the next.
     round: Vec<SlotId>,
     /// The index of the object that goes before the others that are left over, or of the next one that is.
     first: u32,
@@ -205,14 +205,24 @@ impl<T: 'static> Core<T> {
         self.mark = self.now;
     }
 
-    /// What follows every callback: a cork ends, and a long callback is looked at. `now` follows the clock if it was
-    /// more than a millisecond.
+    /// What follows every callback: a cork ends, and a long callback is looked at.
+    #[inline]
     pub(super) fn after_callback(&mut self, kind: &'static str) {
         if self.corked.is_some() {
             self.uncork();
         }
+        let to = self.net.glance();
+        // Most callbacks are over before a glance shows another time.
+        if to > self.mark || self.is_measured() {
+            self.look_at_clock(kind, to);
+        }
+    }
+
+    /// Takes note of how long a callback took. `now` follows the clock if it was more than a millisecond.
+    #[cold]
+    fn look_at_clock(&mut self, kind: &'static str, glance: Instant) {
         let from = self.mark;
-        let to = if self.is_measured() { self.net.now() } else { self.net.glance().max(from) };
+        let to = if self.is_measured() { self.net.now() } else { glance };
         self.mark = to;
         if to.saturating_duration_since(self.now) > LONG_CALLBACK {
             self.now = to;
@@ -228,7 +238,13 @@ impl<T: 'static> Core<T> {
     }
 
     /// Steps 2 and 7: the deferred calls present at the swap. Whether there were any.
+    #[inline]
     pub(super) fn run_deferred(&mut self) -> bool {
+        self.shared.is_waiting() && self.run_batch()
+    }
+
+    #[inline(never)]
+    fn run_batch(&mut self) -> bool {
         if let Some(since) = self.shared.swap(&mut self.batch) {
             let now = self.net.now();
             self.histograms.deferred_delay.record(now.saturating_duration_since(since));
@@ -309,6 +325,7 @@ impl<T: 'static> Core<T> {
     }
 
     /// Marks an object to be served in the next round.
+    #[inline(never)]
     pub(super) fn mark_ready(&mut self, id: SlotId) {
         let queued = match self.objects.get_mut(id) {
             Some(Object::Stream(stream)) => &mut stream.in_ready,
@@ -321,41 +338,34 @@ impl<T: 'static> Core<T> {
         }
     }
 
-    /// Step 5: sets the latches that the events name, then serves what is latched: first what the system has named, in
-    /// its order, which is that of arrival; then what is left over from the iteration before, beginning at another socket
-    /// every time. So nobody waits for those who never have enough, nor does one of them always wait for the others.
+    /// Step 5: serves first what the system has named, in its order, which is that of arrival; then what is left over from
+    /// the iteration before, beginning at another socket every time. So nobody waits for those who never have enough, nor
+    /// does one of them always wait for the others.
     pub(super) fn dispatch(&mut self) {
-        let left_over = self.ready.len();
-        let mut events = std::mem::take(&mut self.events);
-        for event in events.drain(..) {
-            self.stats.events += 1;
-            let id = SlotId::from_bits(event.token);
-            let queued = match self.objects.get_mut(id) {
-                Some(Object::Stream(stream)) => {
-                    stream.latch(&event);
-                    &mut stream.in_ready
-                }
-                Some(Object::Listener(listener)) => {
-                    listener.latched |= event.read;
-                    &mut listener.in_ready
-                }
-                Some(Object::Udp(udp)) => {
-                    udp.latch(&event);
-                    &mut udp.in_ready
-                }
-                None => continue,
-            };
-            if !std::mem::replace(queued, true) {
-                self.ready.push(id);
-            }
-        }
-        self.events = events;
         self.run_signals();
         self.run_names();
         self.run_openings();
 
-        let mut round = std::mem::replace(&mut self.ready, std::mem::take(&mut self.round));
-        let (left_over, named) = round.split_at(left_over);
+        // What is marked from now on is served in the next round.
+        let mut left_over = std::mem::replace(&mut self.ready, std::mem::take(&mut self.round));
+        let mut events = std::mem::take(&mut self.events);
+        self.stats.events += events.len() as u64;
+        for event in events.drain(..) {
+            self.serve_named(&event);
+        }
+        self.events = events;
+        if !left_over.is_empty() {
+            self.serve_left_over(&left_over);
+            left_over.clear();
+        }
+        self.round = left_over;
+        self.run_handshakes();
+        self.run_openings();
+    }
+
+    /// Serves what is left over from the round before.
+    #[inline(never)]
+    fn serve_left_over(&mut self, left_over: &[SlotId]) {
         // The next one in the order of the table after the one that was first last time.
         let distance = |id: &SlotId| id.index().wrapping_sub(self.first);
         let first = (0..left_over.len()).min_by_key(|&at| distance(&left_over[at])).unwrap_or(0);
@@ -363,8 +373,7 @@ impl<T: 'static> Core<T> {
             self.first = id.index().wrapping_add(1);
         }
         let (late, early) = left_over.split_at(first);
-        // What is marked from now on is served in the next round: `in_ready` falls only when the object has its turn.
-        for &id in named.iter().chain(early).chain(late) {
+        for &id in early.iter().chain(late) {
             match self.objects.get_mut(id) {
                 Some(Object::Stream(stream)) => {
                     stream.in_ready = false;
@@ -381,10 +390,32 @@ impl<T: 'static> Core<T> {
                 None => {}
             }
         }
-        round.clear();
-        self.round = round;
-        self.run_handshakes();
-        self.run_openings();
+    }
+
+    /// Sets the latches that an event names and serves them, unless the object has its turn later anyway.
+    fn serve_named(&mut self, event: &Ready) {
+        let id = SlotId::from_bits(event.token);
+        match self.objects.get_mut(id) {
+            Some(Object::Stream(stream)) => {
+                stream.latch(event);
+                if !stream.in_ready {
+                    self.serve_stream(id);
+                }
+            }
+            Some(Object::Listener(listener)) => {
+                listener.latched |= event.read;
+                if !listener.in_ready {
+                    self.serve_listener(id);
+                }
+            }
+            Some(Object::Udp(udp)) => {
+                udp.latch(event);
+                if !udp.in_ready {
+                    self.serve_udp(id);
+                }
+            }
+            None => {}
+        }
     }
 
     /// Closes everything with its callbacks and refuses what comes later.

@@ -154,6 +154,7 @@ impl<T> Core<T> {
     }
 
     /// One turn of a socket: what is to be told, whether it takes packets again, what has arrived.
+    #[inline(never)]
     pub(in crate::event_loop) fn serve_udp(&mut self, id: SlotId) {
         let told = self.tell_errors(id);
         self.serve_drained(id);

@@ -298,6 +298,7 @@ impl<T> Core<T> {
     }
 
     /// At most `accept_budget` accepts.
+    #[inline(never)]
     pub(super) fn serve_listener(&mut self, id: SlotId) {
         if self.listener_mut(id).is_some_and(|listener| listener.closed) {
             return self.drain_listener(id);

@@ -144,6 +144,7 @@ impl<T> Core<T> {
     }
 
     /// Looks at the attempts; true if one of them has won and the socket is open, or shakes hands.
+    #[cold]
     pub(super) fn serve_connecting(&mut self, id: SlotId) -> bool {
         let (mut at, mut lost) = (0, false);
         while let Some(connecting) = self.connecting_mut(id) {

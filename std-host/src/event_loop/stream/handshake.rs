@@ -76,6 +76,7 @@ impl<T> Core<T> {
     }
 
     /// Sends what is left of the last step, and lets the socket wait for its next.
+    #[cold]
     pub(super) fn serve_handshake(&mut self, id: SlotId) {
         self.flush(id);
         let Some(stream) = self.stream(id).filter(|stream| stream.phase == Phase::Handshaking) else { return };
@@ -88,10 +89,15 @@ impl<T> Core<T> {
     }
 
     /// The handshake steps of one iteration: as many as the budget says, and fewer if they take long.
+    #[inline]
     pub(in crate::event_loop) fn run_handshakes(&mut self) {
-        if self.handshakes.is_empty() {
-            return;
+        if !self.handshakes.is_empty() {
+            self.take_handshake_steps();
         }
+    }
+
+    #[inline(never)]
+    fn take_handshake_steps(&mut self) {
         let (mut left, end) = (self.options.handshake_budget, self.net.now().saturating_add(SPELL));
         let mut stepped = Vec::new();
         for _ in 0..LOOKS.max(left) {

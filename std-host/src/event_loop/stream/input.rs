@@ -1,8 +1,9 @@
 //! Reading: from the system into the shared buffer, and on to the handler.
 
-use super::{Phase, Stream};
+use super::{Phase, Stream, StreamState};
+use crate::event_loop::net::Net;
 use crate::event_loop::state::{Core, Object};
-use crate::event_loop::{CloseReason, Error, SocketId};
+use crate::event_loop::{CloseReason, Error, LoopOptions, SocketId, Stats};
 use std::cell::Cell;
 use std::fmt;
 use std::io;
@@ -47,7 +48,7 @@ pub(super) enum Taken {
     Nothing,
     Failed(io::Error),
     /// The connection is over for a reason that is not the system's.
-    Over(CloseReason),
+    Over(Box<CloseReason>),
 }
 
 impl<T> Stream<'_, T> {
@@ -66,11 +67,52 @@ impl<T> Stream<'_, T> {
     }
 }
 
+impl StreamState {
+    /// One read of a socket without TLS.
+    #[inline]
+    fn take_plain(&mut self, system: &mut dyn Net, stats: &mut Stats, buffer: &mut [u8]) -> Taken {
+        let Some(net) = self.net else { return Taken::Nothing };
+        let outcome = loop {
+            stats.reads += 1;
+            match system.read(net, buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => break other,
+            }
+        };
+        match outcome {
+            Ok(0) => {
+                self.readable = false;
+                Taken::End
+            }
+            Ok(count) => {
+                self.note_taken(count, system);
+                if count < buffer.len() && !self.hung_up {
+                    // The system had no more. What comes from now on is a new edge.
+                    self.readable = false;
+                }
+                stats.bytes_in += count as u64;
+                Taken::Bytes(count)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                (self.readable, self.hung_up) = (false, false);
+                Taken::Nothing
+            }
+            Err(error) => Taken::Failed(error),
+        }
+    }
+}
+
+/// The shared buffer. Whoever holds on to a [`Received`] costs the loop another one.
+fn take_buffer(home: &Cell<Vec<u8>>, options: &LoopOptions) -> Vec<u8> {
+    let buffer = home.take();
+    if buffer.is_empty() { vec![0; options.receive_buffer] } else { buffer }
+}
+
 impl<T> Core<T> {
     pub(super) fn serve_input(&mut self, id: SlotId) {
         let mut budget = self.options.read_budget;
         let mut first = true;
-        while let Some(stream) = self.stream(id) {
+        while let Some(Object::Stream(stream)) = self.objects.get_mut(id) {
             if stream.end_due {
                 return self.input_ended(id);
             }
@@ -88,9 +130,14 @@ impl<T> Core<T> {
                 return self.mark_ready(id);
             }
             let (context, place, discards) = (stream.context, stream.place, stream.discards);
-            let mut buffer = self.take_buffer();
+            let mut buffer = take_buffer(&self.receive, &self.options);
             let asked = buffer.len().min(budget).min(limit);
-            let taken = self.take(id, &mut buffer[..asked]);
+            let (taken, more) = if stream.tls.is_some() {
+                (self.take_tls(id, &mut buffer[..asked]), true)
+            } else {
+                let taken = stream.take_plain(&mut *self.net, &mut self.stats, &mut buffer[..asked]);
+                (taken, stream.readable)
+            };
             if let Taken::Bytes(count) = taken {
                 budget -= count;
                 if discards {
@@ -102,7 +149,9 @@ impl<T> Core<T> {
             }
             self.receive.set(buffer);
             match taken {
-                Taken::Bytes(_) => {}
+                Taken::Bytes(_) if more => {}
+                // Whatever the callback has made readable again it has also marked.
+                Taken::Bytes(_) => return,
                 Taken::Unripe(count) => budget = budget.saturating_sub(count),
                 Taken::End => return self.input_ended(id),
                 Taken::Nothing => {
@@ -111,13 +160,14 @@ impl<T> Core<T> {
                     return;
                 }
                 Taken::Failed(error) => return self.fail(id, error, "read from"),
-                Taken::Over(reason) => return self.begin_close(id, reason),
+                Taken::Over(reason) => return self.begin_close(id, *reason),
             }
             first = false;
         }
     }
 
     /// Lets a handler read by itself. It is asked again, without a new edge, as long as it reads and something is left.
+    #[inline(never)]
     fn serve_reader(&mut self, id: SlotId) {
         let Some(stream) = self.stream_mut(id).filter(|stream| stream.phase == Phase::Open && stream.limit > 0) else {
             return;
@@ -187,7 +237,7 @@ impl<T> Core<T> {
                 Err(Error::Closed)
             }
             Taken::Over(reason) => {
-                self.begin_close(id, reason);
+                self.begin_close(id, *reason);
                 Err(Error::Closed)
             }
         }
@@ -199,42 +249,10 @@ impl<T> Core<T> {
         if stream.tls.is_some() {
             return self.take_tls(id, buffer);
         }
-        let Some(net) = stream.net else { return Taken::Nothing };
-        let outcome = loop {
-            self.stats.reads += 1;
-            match self.net.read(net, buffer) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                other => break other,
-            }
-        };
-        match outcome {
-            Ok(0) => {
-                stream.readable = false;
-                Taken::End
-            }
-            Ok(count) => {
-                stream.note_taken(count, &mut *self.net);
-                if count < buffer.len() && !stream.hung_up {
-                    // The system had no more. What comes from now on is a new edge.
-                    stream.readable = false;
-                }
-                self.stats.bytes_in += count as u64;
-                Taken::Bytes(count)
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                (stream.readable, stream.hung_up) = (false, false);
-                Taken::Nothing
-            }
-            Err(error) => Taken::Failed(error),
-        }
+        stream.take_plain(&mut *self.net, &mut self.stats, buffer)
     }
 
-    /// The shared buffer. Whoever holds on to a [`Received`] costs the loop another one.
-    fn take_buffer(&self) -> Vec<u8> {
-        let buffer = self.receive.take();
-        if buffer.is_empty() { vec![0; self.options.receive_buffer] } else { buffer }
-    }
-
+    #[cold]
     fn input_ended(&mut self, id: SlotId) {
         let Some(stream) = self.stream_mut(id) else { return };
         (stream.readable, stream.end_due) = (false, false);
@@ -263,6 +281,7 @@ impl<T> Core<T> {
     }
 
     /// Closes the socket if sending has failed before: all that came is delivered, or nothing more will be read.
+    #[cold]
     fn tell_send_error(&mut self, id: SlotId) -> bool {
         let Some(error) = self.stream_mut(id).and_then(|stream| stream.send_error.take()) else { return false };
         self.fail(id, error, "write to");

@@ -13,11 +13,16 @@ impl<T> Core<T> {
     /// Lets sockets that were made in callbacks come to life.
     ///
     /// What is made meanwhile has its turn at the next call: a socket that makes another as it opens cannot hold the loop.
+    #[inline]
     pub(in crate::event_loop) fn run_openings(&mut self) {
-        let present = self.opening.len();
-        if present == 0 {
-            return;
+        if !self.opening.is_empty() {
+            self.open_all();
         }
+    }
+
+    #[cold]
+    fn open_all(&mut self) {
+        let present = self.opening.len();
         for at in 0..present {
             let id = self.opening[at];
             match self.stream(id) {
@@ -71,6 +76,7 @@ impl<T> Core<T> {
     }
 
     /// From now on nothing but `close` happens to the socket.
+    #[cold]
     pub(in crate::event_loop) fn begin_close(&mut self, id: SlotId, reason: CloseReason) {
         match self.stream(id).map(|stream| stream.phase) {
             Some(Phase::Open | Phase::Finishing) => self.leave(id, Some(LastWord::Close(reason))),
@@ -123,7 +129,15 @@ impl<T> Core<T> {
     }
 
     /// Step 8: `close` callbacks, then the descriptors and ids of what has been closed.
+    #[inline]
     pub(in crate::event_loop) fn run_closings(&mut self) {
+        if !self.closing.is_empty() {
+            self.close_all();
+        }
+    }
+
+    #[cold]
+    fn close_all(&mut self) {
         let mut next = 0;
         while let Some((id, last_word)) = self.closing.get_mut(next) {
             let (id, last_word) = (*id, last_word.take());
@@ -197,6 +211,7 @@ impl<T> Core<T> {
     }
 
     /// Reading or writing has failed for good.
+    #[cold]
     pub(in crate::event_loop) fn fail(&mut self, id: SlotId, error: io::Error, op: &'static str) {
         let Some(stream) = self.stream(id) else { return };
         if stream.phase == Phase::Handshaking {

@@ -36,6 +36,26 @@ impl StreamState {
         }
     }
 
+    /// Whether what is written goes to the system as it is, and nothing but its answer decides what follows.
+    fn is_calm(&self) -> bool {
+        self.writable && self.queue.is_empty() && self.hold.is_none() && self.tls.is_none() && !self.wants_room
+    }
+
+    /// One write of two pieces by a socket without TLS that has nothing queued.
+    #[inline]
+    fn write_plain(&mut self, head: &[u8], body: &[u8], system: &mut dyn Net, stats: &mut Stats) -> io::Result<usize> {
+        let Some(net) = self.net else { return Ok(0) };
+        let both = [IoSlice::new(head), IoSlice::new(body)];
+        let pieces = match (head, body) {
+            ([], []) => return Ok(0),
+            (_, []) => &both[..1],
+            ([], _) => &both[1..],
+            (_, _) => &both[..],
+        };
+        let outcome = write(system, net, pieces);
+        self.note_written(head.len() + body.len(), outcome, system, stats)
+    }
+
     /// Takes note of what a write of `offered` bytes came to: how many were taken, or an error for good.
     #[inline]
     fn note_written(
@@ -67,6 +87,7 @@ impl StreamState {
 
 impl<T> Core<T> {
     /// Room in the system: sends what is queued, then tells who waits for that.
+    #[inline(never)]
     pub(super) fn serve_output(&mut self, id: SlotId) {
         self.flush(id);
         let Some(stream) = self.stream_mut(id) else { return };
@@ -90,23 +111,40 @@ impl<T> Core<T> {
     /// Sends, gathers or queues two pieces as one unit. Returns how much of them was taken; `writable` comes for the
     /// rest.
     pub(super) fn put(&mut self, id: SlotId, head: &[u8], body: &[u8], more: bool) -> Result<usize, Error> {
-        let offered = head.len() + body.len();
-        let limit = GATHERED.min(self.options.tx_limit);
-        let Some(stream) = self.stream_mut(id) else { return Err(Error::Stale) };
+        let Some(Object::Stream(stream)) = self.objects.get_mut(id) else { return Err(Error::Stale) };
         stream.check_sender()?;
+        let taken = if stream.is_calm() {
+            match stream.write_plain(head, body, &mut *self.net, &mut self.stats) {
+                Ok(taken) if taken == head.len() + body.len() => return Ok(taken),
+                Ok(taken) => taken,
+                Err(error) => self.send_failed(id, error),
+            }
+        } else {
+            self.send_unless_gathered(id, head, body, more)
+        };
+        Ok(self.keep_rest(id, head, body, taken))
+    }
+
+    /// Sends as much of two pieces as can leave now, unless they are to be gathered.
+    #[inline(never)]
+    fn send_unless_gathered(&mut self, id: SlotId, head: &[u8], body: &[u8], more: bool) -> usize {
+        let limit = GATHERED.min(self.options.tx_limit);
+        let Some(stream) = self.stream_mut(id) else { return 0 };
         let gathers = stream.hold == Some(Hold::Callback) || (stream.hold == Some(Hold::Step) && more);
-        let mut taken = 0;
-        if !gathers || stream.queue.len() + offered > limit {
-            let direct = stream.writable && (stream.queue.is_empty() || stream.hold.is_some());
-            let leaves_nothing = stream.queue.is_empty() && stream.tls.is_none() && !stream.wants_room;
-            if !gathers {
-                stream.hold = None;
-            }
-            taken = if direct { self.send(id, head, body) } else { 0 };
-            if taken == offered && leaves_nothing {
-                return Ok(taken);
-            }
+        if gathers && stream.queue.len() + head.len() + body.len() <= limit {
+            return 0;
         }
+        let direct = stream.writable && (stream.queue.is_empty() || stream.hold.is_some());
+        if !gathers {
+            stream.hold = None;
+        }
+        if direct { self.send(id, head, body) } else { 0 }
+    }
+
+    /// Queues what was not taken of two pieces, and returns how much is taken now.
+    #[inline(never)]
+    fn keep_rest(&mut self, id: SlotId, head: &[u8], body: &[u8], mut taken: usize) -> usize {
+        let offered = head.len() + body.len();
         // A failure leaves nothing to queue for.
         if taken < offered && self.stream(id).is_some_and(StreamState::can_send) {
             if taken < head.len() {
@@ -117,7 +155,7 @@ impl<T> Core<T> {
             }
         }
         self.promise_room(id, taken < offered);
-        Ok(taken)
+        taken
     }
 
     /// What every write ends with: `writable` will come if it was short, and write interest is armed if it is needed.
@@ -136,21 +174,20 @@ impl<T> Core<T> {
         if stream.tls.is_some() {
             return self.send_tls(id, head, body);
         }
-        let Some(net) = stream.net else { return 0 };
-        if stream.queue.is_empty() {
-            let both = [IoSlice::new(head), IoSlice::new(body)];
-            let pieces = match (head, body) {
-                ([], []) => return 0,
-                (_, []) => &both[..1],
-                ([], _) => &both[1..],
-                (_, _) => &both[..],
-            };
-            let outcome = write(&mut *self.net, net, pieces);
-            return match stream.note_written(head.len() + body.len(), outcome, &mut *self.net, &mut self.stats) {
-                Ok(taken) => taken,
-                Err(error) => self.send_failed(id, error),
-            };
+        if !stream.queue.is_empty() {
+            return self.send_queued(id, head, body);
         }
+        match stream.write_plain(head, body, &mut *self.net, &mut self.stats) {
+            Ok(taken) => taken,
+            Err(error) => self.send_failed(id, error),
+        }
+    }
+
+    /// [`Core::send`] of a socket without TLS.
+    #[inline(never)]
+    fn send_queued(&mut self, id: SlotId, head: &[u8], body: &[u8]) -> usize {
+        let Some(Object::Stream(stream)) = self.objects.get_mut(id) else { return 0 };
+        let Some(net) = stream.net else { return 0 };
         let mut pieces = [IoSlice::new(&[]); GATHER + 2];
         let (mut count, queued) = self.pool.front(&stream.queue, &mut pieces[..GATHER]);
         for piece in [head, body] {
@@ -190,6 +227,7 @@ impl<T> Core<T> {
     }
 
     /// Nothing can be sent any more, so nothing was taken.
+    #[cold]
     fn send_failed(&mut self, id: SlotId, error: io::Error) -> usize {
         let Some(stream) = self.stream_mut(id) else { return 0 };
         let stuck = stream.limit == 0 || stream.input_ended;
@@ -257,6 +295,7 @@ impl<T> Core<T> {
     }
 
     /// Ends the hold of the one socket that is corked.
+    #[inline]
     pub(in crate::event_loop) fn uncork(&mut self) {
         if let Some(id) = self.corked.take() {
             self.release(id);
@@ -271,11 +310,16 @@ impl<T> Core<T> {
     }
 
     /// Steps 3 and 8: gathered writes leave.
+    #[inline]
     pub(in crate::event_loop) fn send_gathered(&mut self) {
         self.uncork();
-        if self.gathered.is_empty() {
-            return;
+        if !self.gathered.is_empty() {
+            self.send_all_gathered();
         }
+    }
+
+    #[inline(never)]
+    fn send_all_gathered(&mut self) {
         let mut gathered = std::mem::take(&mut self.gathered);
         for id in gathered.drain(..) {
             if let Some(stream) = self.stream_mut(id) {

@@ -114,6 +114,7 @@ impl StreamState {
 
 impl<T> Core<T> {
     /// [`Core::take`] for TLS: at most one read of the system.
+    #[inline(never)]
     pub(super) fn take_tls(&mut self, id: SlotId, plain: &mut [u8]) -> Taken {
         let mut cipher = std::mem::take(&mut self.cipher);
         cipher.resize(CIPHER, 0);
@@ -146,7 +147,7 @@ impl<T> Core<T> {
                     return Taken::Bytes(count);
                 }
                 Err(failure) => {
-                    return Taken::Over(CloseReason::Failed(stream.tls_error(failure.into_source())));
+                    return Taken::Over(Box::new(CloseReason::Failed(stream.tls_error(failure.into_source()))));
                 }
             }
             let asked = (plain.len() + AHEAD).min(cipher.len());
@@ -189,10 +190,11 @@ impl<T> Core<T> {
     fn wire_ended(&mut self, id: SlotId) -> Taken {
         let Some(stream) = self.stream(id) else { return Taken::Nothing };
         let awaited = stream.phase == Phase::Open && !stream.discards && stream.send_error.is_none();
-        if awaited { Taken::Over(CloseReason::Truncated) } else { Taken::End }
+        if awaited { Taken::Over(Box::new(CloseReason::Truncated)) } else { Taken::End }
     }
 
     /// [`Core::send`] for TLS: what is queued and the two pieces behind it, record by record, until the system is full.
+    #[inline(never)]
     pub(super) fn send_tls(&mut self, id: SlotId, head: &[u8], body: &[u8]) -> usize {
         let mut taken = 0;
         while self.transmit(id) {
