@@ -89,7 +89,8 @@ impl<C> Shared<C> {
             if first && queue.sampler.is_due() {
                 queue.since = self.clock.as_ref().map(|clock| clock());
             }
-            queue.calls.push_back(call(value));
+            // Made once there is room for it, the call goes straight to its place.
+            queue.calls.extend(std::iter::once_with(|| call(value)));
             if first {
                 self.waiting.store(true, Ordering::Release);
             }
