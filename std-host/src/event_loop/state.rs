@@ -1,4 +1,8 @@
 //! What the loop consists of, and what every part of it uses.
+//!
+//! Here and in the parts, what an iteration or an event can do without is `#[cold]` or `#[inline(never)]`: the kernel's
+//! work drives the loop's code out of the processor's caches between any two events, so the way of all events is to be
+//! short.
 
 use super::context::AnyContext;
 use super::datagrams::{self, UdpState};
