@@ -90,7 +90,7 @@ mod tests {
     #[test]
     fn a_glance_is_hardly_behind_the_clock_and_never_before_it() {
         let mut glances = Glances::new();
-        let end = monotonic_micros() + 5000;
+        let end = monotonic_micros() + 3 * LESSON;
         while monotonic_micros() < end {
             let before = monotonic_micros();
             let glance = glances.micros();
