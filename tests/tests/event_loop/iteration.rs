@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 use wharf_core::Instant;
 use wharf_host::event_loop::{Error, ListenOptions, LoopMut, LoopOptions, Stats};
-use wharf_tests::sim_net::{Ended, Peer, Sim};
+use wharf_tests::sim_net::{Ended, Faults, Peer, Sim};
 
 /// What `f` says of every iteration while `run` runs, as far as it changed.
 fn each_iteration(
@@ -242,4 +242,73 @@ fn a_panic_in_a_callback_closes_all_sockets() {
     assert_eq!(peers[1].ended(), Some(Ended::InOrder));
     let key = bench.key;
     assert!(matches!(bench.lp().listen(any(), key, ListenOptions::default()), Err(Error::Ended)));
+}
+
+#[test]
+fn nobody_has_two_turns_in_one_iteration() {
+    let options = LoopOptions { read_budget: 2, ..LoopOptions::default() };
+    let mut bench = bench_with(Sim::new(0, Faults { false_events: 1000, ..Faults::none() }), options, quiet);
+    let (other, greedy) = (bench.connect(), bench.connect());
+    bench.sim.run_until_idle();
+    let read = each_iteration(
+        &mut bench,
+        |stats| stats.bytes_in,
+        |bench| {
+            assert_eq!(greedy.send(&[7; 40]), 40);
+            for _ in 0..20 {
+                // With this event comes one for the greedy one, whose turn comes anyway.
+                assert_eq!(other.send(b"x"), 1);
+                bench.sim.step();
+            }
+        },
+    );
+    assert_eq!(read, [3; 20]);
+}
+
+#[test]
+fn what_is_written_to_a_socket_that_waits_for_its_turn_waits_for_its_queue() {
+    let faults = Faults { capacity: 8..=8, ..Faults::none() };
+    let options = LoopOptions { read_budget: 2, ..LoopOptions::default() };
+    let mut greedy = None;
+    let mut bench = bench_with(Sim::new(0, faults), options, move |what, s, bytes| match (what, bytes) {
+        ("open", _) => greedy = greedy.or(Some(s.id())),
+        ("data", b"z") => {
+            let greedy = greedy.expect("the greedy one opened first");
+            assert_eq!(s.loop_mut().stream(greedy).unwrap().write(b"z").unwrap(), 1);
+        }
+        ("data", b"ab") => assert_eq!(s.write(b"0123456789").unwrap(), 10),
+        _ => {}
+    });
+    let (greedy, other) = (bench.connect(), bench.connect());
+    bench.sim.run_until_idle();
+    assert_eq!(greedy.send(b"abcdefgh"), 8);
+    bench.sim.step();
+    // Eight bytes have left and two are queued, and six have not been read. Now there is room again.
+    let mut back = greedy.receive();
+    assert_eq!(other.send(b"z"), 1);
+    bench.sim.run_until_idle();
+    back.extend(greedy.receive());
+    assert_eq!(String::from_utf8(back).unwrap(), "0123456789z");
+}
+
+#[test]
+fn a_long_callback_moves_now_and_is_counted_without_samples() {
+    let sim = Sim::strict();
+    let (world, times) = (sim.world.clone(), Rc::new(RefCell::new(Vec::new())));
+    let seen = Rc::clone(&times);
+    let options = LoopOptions { sample_every: 0, slow_callback: Duration::from_millis(2), ..LoopOptions::default() };
+    let mut bench = bench_with(sim, options, move |what, s, _| {
+        if what == "data" {
+            seen.borrow_mut().push((s.now().as_micros(), s.loop_mut().stats().slow_callbacks));
+            world.jump(Duration::from_millis(3));
+        }
+    });
+    let peers: Vec<Peer> = (0..3).map(|_| bench.connect()).collect();
+    bench.sim.run_until_idle();
+    let begin = bench.sim.world.now().as_micros();
+    for peer in &peers {
+        assert_eq!(peer.send(b"x"), 1);
+    }
+    bench.sim.step();
+    assert_eq!(*times.borrow(), [(begin, 0), (begin + 3000, 1), (begin + 6000, 2)]);
 }
