@@ -96,6 +96,14 @@ impl Table {
         Self { title: title.into(), columns: columns.to_vec(), rows: Vec::new() }
     }
 
+    /// Adds a row of `head` and what `figures` gives, which is asked only if there is no `trouble`.
+    pub fn push(&mut self, head: Vec<Cell>, trouble: Option<&str>, figures: impl FnOnce() -> Vec<Cell>) {
+        match trouble {
+            Some(trouble) => self.push_trouble(head, trouble),
+            None => self.rows.push(head.into_iter().chain(figures()).collect()),
+        }
+    }
+
     /// Adds a row that begins with `head` and has no figures: the verdict behind it, and the reason in the last column.
     pub fn push_trouble(&mut self, head: Vec<Cell>, trouble: &str) {
         let (verdict, why) = trouble.split_once(": ").unwrap_or((trouble, ""));

@@ -194,13 +194,8 @@ fn table(peers: &[Peer], loads: &[Load], figures: &[Vec<Rounds<Outcome>>]) -> Ta
     for (load, rows) in loads.iter().zip(figures) {
         let ours = peers.iter().position(|peer| peer.name == "wharf").map(|at| &rows[at]);
         for (peer, rounds) in peers.iter().zip(rows) {
-            let mut cells = vec![Cell::count(load.size as u64), Cell::count(load.connections as u64), peer.name.into()];
-            if let Some(trouble) = rounds.trouble() {
-                table.push_trouble(cells, trouble);
-            } else {
-                cells.extend(row(rounds, ours.filter(|_| peer.name != "wharf")));
-                table.rows.push(cells);
-            }
+            let head = vec![Cell::count(load.size as u64), Cell::count(load.connections as u64), peer.name.into()];
+            table.push(head, rounds.trouble(), || row(rounds, ours.filter(|_| peer.name != "wharf")));
         }
     }
     table

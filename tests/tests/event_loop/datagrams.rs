@@ -358,6 +358,26 @@ fn a_flooded_socket_leaves_turns_to_others() {
     assert!(here == 25 && there == 25, "{here} and {there}");
 }
 
+#[test]
+fn a_flooded_socket_has_one_turn_in_an_iteration() {
+    let options = LoopOptions { udp_batch: 4, read_budget: 1, ..LoopOptions::default() };
+    let mut stage = stage_at(any(), Faults { false_events: 1000, ..Faults::none() }, options, quiet);
+    let flooded = Log::default();
+    let handler = Probe { log: Rc::clone(&flooded), act: quiet };
+    let id = stage.sim.lp(0).bind_udp(any(), handler, UdpOptions::default()).unwrap();
+    let addr = stage.sim.lp(0).udp(id).unwrap().local_addr().unwrap();
+    let peer = stage.sim.world.bind_udp(any());
+    for _ in 0..40 {
+        peer.send(addr, b"x");
+    }
+    for batches in 1..=10 {
+        // With this event comes one for the flooded socket, whose turn comes anyway.
+        peer.send(stage.addr, b"y");
+        stage.sim.step();
+        assert_eq!(flooded.borrow().len(), batches);
+    }
+}
+
 /// Each of these is reached once, in a socket that has another beside it.
 #[test]
 fn close_inside_every_callback() {

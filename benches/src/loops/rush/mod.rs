@@ -153,13 +153,8 @@ fn table(peers: &[Peer], loads: &[usize], figures: &[Vec<Rounds<Outcome>>]) -> T
     for (connections, rows) in loads.iter().zip(figures) {
         for (at, (peer, rounds)) in peers.iter().zip(rows).enumerate() {
             let budget = if let Peer::Wharf(budget) = peer { Cell::count((*budget).into()) } else { Cell::Missing };
-            let mut cells = vec![Cell::count(*connections as u64), peer.name().into(), budget];
-            if let Some(trouble) = rounds.trouble() {
-                table.push_trouble(cells, trouble);
-            } else {
-                cells.extend(row(rounds, Some(&rows[0]).filter(|_| at > 0)));
-                table.rows.push(cells);
-            }
+            let head = vec![Cell::count(*connections as u64), peer.name().into(), budget];
+            table.push(head, rounds.trouble(), || row(rounds, Some(&rows[0]).filter(|_| at > 0)));
         }
     }
     table

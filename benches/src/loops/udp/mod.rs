@@ -140,13 +140,8 @@ fn table(figures: &[Vec<Rounds<Outcome>>]) -> Table {
     let mut table = Table::new("Echo of datagrams, as fast as they can be echoed", &COLUMNS);
     for (size, rows) in SIZES.iter().zip(figures) {
         for (at, (Peer(name, batch), rounds)) in PEERS.iter().zip(rows).enumerate() {
-            let mut cells = vec![Cell::count(*size as u64), (*name).into(), Cell::count(*batch as u64)];
-            if let Some(trouble) = rounds.trouble() {
-                table.push_trouble(cells, trouble);
-            } else {
-                cells.extend(row(rounds, Some(&rows[0]).filter(|_| at > 0)));
-                table.rows.push(cells);
-            }
+            let head = vec![Cell::count(*size as u64), (*name).into(), Cell::count(*batch as u64)];
+            table.push(head, rounds.trouble(), || row(rounds, Some(&rows[0]).filter(|_| at > 0)));
         }
     }
     table
