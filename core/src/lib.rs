@@ -27,6 +27,8 @@ extern crate std;
 mod log;
 pub mod machine;
 pub mod modbus;
+pub mod network;
+pub mod random;
 pub mod slots;
 pub mod stats;
 #[cfg(test)]

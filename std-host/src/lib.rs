@@ -1,5 +1,6 @@
 //! Wharf on a host: the event loop, and the services that drive the machines of `wharf-core` on it.
 
+pub mod admin;
 pub mod config;
 pub mod event_loop;
 pub mod run;

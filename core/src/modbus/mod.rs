@@ -12,6 +12,7 @@ pub mod client;
 pub mod data;
 pub mod diagnostics;
 pub mod execute;
+pub mod faults;
 pub mod mbap;
 mod moves;
 pub mod pdu;

@@ -1,9 +1,11 @@
 //! The running `wharf` and its Modbus servers, on real sockets of the loopback interface.
 
+mod handle;
 mod harness;
 mod hostile;
 mod in_process;
 mod limits;
+mod metrics;
 mod shutdown;
 mod startup;
 mod threads;

@@ -3,5 +3,6 @@
 mod client;
 mod compare;
 mod connections;
+mod data;
 mod seeds;
 mod vectors;

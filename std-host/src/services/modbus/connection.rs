@@ -2,12 +2,16 @@
 
 use super::Shared;
 use super::event::{ConnectionId, Event, Statistics};
-use super::storage::Block;
+use super::metrics::Response;
+use super::storage::{Block, Heap};
+use super::unsent::Unsent;
 use crate::event_loop::{LoopMut, Stream, TimerId};
 use std::net::SocketAddr;
 use wharf_core::modbus::diagnostics::Completion;
-use wharf_core::modbus::server::{Config, Connection, Input, Outcome, Output, Processed, Reason, Transaction};
-use wharf_core::modbus::service::Discard;
+use wharf_core::modbus::pdu::Exception;
+use wharf_core::modbus::server::{Config, Connection, Input, Outcome, Output, Processed, Reason, State, Transaction};
+use wharf_core::modbus::service::{Answer, Discard, Indication, ReplyPdu, Service};
+use wharf_core::modbus::units::Serving;
 use wharf_core::{Instant, Machine, Step};
 
 /// What belongs to one connection.
@@ -15,10 +19,14 @@ use wharf_core::{Instant, Machine, Step};
 pub(super) struct Peer {
     pub(super) id: ConnectionId,
     pub(super) address: Option<SocketAddr>,
+    pub(super) local: Option<SocketAddr>,
     pub(super) timer: Option<TimerId>,
     machine: Connection<Vec<u8>, Vec<Transaction>>,
     /// Whether the machine stands on storage of the pool.
     lent: bool,
+    unsent: Unsent,
+    /// Requests in flight that the metrics know of.
+    in_flight: usize,
     /// The machine has bytes that may leave, and the socket is not known to be full.
     transmit: bool,
     paused: bool,
@@ -28,7 +36,10 @@ pub(super) struct Peer {
     armed: Option<Instant>,
     deadline: Option<Instant>,
     reason: Option<Reason>,
-    pub(super) statistics: Statistics,
+    connected_at: Instant,
+    last_request_at: Option<Instant>,
+    /// Without the times, which are those of the loop.
+    counts: Statistics,
 }
 
 impl Default for Peer {
@@ -36,23 +47,53 @@ impl Default for Peer {
         Self {
             id: 0,
             address: None,
+            local: None,
             timer: None,
             machine: Connection::new(Config::DEFAULT, Vec::new(), Vec::new(), Instant::ORIGIN),
             lent: false,
+            unsent: Unsent::default(),
+            in_flight: 0,
             transmit: false,
             paused: false,
             leftover: Vec::new(),
             armed: None,
             deadline: None,
             reason: None,
-            statistics: Statistics::default(),
+            connected_at: Instant::ORIGIN,
+            last_request_at: None,
+            counts: Statistics::default(),
         }
     }
 }
 
 impl Peer {
-    pub(super) fn new(id: ConnectionId, address: Option<SocketAddr>, config: Config, now: Instant) -> Self {
-        Self { id, address, machine: Connection::new(config, Vec::new(), Vec::new(), now), ..Self::default() }
+    /// A connection that was accepted just now, from the first of these addresses at the second.
+    pub(super) fn new(
+        id: ConnectionId,
+        (address, local): (Option<SocketAddr>, Option<SocketAddr>),
+        config: Config,
+        now: Instant,
+    ) -> Self {
+        let machine = Connection::new(config, Vec::new(), Vec::new(), now);
+        Self { id, address, local, machine, connected_at: now, ..Self::default() }
+    }
+
+    /// What it did so far.
+    pub(super) fn statistics(&self, shared: &Shared) -> Statistics {
+        Statistics {
+            connected_at: shared.world_time(self.connected_at),
+            last_request_at: self.last_request_at.map(|at| shared.world_time(at)),
+            ..self.counts
+        }
+    }
+
+    pub(super) const fn state(&self) -> State {
+        self.machine.state()
+    }
+
+    /// Requests that are accepted and not answered yet.
+    pub(super) const fn outstanding(&self) -> usize {
+        self.machine.outstanding()
     }
 
     /// The socket is there, and with it the first deadline.
@@ -62,7 +103,8 @@ impl Peer {
 
     /// Bytes have come.
     pub(super) fn received<T>(&mut self, shared: &Shared, stream: &mut Stream<'_, T>, bytes: &[u8]) {
-        self.statistics.bytes_in += bytes.len() as u64;
+        self.counts.bytes_in += bytes.len() as u64;
+        shared.metrics.borrow_mut().bytes_in += bytes.len() as u64;
         if self.leftover.is_empty() {
             let taken = self.offer(shared, stream, bytes);
             self.leftover.extend_from_slice(&bytes[taken..]);
@@ -97,7 +139,7 @@ impl Peer {
         // A machine that has closed by itself refuses the news.
         let _ = self.machine.handle_input(now, input);
         while let Step::Do(output) = self.machine.poll_output() {
-            self.note(shared, output);
+            self.note(shared, now, output);
         }
         self.give_back(shared);
         self.reason.unwrap_or(Reason::IoError)
@@ -127,10 +169,13 @@ impl Peer {
         let mut done = 0;
         while done < bytes.len() && !self.is_over() {
             let mut units = shared.units.borrow_mut();
-            let service = &mut units.serving(self.id);
-            let input = Input::Received { bytes: &bytes[done..], service };
+            let mut service = Asked { units: units.serving(self.id), asked: false };
+            let input = Input::Received { bytes: &bytes[done..], service: &mut service };
             if self.machine.handle_input(stream.now(), input).is_err() {
                 return bytes.len();
+            }
+            if service.asked {
+                self.last_request_at = Some(stream.now());
             }
             drop(units);
             let taken = self.machine.taken();
@@ -173,10 +218,18 @@ impl Peer {
         if len == 0 {
             return false;
         }
-        self.statistics.bytes_out += len as u64;
+        self.counts.bytes_out += len as u64;
         self.machine
             .handle_input(stream.now(), Input::Transmitted { len })
             .expect("no more was sent than the machine showed");
+        let mut metrics = shared.metrics.borrow_mut();
+        metrics.bytes_out += len as u64;
+        let now = stream.clock();
+        self.unsent.sent(len, now, |status, replies, took| metrics.replied(status, replies, took));
+        if self.machine.outstanding() == 0 && self.machine.transmit().iter().all(|part| part.is_empty()) {
+            self.unsent.all_sent(now, |status, replies, took| metrics.replied(status, replies, took));
+        }
+        drop(metrics);
         self.drain(shared, stream);
         true
     }
@@ -190,7 +243,7 @@ impl Peer {
                     return;
                 }
                 Step::Do(output) => {
-                    self.note(shared, output);
+                    self.note(shared, stream.now(), output);
                     carry_out(output, stream);
                 }
             }
@@ -198,7 +251,7 @@ impl Peer {
     }
 
     /// What an output means apart from the socket.
-    fn note(&mut self, shared: &Shared, output: Output) {
+    fn note(&mut self, shared: &Shared, now: Instant, output: Output) {
         match output {
             Output::Transmit => self.transmit = true,
             Output::Pause => self.paused = true,
@@ -209,39 +262,86 @@ impl Peer {
                 if request.deferred {
                     shared.units.borrow_mut().finished(request.unit, request.function, completion(&request));
                 }
-                self.statistics.processed(&request);
+                self.counts.processed(&request);
+                self.owe(now, &request);
                 shared.emit(&Event::Processed { id: self.id, request });
             }
             Output::Discarded(reason) => {
                 if reason == Discard::Truncated {
                     shared.units.borrow_mut().truncated();
                 }
-                self.statistics.discards += 1;
+                self.counts.discards += 1;
                 shared.emit(&Event::Discarded { id: self.id, reason });
             }
         }
     }
 
+    /// Notes a reply that is on its way.
+    fn owe(&mut self, now: Instant, request: &Processed) {
+        let status = match request.outcome {
+            Outcome::Ok => Response::Ok,
+            Outcome::Exception(_) => Response::Exception,
+            Outcome::None => return,
+        };
+        let arrived = Instant::from_micros(now.as_micros().saturating_sub(request.micros.into()));
+        self.unsent.push(arrived, request.bytes_out, status);
+    }
+
     fn borrow_storage(&mut self, shared: &Shared) {
         if !self.lent {
-            let (buffer, transactions) = shared.pool.borrow_mut().lend();
-            self.exchange(buffer, transactions);
+            let block = shared.pool.borrow_mut().lend();
+            self.exchange(block);
             self.lent = true;
         }
     }
 
+    /// Gives back storage that holds nothing. Ends whatever may have begun or ended requests.
     fn give_back(&mut self, shared: &Shared) {
+        let in_flight = self.machine.outstanding();
+        if in_flight != self.in_flight {
+            let count = &mut shared.metrics.borrow_mut().requests_in_flight;
+            *count = *count + in_flight as u64 - self.in_flight as u64;
+            self.in_flight = in_flight;
+        }
         if self.lent && self.machine.is_vacant() {
-            let block = self.exchange(Vec::new(), Vec::new());
+            // What is still here will never leave: the machine has closed.
+            let dropped = self.unsent.drop_all();
+            if dropped > 0 {
+                shared.metrics.borrow_mut().dropped(dropped);
+            }
+            let block = self.exchange(Block::default());
             shared.pool.borrow_mut().take_back(block);
             self.lent = false;
         }
     }
 
-    fn exchange(&mut self, buffer: Vec<u8>, transactions: Vec<Transaction>) -> Block {
-        self.machine
-            .exchange(buffer, transactions)
-            .expect("a machine without storage, or a vacant one, can exchange it")
+    fn exchange(&mut self, block: Block) -> Block {
+        let Block { buffer, transactions, unsent } = block;
+        let exchanged = self.machine.exchange(buffer, transactions);
+        let (buffer, transactions) = exchanged.expect("a machine without storage, or a vacant one, can exchange it");
+        Block { buffer, transactions, unsent: std::mem::replace(&mut self.unsent, unsent) }
+    }
+}
+
+/// The units, and whether they were asked for anything.
+struct Asked<'u> {
+    units: Serving<'u, Heap>,
+    asked: bool,
+}
+
+impl Service for Asked<'_> {
+    fn serve(&mut self, request: &Indication<'_>, reply: &mut ReplyPdu) -> Answer {
+        self.asked = true;
+        self.units.serve(request, reply)
+    }
+
+    fn refused(&mut self, request: &Indication<'_>, exception: Exception) {
+        self.asked = true;
+        self.units.refused(request, exception);
+    }
+
+    fn discarded(&mut self, reason: Discard) {
+        self.units.discarded(reason);
     }
 }
 

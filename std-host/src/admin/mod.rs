@@ -1,0 +1,3 @@
+//! How a running host is asked, and told.
+
+pub mod exposition;
