@@ -94,7 +94,7 @@ impl Rig {
     fn done(&self) -> Vec<(u64, Outcome)> {
         let done = |output: &Output| match output {
             Output::Done(done) => Some((done.tag, done.outcome)),
-            _ => None,
+            Output::Transmit | Output::Discarded { .. } | Output::Close { .. } => None,
         };
         self.outputs.iter().filter_map(done).collect()
     }
