@@ -260,7 +260,7 @@ fn wherever_a_connection_is_cut_every_request_ends_once() {
         assert!(answered <= after / 11, "{SEED_VARIABLE}={seed}: {:?}", end.done);
         if how == Ending::Fin {
             assert_eq!(answered, (after / 11).min(3), "{SEED_VARIABLE}={seed}");
-            let reason = if after % 11 == 0 { Reason::PeerClosed } else { Reason::Truncated };
+            let reason = if after.is_multiple_of(11) { Reason::PeerClosed } else { Reason::Truncated };
             assert_eq!(end.closed, Some(reason), "{SEED_VARIABLE}={seed}");
         }
     }
