@@ -307,16 +307,18 @@ impl Acting<'_> {
         })
     }
 
-    /// Adds the faults that act, of those for which it is now time to decide.
-    fn add(&mut self, now: Instant, asked: &Asked, decision: &mut Decision, is_time: impl Fn(Reply) -> bool) {
+    /// Adds the faults that act, of those for which it is now time to decide: before a request has ended, or after.
+    fn add(&mut self, now: Instant, asked: &Asked, ended: Option<Ended>, decision: &mut Decision) {
         let Self { entries, started, peer, local } = self;
         for (place, entry) in (0..=u16::MAX).zip(entries.iter_mut()) {
-            let concerned = entry.fault.kind.stage() < Stage::Accept && is_time(entry.fault.target.reply);
-            if !concerned || !entry.is_in_force(now, *started) {
+            let reply = entry.fault.target.reply;
+            let is_time = ended.is_some() == (reply != Reply::Any);
+            if entry.fault.kind.stage() >= Stage::Accept || !is_time || !entry.is_in_force(now, *started) {
                 continue;
             }
             entry.statistics.checked = entry.statistics.checked.saturating_add(1);
-            if entry.fault.target.matches(asked, *peer) && entry.acts(now, local) {
+            let ended_so = ended.is_none_or(|ended| reply.is_of(ended));
+            if ended_so && entry.fault.target.matches(asked, *peer) && entry.acts(now, local) {
                 let seed = entry.source.draw();
                 if !decision.add(place, entry.id, &entry.fault, seed) {
                     entry.suppressed(local);
@@ -328,15 +330,11 @@ impl Acting<'_> {
 
 impl Faults for Acting<'_> {
     fn choose(&mut self, now: Instant, asked: &Asked, decision: &mut Decision) {
-        self.add(now, asked, decision, |reply| reply == Reply::Any);
+        self.add(now, asked, None, decision);
     }
 
     fn judge(&mut self, now: Instant, asked: &Asked, ended: Ended, decision: &mut Decision) {
-        self.add(now, asked, decision, |reply| match reply {
-            Reply::Any => false,
-            Reply::Normal => ended == Ended::Normal,
-            Reply::Exception => ended == Ended::Exception,
-        });
+        self.add(now, asked, Some(ended), decision);
         while let Some(id) = decision.settle() {
             self.suppressed(id);
         }

@@ -1,5 +1,6 @@
 //! Whom a fault is aimed at.
 
+use super::Ended;
 use super::asked::Asked;
 use crate::modbus::data::TableKind;
 use crate::modbus::pdu::Span;
@@ -65,6 +66,17 @@ pub enum Reply {
     Normal,
     /// With an exception.
     Exception,
+}
+
+impl Reply {
+    /// Whether it is a request that ended so.
+    pub(super) fn is_of(self, ended: Ended) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Normal => ended == Ended::Normal,
+            Self::Exception => ended == Ended::Exception,
+        }
+    }
 }
 
 impl Target {
