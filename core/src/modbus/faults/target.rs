@@ -131,7 +131,7 @@ impl Addresses {
         let (start, end) = (u32::from(span.start), span.end());
         let (first, past) = (u32::from(self.first), u32::from(self.last).saturating_add(1));
         match self.relation {
-            Relation::Overlap => start < past && first < end,
+            Relation::Overlap => start.max(first) < end.min(past),
             Relation::Within => first <= start && end <= past,
             Relation::Start => (first..past).contains(&start),
         }
