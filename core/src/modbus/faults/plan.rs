@@ -117,7 +117,7 @@ impl Entry {
     }
 
     /// Whether it acts on what it is in force for and aimed at; counts.
-    fn acts(&mut self, now: Instant, local: &mut [Tally]) -> bool {
+    fn acts(&mut self, local: &mut [Tally]) -> bool {
         self.statistics.matched = self.statistics.matched.saturating_add(1);
         let quota = self.fault.quota;
         let tally = match quota.scope {
@@ -136,7 +136,6 @@ impl Entry {
         if acts {
             tally.actions = tally.actions.saturating_add(1);
             self.statistics.applied = self.statistics.applied.saturating_add(1);
-            self.statistics.last = Some(now);
         }
         acts
     }
@@ -294,17 +293,28 @@ pub struct Acting<'p> {
 }
 
 impl Acting<'_> {
-    /// How a connection that was just accepted is to end at once, and after how long.
+    /// How a connection that was just accepted is to end at once, and after how long. The first fault that would end it
+    /// does; the others are suppressed.
     pub fn accepted(&mut self, now: Instant) -> Option<(How, Duration)> {
         let Self { entries, started, peer, local } = self;
-        entries.iter_mut().find_map(|entry| {
-            let Kind::AcceptClose { how, delay } = entry.fault.kind else { return None };
+        let mut end = None;
+        for entry in entries.iter_mut() {
+            let Kind::AcceptClose { how, delay } = entry.fault.kind else { continue };
             if !entry.is_in_force(now, *started) {
-                return None;
+                continue;
             }
             entry.statistics.checked = entry.statistics.checked.saturating_add(1);
-            (entry.fault.target.admits(*peer) && entry.acts(now, local)).then_some((how, delay))
-        })
+            if !entry.fault.target.admits(*peer) || !entry.acts(local) {
+                continue;
+            }
+            if end.is_some() {
+                entry.suppressed(local);
+            } else {
+                entry.statistics.last = Some(now);
+                end = Some((how, delay));
+            }
+        }
+        end
     }
 
     /// Adds the faults that act, of those for which it is now time to decide: before a request has ended, or after.
@@ -318,7 +328,7 @@ impl Acting<'_> {
             }
             entry.statistics.checked = entry.statistics.checked.saturating_add(1);
             let ended_so = ended.is_none_or(|ended| reply.is_of(ended));
-            if ended_so && entry.fault.target.matches(asked, *peer) && entry.acts(now, local) {
+            if ended_so && entry.fault.target.matches(asked, *peer) && entry.acts(local) {
                 let seed = entry.source.draw();
                 if !decision.add(place, entry.id, &entry.fault, seed) {
                     entry.suppressed(local);
@@ -337,6 +347,11 @@ impl Faults for Acting<'_> {
         self.add(now, asked, Some(ended), decision);
         while let Some(id) = decision.settle() {
             self.suppressed(id);
+        }
+        for choice in decision.choices() {
+            if let Some(entry) = self.entries.iter_mut().find(|entry| entry.id == choice.fault) {
+                entry.statistics.last = Some(now);
+            }
         }
     }
 
