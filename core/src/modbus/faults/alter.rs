@@ -2,7 +2,6 @@
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "each question is about a few of the kinds of faults")]
 
-use super::asked::Asked;
 use super::fault::{CorruptMode, Count, ExtraMode, FunctionMode, Keep, Kind, LengthMode, TransactionMode, UnitMode};
 use crate::modbus::mbap::{HEADER_LEN, MAX_PDU};
 use crate::modbus::pdu::{EXCEPTION_FLAG, MAX_READ_BITS, MAX_READ_REGISTERS, bytes_for_bits, function};
@@ -20,10 +19,18 @@ const LENGTH: usize = 4;
 const UNIT: usize = 6;
 
 /// Does what one fault does to a frame; how many of its bytes have changed, came or went.
-pub(super) fn apply(kind: &Kind, payload: &[u8], mut source: SplitMix64, asked: &Asked, frame: &mut Frame) -> usize {
+///
+/// `quantity` is that of the reply as far as it has one.
+pub(super) fn apply(
+    kind: &Kind,
+    payload: &[u8],
+    mut source: SplitMix64,
+    quantity: &mut Option<u16>,
+    frame: &mut Frame,
+) -> usize {
     let before = frame.clone();
     match *kind {
-        Kind::WrongCount(count) => recount(frame, asked, count),
+        Kind::WrongCount(count) => recount(frame, quantity, count),
         Kind::WrongFunction(mode) => {
             if let Some(code) = frame.get_mut(HEADER_LEN) {
                 *code = other_function(*code, mode, &mut source);
@@ -83,8 +90,8 @@ fn change_word(frame: &mut Frame, at: usize, f: impl FnOnce(u16) -> u16) {
     }
 }
 
-/// Makes a normal reply of 1..=4 and 23 one of another quantity.
-fn recount(frame: &mut Frame, asked: &Asked, count: Count) {
+/// Makes a normal reply of 1..=4 and 23 one of another quantity, counted from the one that it has.
+fn recount(frame: &mut Frame, present: &mut Option<u16>, count: Count) {
     let most = match frame.get(HEADER_LEN) {
         Some(&(function::READ_COILS | function::READ_DISCRETE_INPUTS)) => MAX_READ_BITS,
         Some(
@@ -94,12 +101,13 @@ fn recount(frame: &mut Frame, asked: &Asked, count: Count) {
         ) => MAX_READ_REGISTERS,
         _ => return,
     };
-    let Some(honest) = asked.quantity() else { return };
+    let Some(honest) = *present else { return };
     let quantity = match count {
         Count::Exactly(quantity) => quantity,
         Count::By(delta) => honest.saturating_add_signed(delta),
     };
     let quantity = quantity.clamp(1, most);
+    *present = Some(quantity);
     let bytes = if most == MAX_READ_BITS { bytes_for_bits(quantity) } else { usize::from(quantity).saturating_mul(2) };
     // Function code and byte count go before the data, which grows by zeros.
     let _fits = frame.resize(HEADER_LEN.saturating_add(2).saturating_add(bytes), 0);
