@@ -110,11 +110,11 @@ impl Decision {
 
     /// Does what the faults of stages 1 to 3 do to a frame; tells `note` how many bytes each of them has changed.
     pub fn alter(&self, asked: &Asked, frame: &mut Frame, mut note: impl FnMut(FaultId, usize)) {
-        let mut quantity = asked.quantity();
+        let (honest, mut quantity) = (frame.clone(), asked.quantity());
         for stage in [Stage::Answer, Stage::Pdu, Stage::Header] {
             for choice in self.choices.iter().filter(|choice| choice.kind.stage() == stage) {
                 let source = SplitMix64::new(choice.seed);
-                let changed = alter::apply(&choice.kind, self.payload(choice), source, &mut quantity, frame);
+                let changed = alter::apply(&choice.kind, self.payload(choice), source, &mut quantity, &honest, frame);
                 note(choice.fault, changed);
             }
         }
