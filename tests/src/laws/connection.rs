@@ -9,8 +9,11 @@ use crate::rng::Rng;
 use core::time::Duration;
 use wharf_core::modbus::mbap;
 use wharf_core::modbus::pdu::Exception;
-use wharf_core::modbus::server::{Config, Connection, Error, Input, MIN_BUFFER, Output, Overflow, Reason, Transaction};
+use wharf_core::modbus::server::{
+    Config, Connection, Error, Input, MIN_BUFFER, Output, Overflow, RateAction, Reason, Transaction,
+};
 use wharf_core::modbus::service::{Answer, Discard, Indication, ReplyPdu, RequestId, Service};
+use wharf_core::rate::Rate;
 use wharf_core::{Instant, Machine};
 
 /// The greatest buffer, in bytes.
@@ -68,7 +71,7 @@ impl Service for Stub {
         match request.function() {
             65..=72 => {
                 self.deferred.extend(request.id);
-                Answer::Later
+                Answer::LATER
             }
             73 => Answer::Silent,
             74 => Answer::Discard(Discard::UnknownUnit),
@@ -216,6 +219,10 @@ fn config(rng: &mut Rng) -> Config {
     Config {
         max_outstanding: u8::try_from(rng.between(1, 16)).expect("at most 16"),
         overflow: if rng.chance(1, 2) { Overflow::Busy } else { Overflow::Wait },
+        request_rate: rng
+            .chance(1, 3)
+            .then(|| Rate { per_second: *rng.pick(&[0, 1, 50, 5000]), burst: *rng.pick(&[1, 4, 20]) }),
+        rate_action: if rng.chance(1, 2) { RateAction::Busy } else { RateAction::Pause },
         coalesce: rng.chance(1, 2),
         request_timeout,
         frame_timeout,
