@@ -273,7 +273,7 @@ fn a_point_has_a_name_of_its_own_in_its_server() {
     one_problem(
         &format!("unit = [{{ id = 1, {point} }}, {{ id = 2, {point} }}]"),
         Kind::Duplicate,
-        r#"4:107: modbus.server[0].unit[1].point[0].name: "a" was used before, on line 4; accepted: a name that is unique among the points of the server"#,
+        r#"4:105: modbus.server[0].unit[1].point[0].name: "a" was used before, on line 4; accepted: a name that is unique among the points of the server"#,
     );
     let server = |name: &str| {
         format!("[[modbus.server]]\nname = \"{name}\"\nlisten = [\"127.0.0.1:0\"]\nunit = [{{ id = 1, {point} }}]\n")
