@@ -65,7 +65,7 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Modbus: serve, read, write.
+    /// Modbus: serve, read, write, scan.
     #[command(subcommand, after_help = help(
         "  wharf modbus serve --listen 127.0.0.1:5020 --units 1,3-5\n  wharf modbus read 127.0.0.1:5020 input 0 4 --type f32 --order cdab\n  wharf modbus write 127.0.0.1:5020 coils 8 1 0 1"
     ))]
@@ -95,6 +95,11 @@ enum Modbus {
         "  wharf modbus write 192.0.2.7 holding 100 17 0x2A\n  wharf modbus write 192.0.2.7 holding 10 --type f32 --order cdab 123456.0\n  wharf modbus write 127.0.0.1:5020 coils 3 true --single\n  wharf modbus write 127.0.0.1:5020 holding 4 --mask 0xF2,0x25"
     ))]
     Write(WriteValues),
+    /// Find out which units of a server answer, and who they are.
+    #[command(after_help = help(
+        "  wharf modbus scan 192.0.2.7\n  wharf modbus scan 127.0.0.1:5020 --units 1-16,247 --probe input:0 --timeout 200ms --json"
+    ))]
+    Scan(modbus::Scan),
 }
 
 #[derive(Debug, Args)]
@@ -249,6 +254,7 @@ fn run(command: Command, out: &mut dyn Write) -> Result<Status, Failure> {
         Command::Modbus(Modbus::Serve(serve)) => plant::serve(&serve, out),
         Command::Modbus(Modbus::Read(read)) => modbus::read(&read, out),
         Command::Modbus(Modbus::Write(write)) => modbus::write(&write, out),
+        Command::Modbus(Modbus::Scan(scan)) => modbus::scan(&scan, out),
         Command::Completions { shell } => {
             // The generator panics where it cannot write, and a closed pipe must not do that.
             let mut script = Vec::new();

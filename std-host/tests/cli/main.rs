@@ -1,6 +1,7 @@
 //! The command line, as a user meets it: help, `check`, and `modbus read` and `write` against a scripted server.
 
 mod polling;
+mod scan;
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -99,7 +100,7 @@ fn json_without_rtt(output: &Output) -> serde_json::Value {
 
 #[test]
 fn every_command_has_help_with_examples_and_exit_statuses() {
-    let commands: [&[&str]; 8] = [
+    let commands: [&[&str]; 9] = [
         &[],
         &["run"],
         &["check"],
@@ -107,6 +108,7 @@ fn every_command_has_help_with_examples_and_exit_statuses() {
         &["modbus", "serve"],
         &["modbus", "read"],
         &["modbus", "write"],
+        &["modbus", "scan"],
         &["completions"],
     ];
     for command in commands {
@@ -121,7 +123,7 @@ fn every_command_has_help_with_examples_and_exit_statuses() {
 
 #[test]
 fn a_wrong_command_line_ends_with_2() {
-    let wrong: [&[&str]; 23] = [
+    let wrong: [&[&str]; 26] = [
         &["sing"],
         &["modbus", "read", "127.0.0.1:1"],
         &["modbus", "read", "127.0.0.1:1", "coil", "0"],
@@ -142,6 +144,9 @@ fn a_wrong_command_line_ends_with_2() {
         &["modbus", "read", "127.0.0.1:1", "holding", "0", "-n", "3"],
         &["modbus", "read", "127.0.0.1:1", "holding", "0", "--every", "0"],
         &["modbus", "read", "127.0.0.1:1", "holding", "0", "--every", "1s", "-n", "0"],
+        &["modbus", "scan", "127.0.0.1:1", "--units", "256"],
+        &["modbus", "scan", "127.0.0.1:1", "--probe", "fifo:1"],
+        &["modbus", "scan", "127.0.0.1:1", "--parallel", "0"],
         &["modbus", "serve", "--units", "9-3"],
         &["run", "--threads", "0"],
         &["run", "--threads", "1025"],
