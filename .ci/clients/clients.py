@@ -1,30 +1,33 @@
 #!/usr/bin/env python3
 """Runs independent Modbus clients against `wharf modbus serve` on loopback.
 
-    .ci/clients/clients.py [--wharf PROGRAM] [--venv FOLDER] [--poll-seconds N] [SUITE...]
+    .ci/clients/clients.py [--wharf PROGRAM] [--tools FOLDER] [--tokio-client PROGRAM] [--poll-seconds N] [SUITE...]
 
-Every suite gets servers of its own, which listen on free ports, must announce them, and must end with status 0 on
-SIGTERM. Suites run side by side. The last line is `clients: N passed, M failed`; the exit status is 1 if any failed.
+Every suite gets servers of its own, which must announce their addresses and must end with status 0 on SIGTERM. They
+listen on free ports, but for those of libmodbus, whose clients know one port alone. Suites run side by side where their
+ports allow it. What a suite needs is put into the folder of tools if it is missing; where that cannot be, the suite is
+skipped aloud. The last line is `clients: N passed, M failed`; the exit status is 1 if any failed.
 """
 
 import argparse
 import concurrent.futures
 import contextlib
+import dataclasses
 import os
 import pathlib
 import queue
 import re
-import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
 
+import tools
+
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
-REQUIREMENTS = HERE / "requirements.txt"
 
 # What `wharf modbus serve` is told, by the name that scenarios use for the server.
 SERVERS = {
@@ -33,17 +36,71 @@ SERVERS = {
     "gateway": [HERE / "gateway.toml"],
     "faulty": [HERE / "faulty.toml"],
     "plain": ["--listen", "127.0.0.1:0", "--units", "1,3-5", "--size", "100"],
+    "libmodbus": [HERE / "libmodbus.toml"],
+    "plain-1502": ["--listen", "127.0.0.1:1502"],
 }
-# The servers that each scenario file needs, and the program without which it is skipped.
+
+
+@dataclasses.dataclass(frozen=True)
+class Suite:
+    """A scenario file, the servers that it talks to, and what runs it."""
+
+    servers: tuple
+    needs: str = "python"
+    """What it takes: a key of `Toolbox`, or the name of a program."""
+    exclusive: bool = False
+    """Its servers listen on the fixed port, so that suites like it take turns."""
+
+
 SUITES = {
-    "pymodbus_client": (("plant", "impatient"), None),
-    "pymodbustcp_client": (("plant", "gateway"), None),
-    "mbpoll_client": (("plant",), "mbpoll"),
-    "awkward": (("plant", "plain", "impatient", "gateway"), None),
-    "faults": (("faulty",), None),
+    "pymodbus_client": Suite(("plant", "impatient")),
+    "pymodbustcp_client": Suite(("plant", "gateway")),
+    "mbpoll_client": Suite(("plant",), "mbpoll"),
+    "modbus_serial": Suite(("plant",), "node"),
+    "jsmodbus": Suite(("plant",), "node"),
+    "tokio_modbus": Suite(("plant",), "tokio"),
+    "libmodbus": Suite(("plain-1502",), "libmodbus", exclusive=True),
+    "libmodbus_unit_test": Suite(("libmodbus",), "libmodbus", exclusive=True),
+    "awkward": Suite(("plant", "plain", "impatient", "gateway")),
+    "faults": Suite(("faulty",)),
 }
 START_SECONDS = 20
 STOP_SECONDS = 60
+FIXED_PORT = threading.Lock()
+
+
+class Toolbox:
+    """The command that runs a suite, by what it needs; each tool is made ready once."""
+
+    def __init__(self, folder, tokio_client):
+        self.folder = folder
+        self.tokio_client = tokio_client
+        self.python = tools.venv(folder / "clients-venv")
+        self.ready = {"python": (self.python,)}
+
+    def command(self, name, needs):
+        """Command and additions to the environment for suite `name`."""
+        if needs not in self.ready:
+            self.ready[needs] = self._make(needs)
+        program, *more = self.ready[needs]
+        if needs == "node":
+            return [program, HERE / "node" / f"{name}.js"], {"NODE_PATH": more[0]}
+        if needs == "tokio":
+            return [program], {}
+        if needs == "libmodbus":
+            return [self.python, HERE / f"{name}.py"], {"WHARF_LIBMODBUS": program}
+        return [self.python, HERE / f"{name}.py"], {}
+
+    def _make(self, needs):
+        if needs == "node":
+            return tools.node_modules(self.folder / "clients-node")
+        if needs == "tokio":
+            if not (self.tokio_client and self.tokio_client.exists()):
+                raise tools.Missing("the tokio-modbus client is not built: --tokio-client")
+            return (str(self.tokio_client),)
+        if needs == "libmodbus":
+            return (str(tools.libmodbus(self.folder / "clients-libmodbus")),)
+        return (tools.program(needs),)
 
 
 class Server:
@@ -93,9 +150,13 @@ class Server:
         return None if status == 0 else f"status {status}: {self.said()}"
 
 
-def run_suite(suite, wharf, python, environment):
+def run_suite(suite, wharf, command, environment):
     """The lines that the suite printed, one per scenario."""
-    names, _ = SUITES[suite]
+    with FIXED_PORT if SUITES[suite].exclusive else contextlib.nullcontext():
+        return _run_suite(SUITES[suite].servers, wharf, command, environment)
+
+
+def _run_suite(names, wharf, command, environment):
     lines, servers = [], []
     with tempfile.TemporaryDirectory(prefix="wharf-clients-") as runtime, contextlib.ExitStack() as cleanup:
         try:
@@ -110,8 +171,8 @@ def run_suite(suite, wharf, python, environment):
                 return [f"skipped: {error}"]
             return [f"FAIL the servers start: {error}"]
         addresses = [f"{server.name}={server.address}" for server in servers]
-        done = subprocess.run([python, str(HERE / f"{suite}.py"), *addresses], text=True, check=False, env=environment,
-                              stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        done = subprocess.run([*map(str, command), *addresses], text=True, errors="replace", check=False,
+                              env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         lines += done.stdout.splitlines()
         if done.returncode != 0 and not any(line.startswith("FAIL ") for line in lines):
             lines.append(f"FAIL the scenario file runs: status {done.returncode}: {done.stderr[-2000:]}")
@@ -124,22 +185,12 @@ def run_suite(suite, wharf, python, environment):
     return lines
 
 
-def ensure_venv(folder):
-    """The interpreter of a virtual environment that has the pinned clients."""
-    python, stamp = folder / "bin" / "python", folder / "installed"
-    wanted = REQUIREMENTS.read_text()
-    if not (stamp.exists() and stamp.read_text() == wanted):
-        subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", REQUIREMENTS],
-                       check=True)
-        stamp.write_text(wanted)
-    return str(python)
-
-
 def main():
     parser = argparse.ArgumentParser(description="independent Modbus clients against wharf")
     parser.add_argument("--wharf", type=pathlib.Path, default=TARGET / "release" / "wharf")
-    parser.add_argument("--venv", type=pathlib.Path, default=TARGET / "clients-venv")
+    parser.add_argument("--tools", type=pathlib.Path, default=TARGET, help="where clients are installed")
+    parser.add_argument("--tokio-client", type=pathlib.Path, default=TARGET / "release" / "modbus-tokio-client",
+                        help="the program of that name in benches")
     parser.add_argument("--poll-seconds", type=float, default=60, help="how long mbpoll polls every 10 ms")
     parser.add_argument("suites", nargs="*", metavar="SUITE", help=", ".join(SUITES))
     options = parser.parse_args()
@@ -149,19 +200,19 @@ def main():
     if not options.wharf.exists():
         parser.error(f"{options.wharf} is missing; build it with cargo build --release --bin wharf")
 
-    python = ensure_venv(options.venv)
+    toolbox = Toolbox(options.tools, options.tokio_client)
     environment = {**os.environ, "WHARF_POLL_SECONDS": str(options.poll_seconds), "PYTHONUNBUFFERED": "1"}
-    chosen = []
+    chosen = {}
     for suite in options.suites or SUITES:
-        program = SUITES[suite][1]
-        if program and not shutil.which(program):
-            print(f"skipped {suite}: {program} is not installed")
-        else:
-            chosen.append(suite)
+        try:
+            command, more = toolbox.command(suite, SUITES[suite].needs)
+            chosen[suite] = (command, {**environment, **more})
+        except tools.Missing as missing:
+            print(f"skipped {suite}: {missing}")
 
     passed = failed = 0
     with concurrent.futures.ThreadPoolExecutor(len(chosen) or 1) as pool:
-        running = {pool.submit(run_suite, suite, options.wharf, python, environment): suite for suite in chosen}
+        running = {pool.submit(run_suite, suite, options.wharf, *how): suite for suite, how in chosen.items()}
         for done in concurrent.futures.as_completed(running):
             print(f"{running[done]}:")
             for line in done.result():

@@ -11,6 +11,7 @@
 pub mod data;
 pub mod diagnostics;
 pub mod execute;
+pub mod faults;
 pub mod mbap;
 pub mod pdu;
 pub mod server;

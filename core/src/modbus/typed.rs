@@ -233,6 +233,38 @@ impl Value {
         value.ok_or(Error::NotA(kind))
     }
 
+    /// The value of this type that is nearest to an integer.
+    #[must_use]
+    pub fn from_integer(kind: Type, integer: i128) -> Self {
+        match kind {
+            Type::U16 => Self::U16(saturated(integer, u16::MIN, u16::MAX)),
+            Type::I16 => Self::I16(saturated(integer, i16::MIN, i16::MAX)),
+            Type::U32 => Self::U32(saturated(integer, u32::MIN, u32::MAX)),
+            Type::I32 => Self::I32(saturated(integer, i32::MIN, i32::MAX)),
+            Type::U64 => Self::U64(saturated(integer, u64::MIN, u64::MAX)),
+            Type::I64 => Self::I64(saturated(integer, i64::MIN, i64::MAX)),
+            Type::F32 => Self::F32(integer as f32),
+            Type::F64 => Self::F64(integer as f64),
+        }
+    }
+
+    /// The value of this type that is nearest to a real: integers are rounded half away from zero, what is beyond the
+    /// type becomes its greatest or least finite value, and what is no number becomes 0 in an integer.
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "`as` saturates")]
+    pub fn from_real(kind: Type, real: f64) -> Self {
+        match kind {
+            Type::F32 => Self::F32((real as f32).clamp(f32::MIN, f32::MAX)),
+            Type::F64 => Self::F64(real.clamp(f64::MIN, f64::MAX)),
+            Type::U16 | Type::I16 | Type::U32 | Type::I32 | Type::U64 | Type::I64 => {
+                let whole = real as i128;
+                let rest = real - whole as f64;
+                let away = i128::from(rest >= 0.5).saturating_sub(i128::from(rest <= -0.5));
+                Self::from_integer(kind, whole.saturating_add(away))
+            }
+        }
+    }
+
     /// The type of the value.
     #[must_use]
     pub const fn kind(self) -> Type {
@@ -311,6 +343,10 @@ fn integer<T: TryFrom<i128>>(text: &str) -> Option<T> {
         _ => text.parse(),
     };
     T::try_from(number.ok()?).ok()
+}
+
+fn saturated<T: TryFrom<i128> + Copy>(integer: i128, least: T, greatest: T) -> T {
+    T::try_from(integer).unwrap_or(if integer < 0 { least } else { greatest })
 }
 
 /// Whether a real that came out infinite was meant to be: `inf`, `-inf`, `infinity` in any case.
@@ -405,6 +441,23 @@ mod tests {
             assert_eq!(Value::parse(kind, text), Err(Error::NotA(kind)), "{kind:?} {text:?}");
         }
         assert_eq!(Error::NotA(Type::F32).to_string(), "not a value of type f32");
+    }
+
+    #[test]
+    fn reals_are_rounded_half_away_from_zero_and_saturate() {
+        let rounded = [(0.5, 1), (-0.5, -1), (1.5, 2), (2.5, 3), (-2.5, -3), (0.49999, 0), (-7.4, -7), (1e9, 32_767)];
+        for (real, expected) in rounded {
+            assert_eq!(Value::from_real(Type::I16, real), Value::I16(expected), "{real}");
+        }
+        assert_eq!(Value::from_real(Type::U16, -3.0), Value::U16(0));
+        assert_eq!(Value::from_real(Type::U64, 1e30), Value::U64(u64::MAX));
+        assert_eq!(Value::from_real(Type::I64, f64::NEG_INFINITY), Value::I64(i64::MIN));
+        assert_eq!(Value::from_real(Type::I32, f64::NAN), Value::I32(0));
+        assert_eq!(Value::from_real(Type::F32, 1e300), Value::F32(f32::MAX));
+        assert_eq!(Value::from_real(Type::F64, f64::INFINITY), Value::F64(f64::MAX));
+        assert_eq!(Value::from_integer(Type::I16, -40_000), Value::I16(i16::MIN));
+        assert_eq!(Value::from_integer(Type::U32, i128::MAX), Value::U32(u32::MAX));
+        assert_eq!(Value::from_integer(Type::F32, 3), Value::F32(3.0));
     }
 
     #[test]

@@ -241,10 +241,9 @@ impl<S: Storage<Handler: Handler<S>>> Unit<S> {
     }
 
     fn takes_broadcast(&self, pdu: &[u8]) -> bool {
-        let code = pdu.first().copied().unwrap_or(0);
         match self.handlers.as_ref().iter().find(|entry| answers(entry, pdu)) {
             Some(entry) => entry.handler.takes_broadcasts(),
-            None => BROADCAST_FUNCTIONS.contains(&code),
+            None => is_write(pdu),
         }
     }
 }
@@ -255,6 +254,11 @@ const RESTARTS: [&[u8]; 2] = [&[function::DIAGNOSTICS, 0, 1, 0, 0], &[function::
 const FORCE_LISTEN_ONLY: [u8; 3] = [function::DIAGNOSTICS, 0, 4];
 /// The built-in functions that make sense for all units at once (SL 2.1): the writes.
 const BROADCAST_FUNCTIONS: [u8; 6] = [5, 6, 15, 16, 21, 22];
+
+/// Whether it is one of the built-in functions that make sense for all units at once.
+fn is_write(pdu: &[u8]) -> bool {
+    pdu.first().is_some_and(|code| BROADCAST_FUNCTIONS.contains(code))
+}
 
 fn answers<H>(entry: &Registered<H>, pdu: &[u8]) -> bool {
     let identification = pdu.starts_with(&[function::ENCAPSULATED_INTERFACE, MEI_DEVICE_IDENTIFICATION]);
@@ -457,7 +461,8 @@ impl<S: Storage<Handler: Handler<S>>> Units<S> {
     /// Runs a broadcast on every enabled unit that takes it, and lets the default device answer if `reply`.
     fn broadcast(&mut self, call: &Call<'_>, pdu: &[u8], reply: bool, out: &mut ReplyPdu) -> Answer {
         let answering = if reply && self.own_default.is_none() { self.default_place() } else { None };
-        let mut taken = false;
+        // With nobody there a write has still run on every unit.
+        let mut taken = !self.units.as_ref().iter().any(|unit| unit.enabled) && is_write(pdu);
         for (at, unit) in self.units.as_mut().iter_mut().enumerate() {
             if Some(at) != answering && unit.enabled && unit.takes_broadcast(pdu) {
                 taken = true;

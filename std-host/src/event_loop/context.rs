@@ -51,6 +51,11 @@ impl<H, D> Bound<H, D> {
     pub(super) fn new(handler: H, manual_read: bool) -> Self {
         Self { handler: RefCell::new(handler), manual_read, table: Table::new() }
     }
+
+    /// The handler, unless one of its callbacks is running.
+    pub(super) fn handler(&self) -> Result<RefMut<'_, H>, Error> {
+        self.handler.try_borrow_mut().map_err(|_| Error::Busy)
+    }
 }
 
 /// What the last call for a socket is made of.

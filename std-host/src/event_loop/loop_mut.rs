@@ -27,6 +27,12 @@ impl<T> LoopMut<'_, T> {
         self.core.now
     }
 
+    /// The clock of [`LoopMut::now`], read anew.
+    #[must_use]
+    pub fn clock(&mut self) -> Instant {
+        self.core.net.now()
+    }
+
     /// The number of the present iteration, from 1; 0 before the first.
     #[must_use]
     pub const fn iteration(&self) -> u64 {
@@ -72,6 +78,14 @@ impl<T> LoopMut<'_, T> {
     pub fn user<H: Handler<T>>(&self, key: ContextKey<H>, id: SocketId) -> Result<RefMut<'_, H::Data>, Error> {
         let place = self.place(key, id)?;
         self.typed(key)?.table.borrow(place)
+    }
+
+    /// The handler of a context.
+    ///
+    /// # Errors
+    /// [`Error::Stale`] if the key names nothing here, [`Error::Busy`] inside one of its callbacks.
+    pub fn handler<H: Handler<T>>(&self, key: ContextKey<H>) -> Result<RefMut<'_, H>, Error> {
+        self.typed(key)?.handler()
     }
 
     /// The sockets of a context that have not had their last callback.

@@ -3,6 +3,7 @@
 mod calls;
 mod datagrams;
 mod group;
+mod modbus;
 #[path = "../event_loop/provider.rs"]
 mod provider;
 mod sockets;

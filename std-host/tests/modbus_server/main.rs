@@ -1,5 +1,6 @@
 //! The running `wharf` and its Modbus servers, on real sockets of the loopback interface.
 
+mod handle;
 mod harness;
 mod hostile;
 mod in_process;

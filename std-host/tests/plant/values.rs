@@ -234,6 +234,11 @@ fn lists_longer_than_what_they_fill_are_refused() {
         Kind::TooMany,
         "6:10: modbus.server[0].unit[0].block[0]: found 16 values for 8 addresses; accepted: at most 8 values",
     );
+    one_unit_problem(
+        &format!("fifo = [{{ pointer = 1, values = [{}] }}]", "1,".repeat(65_536)),
+        Kind::TooMany,
+        "6:33: modbus.server[0].unit[0].fifo[0].values: found 65536 values; accepted: at most 65535 values",
+    );
 }
 
 #[test]

@@ -2,5 +2,6 @@
 
 mod compare;
 mod connections;
+mod data;
 mod seeds;
 mod vectors;

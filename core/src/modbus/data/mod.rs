@@ -3,17 +3,21 @@
 //! [`Model`] is the face that `execute` sees; whoever maps requests onto hardware implements it. [`Device`] is the
 //! model that most servers want: sparse [`tables`](table), [`files`](mod@file) and [`queues`](queue) over storage that the
 //! caller brings, described once by a [`Storage`] family: `&'static mut` slices on a microcontroller ([`Static`]),
-//! boxed slices on a host.
+//! boxed slices on a host. [`Points`](point) are typed values in it, [`generators`](generator) make values up.
 //!
 //! Every operation is all or nothing: a request that is refused has changed nothing.
 
 pub mod device;
 pub mod file;
+pub mod generator;
+pub mod point;
 pub mod queue;
 pub mod table;
 
 pub use device::{Device, Identity};
 pub use file::{FileEntry, Files, ParityRange};
+pub use generator::Generator;
+pub use point::{Datum, Point, PointError, PointType};
 pub use queue::{Queue, Queues};
 pub use table::{Access, AccessRange, BitTable, Block, RegisterTable};
 

@@ -286,8 +286,29 @@ impl<S: Storage> RegisterTable<S> {
 
     /// Sets the register at `address`, whatever clients may do there; false if there is none.
     pub fn set_register(&mut self, address: u16, value: u16) -> bool {
-        let Some(offset) = self.offset(Span { start: address, quantity: 1 }) else { return false };
-        self.values.as_mut().get_mut(offset).map(|slot| *slot = value).is_some()
+        self.store(address, &[value])
+    }
+
+    /// Reads registers from `start` on, whatever clients may do there; false, and `out` as it was, if one is absent.
+    pub fn load(&self, start: u16, out: &mut [u16]) -> bool {
+        let Some(offset) = self.run(start, out.len()) else { return false };
+        let values = self.values.as_ref().get(offset..).unwrap_or_default();
+        out.iter_mut().zip(values).for_each(|(place, value)| *place = *value);
+        true
+    }
+
+    /// Sets registers from `start` on, whatever clients may do there; false, and nothing changed, if one is absent.
+    pub fn store(&mut self, start: u16, values: &[u16]) -> bool {
+        let Some(offset) = self.run(start, values.len()) else { return false };
+        let slots = self.values.as_mut().get_mut(offset..).unwrap_or_default();
+        slots.iter_mut().zip(values).for_each(|(slot, value)| *slot = *value);
+        true
+    }
+
+    /// Where so many registers from `start` on begin in the slice, if all exist.
+    fn run(&self, start: u16, len: usize) -> Option<usize> {
+        let quantity = u16::try_from(len).ok().filter(|quantity| *quantity > 0)?;
+        self.offset(Span { start, quantity })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::replies::Replies;
 use super::transactions::{Ending, Request, Transaction, Transactions};
-use super::{Config, Error, Input, MIN_BUFFER, Outcome, Output, Overflow, Reason};
+use super::{Config, Error, Input, MIN_BUFFER, Outcome, Output, Overflow, Reason, State};
 use crate::machine::{Machine, Step};
 use crate::modbus::mbap::{self, Decoded, Frame, HEADER_LEN, MAX_FRAME, MAX_PDU};
 use crate::modbus::pdu::{EXCEPTION_FLAG, Exception, request::named_span};
@@ -99,6 +99,18 @@ impl<B, T> Connection<B, T> {
     #[must_use]
     pub const fn is_closed(&self) -> bool {
         matches!(self.phase, Phase::Closed { .. })
+    }
+
+    /// What the connection is doing, as of its last output.
+    #[must_use]
+    pub const fn state(&self) -> State {
+        match self.phase {
+            Phase::Open if self.pause_said => State::Paused,
+            Phase::Open => State::Open,
+            Phase::Draining { .. } => State::Draining,
+            Phase::Closing { .. } => State::Closing,
+            Phase::Closed { .. } => State::Closed,
+        }
     }
 
     /// Replaces the storage of a [vacant](Self::is_vacant) connection and gives the old one back.

@@ -226,6 +226,37 @@ pub enum Outcome {
     None,
 }
 
+/// What a connection is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum State {
+    /// It takes requests.
+    Open,
+    /// It takes nothing for now: there is no room for a reply, or no place for a request.
+    Paused,
+    /// It answers what it has accepted and takes nothing new.
+    Draining,
+    /// Our FIN is sent, and the peer's is waited for.
+    Closing,
+    /// It is over.
+    Closed,
+}
+
+impl State {
+    /// The name in reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Paused => "paused",
+            Self::Draining => "draining",
+            Self::Closing => "closing",
+            Self::Closed => "closed",
+        }
+    }
+}
+
 /// Why a connection ended (the label `reason` of the metrics).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]

@@ -13,6 +13,8 @@ use wharf_core::modbus::pdu::{MAX_OBJECT, MAX_SERVER_ID};
 
 /// Addresses of one table.
 const SPACE: u32 = 65_536;
+/// The most values that a queue can hold.
+const LONGEST_QUEUE: usize = 65_535;
 /// The keys that fill a block; at most one of them may be there.
 const FILLS: &str = "at most one of default, values, bits, random";
 
@@ -471,8 +473,14 @@ fn queues(item: &Item<'_>) -> Option<Vec<Queue>> {
                 pointers.add(pointer, &item);
                 Some(pointer)
             });
-            let values =
-                r.or("values", Vec::new(), |item| item.each("a list of values", |item| item.integer(0..=u16::MAX)));
+            let values = r.or("values", Vec::new(), |item| {
+                let values = item.each("a list of values", |item| item.integer(0..=u16::MAX))?;
+                if values.len() > LONGEST_QUEUE {
+                    let message = format!("found {} values", values.len());
+                    item.note(Kind::TooMany, message, Some(format!("at most {LONGEST_QUEUE} values")));
+                }
+                Some(values)
+            });
             Some(Queue { pointer: pointer?, values })
         })
         .flatten()

@@ -2,12 +2,14 @@
 
 use super::Shared;
 use super::event::{ConnectionId, Event, Statistics};
-use super::storage::Block;
+use super::storage::{Block, Heap};
 use crate::event_loop::{LoopMut, Stream, TimerId};
 use std::net::SocketAddr;
 use wharf_core::modbus::diagnostics::Completion;
-use wharf_core::modbus::server::{Config, Connection, Input, Outcome, Output, Processed, Reason, Transaction};
-use wharf_core::modbus::service::Discard;
+use wharf_core::modbus::pdu::Exception;
+use wharf_core::modbus::server::{Config, Connection, Input, Outcome, Output, Processed, Reason, State, Transaction};
+use wharf_core::modbus::service::{Answer, Discard, Indication, ReplyPdu, Service};
+use wharf_core::modbus::units::Serving;
 use wharf_core::{Instant, Machine, Step};
 
 /// What belongs to one connection.
@@ -15,6 +17,7 @@ use wharf_core::{Instant, Machine, Step};
 pub(super) struct Peer {
     pub(super) id: ConnectionId,
     pub(super) address: Option<SocketAddr>,
+    pub(super) local: Option<SocketAddr>,
     pub(super) timer: Option<TimerId>,
     machine: Connection<Vec<u8>, Vec<Transaction>>,
     /// Whether the machine stands on storage of the pool.
@@ -28,7 +31,10 @@ pub(super) struct Peer {
     armed: Option<Instant>,
     deadline: Option<Instant>,
     reason: Option<Reason>,
-    pub(super) statistics: Statistics,
+    connected_at: Instant,
+    last_request_at: Option<Instant>,
+    /// Without the times, which are those of the loop.
+    counts: Statistics,
 }
 
 impl Default for Peer {
@@ -36,6 +42,7 @@ impl Default for Peer {
         Self {
             id: 0,
             address: None,
+            local: None,
             timer: None,
             machine: Connection::new(Config::DEFAULT, Vec::new(), Vec::new(), Instant::ORIGIN),
             lent: false,
@@ -45,14 +52,41 @@ impl Default for Peer {
             armed: None,
             deadline: None,
             reason: None,
-            statistics: Statistics::default(),
+            connected_at: Instant::ORIGIN,
+            last_request_at: None,
+            counts: Statistics::default(),
         }
     }
 }
 
 impl Peer {
-    pub(super) fn new(id: ConnectionId, address: Option<SocketAddr>, config: Config, now: Instant) -> Self {
-        Self { id, address, machine: Connection::new(config, Vec::new(), Vec::new(), now), ..Self::default() }
+    /// A connection that was accepted just now, from the first of these addresses at the second.
+    pub(super) fn new(
+        id: ConnectionId,
+        (address, local): (Option<SocketAddr>, Option<SocketAddr>),
+        config: Config,
+        now: Instant,
+    ) -> Self {
+        let machine = Connection::new(config, Vec::new(), Vec::new(), now);
+        Self { id, address, local, machine, connected_at: now, ..Self::default() }
+    }
+
+    /// What it did so far.
+    pub(super) fn statistics(&self, shared: &Shared) -> Statistics {
+        Statistics {
+            connected_at: shared.world_time(self.connected_at),
+            last_request_at: self.last_request_at.map(|at| shared.world_time(at)),
+            ..self.counts
+        }
+    }
+
+    pub(super) const fn state(&self) -> State {
+        self.machine.state()
+    }
+
+    /// Requests that are accepted and not answered yet.
+    pub(super) const fn outstanding(&self) -> usize {
+        self.machine.outstanding()
     }
 
     /// The socket is there, and with it the first deadline.
@@ -62,7 +96,7 @@ impl Peer {
 
     /// Bytes have come.
     pub(super) fn received<T>(&mut self, shared: &Shared, stream: &mut Stream<'_, T>, bytes: &[u8]) {
-        self.statistics.bytes_in += bytes.len() as u64;
+        self.counts.bytes_in += bytes.len() as u64;
         if self.leftover.is_empty() {
             let taken = self.offer(shared, stream, bytes);
             self.leftover.extend_from_slice(&bytes[taken..]);
@@ -127,10 +161,13 @@ impl Peer {
         let mut done = 0;
         while done < bytes.len() && !self.is_over() {
             let mut units = shared.units.borrow_mut();
-            let service = &mut units.serving(self.id);
-            let input = Input::Received { bytes: &bytes[done..], service };
+            let mut service = Asked { units: units.serving(self.id), asked: false };
+            let input = Input::Received { bytes: &bytes[done..], service: &mut service };
             if self.machine.handle_input(stream.now(), input).is_err() {
                 return bytes.len();
+            }
+            if service.asked {
+                self.last_request_at = Some(stream.now());
             }
             drop(units);
             let taken = self.machine.taken();
@@ -173,7 +210,7 @@ impl Peer {
         if len == 0 {
             return false;
         }
-        self.statistics.bytes_out += len as u64;
+        self.counts.bytes_out += len as u64;
         self.machine
             .handle_input(stream.now(), Input::Transmitted { len })
             .expect("no more was sent than the machine showed");
@@ -209,14 +246,14 @@ impl Peer {
                 if request.deferred {
                     shared.units.borrow_mut().finished(request.unit, request.function, completion(&request));
                 }
-                self.statistics.processed(&request);
+                self.counts.processed(&request);
                 shared.emit(&Event::Processed { id: self.id, request });
             }
             Output::Discarded(reason) => {
                 if reason == Discard::Truncated {
                     shared.units.borrow_mut().truncated();
                 }
-                self.statistics.discards += 1;
+                self.counts.discards += 1;
                 shared.emit(&Event::Discarded { id: self.id, reason });
             }
         }
@@ -242,6 +279,28 @@ impl Peer {
         self.machine
             .exchange(buffer, transactions)
             .expect("a machine without storage, or a vacant one, can exchange it")
+    }
+}
+
+/// The units, and whether they were asked for anything.
+struct Asked<'u> {
+    units: Serving<'u, Heap>,
+    asked: bool,
+}
+
+impl Service for Asked<'_> {
+    fn serve(&mut self, request: &Indication<'_>, reply: &mut ReplyPdu) -> Answer {
+        self.asked = true;
+        self.units.serve(request, reply)
+    }
+
+    fn refused(&mut self, request: &Indication<'_>, exception: Exception) {
+        self.asked = true;
+        self.units.refused(request, exception);
+    }
+
+    fn discarded(&mut self, reason: Discard) {
+        self.units.discarded(reason);
     }
 }
 

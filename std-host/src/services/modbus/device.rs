@@ -9,6 +9,16 @@ use wharf_core::modbus::pdu::Exception;
 use wharf_core::modbus::server;
 use wharf_core::modbus::units::{FunctionSet, Policies, Unit, Unit255, UnitZero, Units, UnknownUnit};
 
+/// A unit as described; `seed` is that of its server.
+///
+/// # Errors
+/// When the description contradicts itself, which one that was read from a file never does.
+pub fn unit(described: &plant::Unit, seed: u64) -> Result<Unit<Heap>, BuildError> {
+    let mut unit = with_device(described.id, &described.device, seed.wrapping_add(described.id.into()))?;
+    unit.enabled = described.enabled;
+    Ok(unit)
+}
+
 /// The units and policies of a server.
 ///
 /// # Errors
@@ -16,16 +26,15 @@ use wharf_core::modbus::units::{FunctionSet, Policies, Unit, Unit255, UnitZero, 
 pub(super) fn units(server: &plant::Server) -> Result<Units<Heap>, BuildError> {
     let mut units: Vec<Unit<Heap>> = Vec::with_capacity(server.units.len());
     for described in &server.units {
-        let seed = server.seed.wrapping_add(described.id.into());
-        let mut unit = unit(described.id, &described.device, seed)?;
-        unit.enabled = described.enabled;
-        units.push(unit);
+        units.push(unit(described, server.seed)?);
     }
     units.sort_by_key(|unit| unit.id);
     let (own, default_unit) = match &server.default_device {
         plant::DefaultDevice::LowestUnit => (None, None),
         plant::DefaultDevice::Unit(id) => (None, Some(*id)),
-        plant::DefaultDevice::Own(device) => (Some(unit(0, device, server.seed.wrapping_add(SEED_OF_DEFAULT))?), None),
+        plant::DefaultDevice::Own(device) => {
+            (Some(with_device(0, device, server.seed.wrapping_add(SEED_OF_DEFAULT))?), None)
+        }
     };
     let policies = Policies {
         unit_0: match server.unit_0 {
@@ -70,7 +79,7 @@ pub(super) fn connection(server: &plant::Server) -> server::Config {
     }
 }
 
-fn unit(id: u8, described: &plant::Device, seed: u64) -> Result<Unit<Heap>, BuildError> {
+fn with_device(id: u8, described: &plant::Device, seed: u64) -> Result<Unit<Heap>, BuildError> {
     let mut unit = Unit::new(id, device(described, seed)?, Vec::new());
     let served = plant::FUNCTIONS.iter().filter(|code| described.serves(**code));
     unit.functions = served.fold(FunctionSet::EMPTY, |set, code| set.with(*code));

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::time::SystemTime;
 use wharf_core::modbus::server::{Outcome, Processed, Reason};
 use wharf_core::modbus::service::Discard;
 
@@ -59,10 +60,24 @@ pub enum Event {
         /// Why.
         reason: Discard,
     },
-    /// The system failed; the server goes on.
+    /// The system failed, or a handler; the server goes on.
     Error {
+        /// What failed.
+        operation: Operation,
         /// Operation, object and cause.
         message: String,
+    },
+    /// A unit was added.
+    UnitAdded {
+        /// Its id.
+        unit: u8,
+        /// Whether it took the place of another.
+        replaced: bool,
+    },
+    /// A unit was removed.
+    UnitRemoved {
+        /// Its id.
+        unit: u8,
     },
     /// The server has ended.
     Stopped {
@@ -94,9 +109,67 @@ impl Rejection {
     }
 }
 
-/// What a connection did.
+/// What can fail at a server (the label `operation` of the metrics).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Operation {
+    /// Accepting a connection.
+    Accept,
+    /// Reading from one.
+    Read,
+    /// Writing to one.
+    Write,
+    /// Setting an option of a socket.
+    Option,
+}
+
+impl Operation {
+    /// Every operation, in the order of the enum.
+    pub const ALL: [Self; 4] = [Self::Accept, Self::Read, Self::Write, Self::Option];
+
+    /// The name in metrics and events.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Accept => "accept",
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Option => "option",
+        }
+    }
+}
+
+/// A set of unit ids.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UnitSet([u64; 4]);
+
+impl UnitSet {
+    /// Puts an id in.
+    pub const fn insert(&mut self, unit: u8) {
+        self.0[(unit / 64) as usize] |= 1 << (unit % 64);
+    }
+
+    /// Whether an id is in it.
+    #[must_use]
+    pub const fn contains(&self, unit: u8) -> bool {
+        self.0[(unit / 64) as usize] & 1 << (unit % 64) != 0
+    }
+
+    /// The ids, ascending.
+    pub fn iter(&self) -> impl Iterator<Item = u8> + '_ {
+        (0..=u8::MAX).filter(|unit| self.contains(*unit))
+    }
+}
+
+/// What a connection did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Statistics {
+    /// When it was accepted.
+    pub connected_at: SystemTime,
+    /// When its last whole request came, if there was one.
+    pub last_request_at: Option<SystemTime>,
+    /// The units that it asked for.
+    pub units: UnitSet,
     /// Requests, whatever became of them.
     pub requests: u64,
     /// Normal replies.
@@ -113,10 +186,28 @@ pub struct Statistics {
     pub bytes_out: u64,
 }
 
+impl Default for Statistics {
+    fn default() -> Self {
+        Self {
+            connected_at: SystemTime::UNIX_EPOCH,
+            last_request_at: None,
+            units: UnitSet::default(),
+            requests: 0,
+            ok: 0,
+            exceptions: 0,
+            unanswered: 0,
+            discards: 0,
+            bytes_in: 0,
+            bytes_out: 0,
+        }
+    }
+}
+
 impl Statistics {
     /// Counts a request.
     pub(super) const fn processed(&mut self, request: &Processed) {
         self.requests += 1;
+        self.units.insert(request.unit);
         match request.outcome {
             Outcome::Ok => self.ok += 1,
             Outcome::Exception(_) => self.exceptions += 1,
@@ -155,7 +246,10 @@ impl fmt::Display for Event {
                 }
             }
             Self::Discarded { id, reason } => write!(f, "connection {id}: discarded ({reason})"),
-            Self::Error { message } => f.write_str(message),
+            Self::Error { message, .. } => f.write_str(message),
+            Self::UnitAdded { unit, replaced: false } => write!(f, "unit {unit} added"),
+            Self::UnitAdded { unit, replaced: true } => write!(f, "unit {unit} replaced"),
+            Self::UnitRemoved { unit } => write!(f, "unit {unit} removed"),
             Self::Stopped { graceful: true, .. } => f.write_str("stopped"),
             Self::Stopped { graceful: false, cut } => write!(f, "stopped, {cut} connections cut"),
         }

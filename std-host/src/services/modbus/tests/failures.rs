@@ -1,9 +1,11 @@
 //! What is hard to bring about from outside: failures and orders that need a hand on the loop.
 
+use super::super::connection::Peer;
 use super::super::*;
-use crate::event_loop::{Address, Loop, LoopOptions};
+use crate::event_loop::{AcceptFailed, Address, CloseReason, Closed, Handler, Loop, LoopOptions};
 use std::io::Write;
 use std::net::TcpStream;
+use wharf_core::modbus::server::Reason;
 
 type Events = Rc<RefCell<Vec<Event>>>;
 
@@ -28,6 +30,10 @@ fn run_until(lp: &mut Loop, events: &Events, found: impl Fn(&Event) -> bool) {
     let guard = lp.loop_mut().add_timer(minute, None, |_, _| panic!("the event never came")).unwrap();
     assert!(lp.run_until(|_| events.borrow().iter().any(&found)).unwrap());
     lp.loop_mut().close(guard).unwrap();
+}
+
+fn connections(shared: &Rc<Shared>) -> Connections {
+    Connections { shared: Rc::clone(shared), admission: Admission::new(&described()) }
 }
 
 #[test]
@@ -63,11 +69,11 @@ fn a_client_turned_away_without_descriptors_is_reported_as_rejected() {
     let mut lp = Loop::new().unwrap();
     let (server, _, events) = serve(&mut lp, described());
     let client: SocketAddr = "127.0.0.1:4000".parse().unwrap();
-    let mut connections = Connections { shared: Rc::clone(&server.shared), admission: Admission::new(&described()) };
+    let mut connections = connections(&server.shared);
     for refused in [Some(client), None] {
         let refused = refused.map(Address::Inet);
         let failed = AcceptFailed::Exhausted { error: Error::Ended, pause: Duration::from_millis(100), refused };
-        connections.accept_error(&mut lp.loop_mut(), server.listeners[0].0, failed);
+        connections.accept_error(&mut lp.loop_mut(), server.shared.listeners.borrow()[0].0, failed);
     }
     let rejected = |event: &Event| {
         if let Event::Rejected { peer, reason: Rejection::Descriptors } = event { Some(*peer) } else { None }
@@ -89,17 +95,20 @@ fn a_failure_of_the_system_is_told_before_the_connection_that_it_ends() {
     let failure = Error::Io { op: "read from", object: "192.0.2.7:4000".to_owned(), source };
     let closed = Closed {
         id,
-        data: Peer::new(7, Some("192.0.2.7:4000".parse().unwrap()), shared.config, lp.now()),
+        data: Peer::new(7, (Some("192.0.2.7:4000".parse().unwrap()), None), shared.config, lp.now()),
         reason: CloseReason::Failed(failure),
         unsent: 0,
         received: 0,
         sent: 0,
     };
-    shared.active.set(2);
-    let mut connections = Connections { shared, admission: Admission::new(&described()) };
+    let mut connections = connections(&shared);
     connections.close(&mut lp, closed);
     let events = events.borrow();
-    let [.., Event::Error { message }, Event::Disconnected { id: 7, reason: Reason::IoError, .. }] = events.as_slice()
+    let [
+        ..,
+        Event::Error { operation: Operation::Read, message },
+        Event::Disconnected { id: 7, reason: Reason::IoError, .. },
+    ] = events.as_slice()
     else {
         panic!("{events:?}")
     };

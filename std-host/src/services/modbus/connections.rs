@@ -1,0 +1,124 @@
+//! The callbacks of a server's sockets.
+
+use super::Shared;
+use super::admission::Admission;
+use super::connection::Peer;
+use super::event::{Event, Operation};
+use super::listeners;
+use crate::event_loop::{
+    AcceptFailed, CloseReason, Closed, Error, Handler, ListenerId, LoopMut, Opened, PreOpen, RawSocket, Socket,
+    SocketId, Stream, TimerId,
+};
+use std::rc::Rc;
+use wharf_core::modbus::server::{Input, Reason};
+
+/// The handler of a server's sockets.
+pub(super) struct Connections {
+    pub(super) shared: Rc<Shared>,
+    pub(super) admission: Admission,
+}
+
+/// Lets `f` act on a connection, then sees to its timer.
+pub(super) fn drive<T>(s: &mut Socket<'_, T, Peer>, f: impl FnOnce(&mut Peer, &mut Stream<'_, T>)) {
+    let (peer, stream) = s.split();
+    f(peer, stream);
+    let (peer, lp) = s.parts();
+    if let Some(timer) = peer.timer {
+        peer.arm(lp, timer);
+    }
+}
+
+impl<T: 'static> Handler<T> for Connections {
+    type Data = Peer;
+
+    fn pre_open(&mut self, raw: &mut RawSocket<'_>) -> PreOpen {
+        let shared = &self.shared;
+        if let Some(reason) = self.admission.refuses(shared.active()) {
+            shared.emit(&Event::Rejected { peer: raw.peer_addr(), reason });
+            return self.admission.rejection();
+        }
+        if let Err(error) = self.admission.options(raw) {
+            shared.emit(&Event::Error { operation: Operation::Option, message: error.to_string() });
+        }
+        PreOpen::Keep
+    }
+
+    fn open(&mut self, s: &mut Socket<'_, T, Peer>, _: Opened) {
+        let shared = &self.shared;
+        let id = shared.accepted.get() + 1;
+        shared.accepted.set(id);
+        let (socket, peer, local) = (s.id(), s.peer_addr(), s.local_addr().ok());
+        shared.sockets.borrow_mut().insert(id, socket);
+        let lp = s.loop_mut();
+        let mut connection = Peer::new(id, (peer, local), shared.config, lp.now());
+        connection.timer = Some(self.timer(lp, socket));
+        *s.data() = connection;
+        if let Some(peer) = peer {
+            shared.emit(&Event::Connected { id, peer, local });
+        }
+        drive(s, |peer, stream| peer.opened(shared, stream));
+    }
+
+    fn data(&mut self, s: &mut Socket<'_, T, Peer>, bytes: &[u8]) {
+        drive(s, |peer, stream| peer.received(&self.shared, stream, bytes));
+    }
+
+    fn writable(&mut self, s: &mut Socket<'_, T, Peer>) {
+        drive(s, |peer, stream| peer.writable(&self.shared, stream));
+    }
+
+    fn end(&mut self, s: &mut Socket<'_, T, Peer>) {
+        drive(s, |peer, stream| peer.input(&self.shared, stream, Input::PeerClosed));
+    }
+
+    fn close(&mut self, lp: &mut LoopMut<'_, T>, closed: Closed<Peer>) {
+        let shared = &self.shared;
+        let mut peer = closed.data;
+        if let Some(timer) = peer.timer {
+            // The timer is this connection's own, and nothing else ends it.
+            let _ = lp.close(timer);
+        }
+        let input = match closed.reason {
+            CloseReason::PeerReset => Input::PeerReset,
+            CloseReason::LoopEnded => Input::Abort { reason: Reason::ShutdownForced },
+            CloseReason::Failed(error) | CloseReason::HandshakeFailed(error) => {
+                shared.emit(&Event::Error { operation: operation(&error), message: error.to_string() });
+                Input::Abort { reason: Reason::IoError }
+            }
+            CloseReason::Peer
+            | CloseReason::Local { .. }
+            | CloseReason::Aborted
+            | CloseReason::Detached
+            | CloseReason::HandshakeTimeout
+            | CloseReason::Truncated => Input::Abort { reason: Reason::IoError },
+        };
+        let reason = peer.gone(shared, lp.now(), input);
+        if reason == Reason::ShutdownForced {
+            shared.cut.set(shared.cut.get() + 1);
+        }
+        shared.sockets.borrow_mut().remove(&peer.id);
+        if let Some(address) = peer.address {
+            let statistics = peer.statistics(shared);
+            shared.emit(&Event::Disconnected { id: peer.id, peer: address, reason, statistics });
+        }
+        shared.stopped();
+    }
+
+    fn accept_error(&mut self, _: &mut LoopMut<'_, T>, _: ListenerId, failed: AcceptFailed) {
+        listeners::accept_failed(&self.shared, failed);
+    }
+}
+
+impl Connections {
+    fn timer<T: 'static>(&self, lp: &mut LoopMut<'_, T>, socket: SocketId) -> TimerId {
+        let shared = Rc::clone(&self.shared);
+        lp.add_idle_timer(move |lp, _| {
+            let _ = lp.with_socket(shared.key(), socket, |s| drive(s, |peer, stream| peer.timeout(&shared, stream)));
+        })
+    }
+}
+
+/// Whether reading or writing failed.
+fn operation(error: &Error) -> Operation {
+    if matches!(error, Error::Io { op, .. } if op.starts_with("write")) { Operation::Write } else { Operation::Read }
+}

@@ -1,0 +1,212 @@
+//! A running server as whoever is on its loop sees it: everything that can be asked of it or done to it.
+
+use super::connection::Peer;
+use super::connections::drive;
+use super::event::{ConnectionId, Event, Statistics};
+use super::{Shared, Unit, listeners};
+use crate::event_loop::{LoopMut, SocketId};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use wharf_core::modbus::server::{Input, Reason, State};
+
+/// A running server, on its loop. A [`Handle`](super::Handle) brings others there.
+pub struct Running<'a> {
+    site: &'a mut dyn Site,
+}
+
+impl std::fmt::Debug for Running<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Running").field("name", &self.name()).finish_non_exhaustive()
+    }
+}
+
+/// A connection at one moment.
+#[derive(Clone, Debug)]
+pub struct ConnectionReport {
+    /// Its name.
+    pub id: ConnectionId,
+    /// The other side.
+    pub peer: SocketAddr,
+    /// This side, if the system told.
+    pub local: Option<SocketAddr>,
+    /// What it is doing.
+    pub state: State,
+    /// Requests that are accepted and not answered yet.
+    pub outstanding: usize,
+    /// What it did so far.
+    pub statistics: Statistics,
+}
+
+impl<'a> Running<'a> {
+    pub(super) fn new(site: &'a mut dyn Site) -> Self {
+        Self { site }
+    }
+
+    /// The name of the server.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.site.shared().common.name.clone()
+    }
+
+    /// Adds a unit, or puts it in the place of the one with its id, which comes back. Connections see it with their next
+    /// request; what the old one has deferred will still be answered.
+    pub fn add_unit(&mut self, unit: Unit) -> Option<Unit> {
+        let shared = self.site.shared();
+        let id = unit.id;
+        let replaced = shared.change_units(|units| match units.binary_search_by_key(&id, |unit| unit.id) {
+            Ok(at) => Some(std::mem::replace(&mut units[at], unit)),
+            Err(at) => {
+                units.insert(at, unit);
+                None
+            }
+        });
+        shared.emit(&Event::UnitAdded { unit: id, replaced: replaced.is_some() });
+        replaced
+    }
+
+    /// Takes a unit out, data and all, if it is there.
+    pub fn remove_unit(&mut self, id: u8) -> Option<Unit> {
+        let shared = self.site.shared();
+        let removed = shared.change_units(|units| {
+            let at = units.binary_search_by_key(&id, |unit| unit.id).ok()?;
+            Some(units.remove(at))
+        });
+        if removed.is_some() {
+            shared.emit(&Event::UnitRemoved { unit: id });
+        }
+        removed
+    }
+
+    /// Lets `f` act on a unit, if it is there; clients see all of it or nothing.
+    pub fn with_unit<R>(&mut self, id: u8, f: impl FnOnce(&mut Unit) -> R) -> Option<R> {
+        let mut units = self.site.shared().units.borrow_mut();
+        let unit = units.unit_mut(id)?;
+        let outcome = f(unit);
+        // The list is in order of the ids, and stays so.
+        unit.id = id;
+        Some(outcome)
+    }
+
+    /// The ids of the units, ascending.
+    #[must_use]
+    pub fn units(&self) -> Vec<u8> {
+        self.site.shared().units.borrow().units().iter().map(|unit| unit.id).collect()
+    }
+
+    /// The connections, in order of their ids.
+    #[must_use]
+    pub fn connections(&mut self) -> Vec<ConnectionReport> {
+        let mut sockets: Vec<_> =
+            self.site.shared().sockets.borrow().iter().map(|(id, socket)| (*id, *socket)).collect();
+        sockets.sort_unstable_by_key(|(id, _)| *id);
+        sockets.into_iter().filter_map(|(_, socket)| self.site.report(socket)).collect()
+    }
+
+    /// Ends a connection at once, by a reset; false if there is none of this name.
+    pub fn close(&mut self, id: ConnectionId) -> bool {
+        let socket = self.site.shared().sockets.borrow().get(&id).copied();
+        socket.is_some_and(|socket| self.site.input(socket, Input::Abort { reason: Reason::Kicked }))
+    }
+
+    /// As [`Server::shutdown`](super::Server::shutdown).
+    pub fn shutdown(&mut self) {
+        self.site.shared().common.ask_to_shut_down();
+        self.site.shutdown();
+    }
+}
+
+/// A server and its loop, whatever the loop's data are.
+pub(super) trait Site {
+    fn shared(&self) -> &Shared;
+    /// Gives a connection an input; false if it has ended.
+    fn input(&mut self, socket: SocketId, input: Input<'_>) -> bool;
+    fn report(&mut self, socket: SocketId) -> Option<ConnectionReport>;
+    fn shutdown(&mut self);
+}
+
+/// The one kind of [`Site`].
+pub(super) struct OnLoop<'l, 'a, T: 'static> {
+    pub(super) lp: &'l mut LoopMut<'a, T>,
+    pub(super) shared: Rc<Shared>,
+}
+
+impl<T> Site for OnLoop<'_, '_, T> {
+    fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    fn input(&mut self, socket: SocketId, input: Input<'_>) -> bool {
+        let shared = &self.shared;
+        let mut open = false;
+        let found = self.lp.with_socket(shared.key(), socket, |s| {
+            drive(s, |peer, stream| {
+                open = !peer.is_over();
+                peer.input(shared, stream, input);
+            });
+        });
+        found.is_ok() && open
+    }
+
+    fn report(&mut self, socket: SocketId) -> Option<ConnectionReport> {
+        let peer = self.lp.user(self.shared.key(), socket).ok()?;
+        report(&self.shared, &peer)
+    }
+
+    fn shutdown(&mut self) {
+        shutdown(self.lp, &self.shared);
+    }
+}
+
+fn report(shared: &Shared, peer: &Peer) -> Option<ConnectionReport> {
+    Some(ConnectionReport {
+        id: peer.id,
+        peer: peer.address?,
+        local: peer.local,
+        state: peer.state(),
+        outstanding: peer.outstanding(),
+        statistics: peer.statistics(shared),
+    })
+}
+
+/// The first time closes the listeners and drains the connections; any other time cuts them.
+pub(super) fn shutdown<T>(lp: &mut LoopMut<'_, T>, shared: &Rc<Shared>) {
+    if shared.stopping.replace(true) {
+        return cut(lp, shared);
+    }
+    listeners::close(lp, shared);
+    each(lp, shared, || Input::Drain);
+    shared.stopped();
+    if let Some(timeout) = shared.shutdown_timeout.filter(|_| shared.active() > 0) {
+        let shared = Rc::clone(shared);
+        let timer = lp.add_timer(timeout, None, move |lp, _| cut(lp, &shared));
+        // It must not keep a loop alive whose connections have all ended.
+        let unref = timer.and_then(|timer| lp.unref_timer(timer, true));
+        unref.expect("a timeout of the plant is within the range of timers");
+    }
+}
+
+/// Ends every connection at once.
+fn cut<T>(lp: &mut LoopMut<'_, T>, shared: &Shared) {
+    each(lp, shared, || Input::Abort { reason: Reason::ShutdownForced });
+}
+
+/// Gives every connection an input.
+fn each<T>(lp: &mut LoopMut<'_, T>, shared: &Shared, input: impl Fn() -> Input<'static>) {
+    let key = shared.key();
+    let ids: Vec<SocketId> = lp.sockets(key).collect();
+    for id in ids {
+        // One that has closed meanwhile needs no input.
+        let _ = lp.with_socket(key, id, |s| drive(s, |peer, stream| peer.input(shared, stream, input())));
+    }
+}
+
+impl Shared {
+    /// Lets `f` change the list of units, which it keeps in order of their ids.
+    fn change_units<R>(&self, f: impl FnOnce(&mut Vec<Unit>) -> R) -> R {
+        let mut units = self.units.borrow_mut();
+        let mut list = units.replace(Vec::new()).expect("no units are in order");
+        let outcome = f(&mut list);
+        units.replace(list).expect("the list has been kept in order");
+        outcome
+    }
+}
