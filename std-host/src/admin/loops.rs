@@ -70,7 +70,7 @@ const QUANTILES: [(u32, &str); 3] = [(500_000, "0.5"), (990_000, "0.99"), (999_0
 /// Registers a loop as a source of metrics.
 pub fn register<T: 'static>(registry: &Registry, index: usize, handle: &Handle<T>) {
     let handle = handle.clone();
-    registry.entry("loop", index.to_string()).metrics(move |answer| {
+    registry.entry("loop", &index.to_string()).metrics(move |answer| {
         // A call that is refused is dropped, and the answer with it.
         let _ = handle.defer(move |lp| answer.give(describe(index, &lp.stats(), lp.histograms())));
     });

@@ -51,11 +51,16 @@ impl std::fmt::Debug for Registry {
 }
 
 impl Registry {
-    /// Begins an entry of the plant, such as `modbus` and the name of a server.
-    pub fn entry(&self, system: &'static str, name: impl Into<String>) -> Registration<'_> {
+    /// An entry of the plant, such as `modbus` and the name of a server: a new one, unless it is there already. Entries stand
+    /// in the order in which they were first asked for.
+    pub fn entry(&self, system: &'static str, name: &str) -> Registration<'_> {
         let mut entries = self.entries();
-        entries.push(Entry { system, name: name.into(), verbs: Vec::new(), status: None, metrics: None });
-        Registration { registry: self, index: entries.len() - 1 }
+        let known = entries.iter().position(|entry| (entry.system, entry.name.as_str()) == (system, name));
+        let index = known.unwrap_or_else(|| {
+            entries.push(Entry { system, name: name.to_owned(), verbs: Vec::new(), status: None, metrics: None });
+            entries.len() - 1
+        });
+        Registration { registry: self, index }
     }
 
     /// What can be asked, of whom.
@@ -98,7 +103,7 @@ impl Registry {
         }
     }
 
-    /// The status of every entry that has one, in the order in which they registered: its system, its name, and what it
+    /// The status of every entry that has one, in their order: its system, its name, and what it
     /// tells of itself.
     pub(super) fn status(&self, done: impl FnOnce(Vec<Value>) + Send + 'static) {
         let (names, sources): (Vec<_>, Vec<_>) = {

@@ -158,9 +158,9 @@ mod tests {
         assert!(sockets(&folder.0).is_err());
         assert!(sockets(&folder.0.join("none")).unwrap().is_empty());
         // Some directory that is not this user's, if there is one.
-        let foreign = ["/", "/proc/1"].into_iter().find(|path| {
-            Path::new(path).metadata().is_ok_and(|found| found.uid() != geteuid().as_raw())
-        });
+        let foreign = ["/", "/proc/1"]
+            .into_iter()
+            .find(|path| Path::new(path).metadata().is_ok_and(|found| found.uid() != geteuid().as_raw()));
         if let Some(foreign) = foreign {
             assert!(check(Path::new(foreign)).unwrap_err().to_string().starts_with("it belongs to user "));
         }

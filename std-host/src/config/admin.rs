@@ -70,7 +70,8 @@ fn socket(item: &Item<'_>) -> Option<Socket> {
 }
 
 fn listen(item: &Item<'_>, addresses: &mut Seen<SocketAddr>) -> Option<Option<SocketAddr>> {
-    const ACCEPTED: &str = "an IP address and a port such as \"127.0.0.1:9502\", a port on 127.0.0.1, or false for none";
+    const ACCEPTED: &str =
+        "an IP address and a port such as \"127.0.0.1:9502\", a port on 127.0.0.1, or false for none";
     let address = if item.is_flag() {
         let on = item.flag()?;
         if on {

@@ -87,6 +87,12 @@ impl<'a> Running<'a> {
         Some(outcome)
     }
 
+    /// How many connections there are.
+    #[must_use]
+    pub fn active(&self) -> usize {
+        self.site.shared().active()
+    }
+
     /// The ids of the units, ascending.
     #[must_use]
     pub fn units(&self) -> Vec<u8> {
