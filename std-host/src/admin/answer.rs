@@ -107,7 +107,7 @@ pub(super) fn gather<A: Send + 'static>(
     // One is kept back here, so that nobody is the last before all are asked.
     let gathered = Arc::new(Gathered {
         missing: AtomicUsize::new(sources.len() + 1),
-        state: Mutex::new((answers, Some(Box::new(done)))),
+        state: Mutex::new(State { answers, done: Some(Box::new(done)) }),
     });
     for (index, source) in sources.iter().enumerate() {
         let gathered = Arc::clone(&gathered);
@@ -120,13 +120,18 @@ type Done<A> = Box<dyn FnOnce(Vec<Option<A>>) + Send>;
 
 struct Gathered<A> {
     missing: AtomicUsize,
-    state: Mutex<(Vec<Option<A>>, Option<Done<A>>)>,
+    state: Mutex<State<A>>,
+}
+
+struct State<A> {
+    answers: Vec<Option<A>>,
+    done: Option<Done<A>>,
 }
 
 impl<A> Gathered<A> {
     fn put(&self, index: usize, answer: Option<A>) {
         // A panic under this lock leaves the list whole.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).0[index] = answer;
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).answers[index] = answer;
         self.finish_one();
     }
 
@@ -136,7 +141,7 @@ impl<A> Gathered<A> {
         }
         let (answers, done) = {
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-            (std::mem::take(&mut state.0), state.1.take())
+            (std::mem::take(&mut state.answers), state.done.take())
         };
         if let Some(done) = done {
             done(answers);

@@ -5,8 +5,11 @@ use super::registry::Registry;
 use crate::event_loop::{Handle, Histograms, Stats};
 use wharf_core::stats::Histogram;
 
+type Count = fn(&Stats) -> u64;
+type Distribution = fn(&Histograms) -> &Histogram;
+
 /// Counters without further labels.
-const COUNTERS: [(&str, &str, fn(&Stats) -> u64); 18] = [
+const COUNTERS: [(&str, &str, Count); 18] = [
     ("wharf_loop_iterations_total", "Iterations begun.", |s| s.iterations),
     ("wharf_loop_polls_total", "Calls of the system's poll.", |s| s.polls),
     ("wharf_loop_events_total", "Events that poll reported.", |s| s.events),
@@ -30,7 +33,7 @@ const COUNTERS: [(&str, &str, fn(&Stats) -> u64); 18] = [
 ];
 
 /// Counters with a label: of one family those that stand together.
-const LABELLED: [(&str, &str, &str, &str, fn(&Stats) -> u64); 14] = [
+const LABELLED: [(&str, &str, &str, &str, Count); 14] = [
     ("wharf_loop_closed_total", "Sockets closed.", "reason", "peer", |s| s.closed_peer),
     ("wharf_loop_closed_total", "Sockets closed.", "reason", "reset", |s| s.closed_reset),
     ("wharf_loop_closed_total", "Sockets closed.", "reason", "local", |s| s.closed_local),
@@ -47,7 +50,7 @@ const LABELLED: [(&str, &str, &str, &str, fn(&Stats) -> u64); 14] = [
     ("wharf_loop_handshakes_total", "TLS handshakes.", "outcome", "failed", |s| s.handshakes_failed),
 ];
 
-const GAUGES: [(&str, &str, fn(&Stats) -> u64); 5] = [
+const GAUGES: [(&str, &str, Count); 5] = [
     ("wharf_loop_sockets", "Sockets, listeners not counted.", |s| s.sockets),
     ("wharf_loop_sockets_peak", "The most sockets at one time.", |s| s.sockets_peak),
     ("wharf_loop_queued_bytes", "Bytes queued for sending.", |s| s.queued),
@@ -55,7 +58,7 @@ const GAUGES: [(&str, &str, fn(&Stats) -> u64); 5] = [
     ("wharf_loop_handshakes_waiting", "Sockets that wait for a step of their TLS handshake.", |s| s.handshakes_waiting),
 ];
 
-const DISTRIBUTIONS: [(&str, &str, fn(&Histograms) -> &Histogram); 4] = [
+const DISTRIBUTIONS: [(&str, &str, Distribution); 4] = [
     ("wharf_loop_poll_wait_seconds", "Time in the system's poll, sampled.", |h| &h.poll_wait),
     ("wharf_loop_callback_seconds", "Time of callbacks, sampled.", |h| &h.callback),
     ("wharf_loop_timer_lateness_seconds", "From when a timer was due to its callback, sampled.", |h| &h.timer_lateness),

@@ -73,11 +73,15 @@ fn metrics_and_status_are_served() {
         metrics.body.contains("\n# TYPE wharf_loop_iterations_total counter\nwharf_loop_iterations_total{loop=\"0\"} ")
     );
     assert!(metrics.body.ends_with('\n'));
+    for line in ["# TYPE wharf_modbus_connections_total counter", "wharf_modbus_connections_active{server=\"a\"} 0"] {
+        assert!(metrics.body.lines().any(|found| found == line), "{line}\n{}", metrics.body);
+    }
     let (status, _) = ask(&host, &request("GET", "/status"));
     assert_eq!((status.status, status.header("Content-Type")), (200, Some("application/json")));
     let told: serde_json::Value = serde_json::from_str(&status.body).unwrap();
     assert_eq!((&told["plant"], &told["listen"]), (&"hall".into(), &host.http.unwrap().to_string().into()));
     assert_eq!(told["entries"][0]["name"], "a");
+    assert!(told["entries"][0]["metrics"]["uptime_seconds"].as_f64().unwrap() > 0.0);
     assert!(status.header("Date").unwrap().ends_with(" GMT"));
 }
 
