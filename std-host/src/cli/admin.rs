@@ -45,13 +45,13 @@ impl Client {
         &mut self,
         verb: &str,
         name: Option<&str>,
-        arguments: Map<String, Value>,
+        arguments: &Map<String, Value>,
     ) -> Result<Value, Failure> {
         let id = self.send(verb, name, arguments)?;
         self.outcome(id)
     }
 
-    fn send(&mut self, verb: &str, name: Option<&str>, arguments: Map<String, Value>) -> Result<u64, Failure> {
+    fn send(&mut self, verb: &str, name: Option<&str>, arguments: &Map<String, Value>) -> Result<u64, Failure> {
         self.asked += 1;
         let request = json!({ "id": self.asked, "protocol": PROTOCOL, "verb": verb, "name": name, "args": arguments });
         let line = format!("{request}\n");
@@ -126,12 +126,17 @@ fn only_one(directory: &Path) -> Result<(PathBuf, UnixStream), Failure> {
 }
 
 fn unreachable(path: &Path, error: &io::Error) -> Failure {
-    let why = match error.kind() {
-        ErrorKind::NotFound => "there is no such socket: is the host running?".to_owned(),
-        ErrorKind::ConnectionRefused => "nobody answers there: the host has ended".to_owned(),
-        ErrorKind::WouldBlock | ErrorKind::TimedOut => format!("the host does not answer within {PATIENCE:?}"),
-        ErrorKind::PermissionDenied => format!("{error}: the socket is its owner's alone"),
-        _ => error.to_string(),
+    let kind = error.kind();
+    let why = if kind == ErrorKind::NotFound {
+        "there is no such socket: is the host running?".to_owned()
+    } else if kind == ErrorKind::ConnectionRefused {
+        "nobody answers there: the host has ended".to_owned()
+    } else if kind == ErrorKind::WouldBlock || kind == ErrorKind::TimedOut {
+        format!("the host does not answer within {PATIENCE:?}")
+    } else if kind == ErrorKind::PermissionDenied {
+        format!("{error}: the socket is its owner's alone")
+    } else {
+        error.to_string()
     };
     Failure::Ended(Status::Unreachable, format!("{}: {why}", path.display()))
 }

@@ -9,7 +9,7 @@ use wharf_host::run::Status;
 
 /// Carries out `wharf status`.
 pub(super) fn status(admin: &AdminSocket, as_json: bool, out: &mut dyn Write) -> Result<Status, Failure> {
-    let told = Client::connect(admin)?.ask("status", None, Map::new())?;
+    let told = Client::connect(admin)?.ask("status", None, &Map::new())?;
     if as_json {
         writeln!(out, "{told}")?;
     } else {
