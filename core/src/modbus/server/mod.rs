@@ -28,6 +28,7 @@
 //! It does not pace, limit or authorise; that is its driver's part.
 
 mod connection;
+mod kept;
 mod replies;
 mod transactions;
 
@@ -215,7 +216,7 @@ pub struct Processed {
 }
 
 /// How a request ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Outcome {
     /// A normal reply.
@@ -223,6 +224,7 @@ pub enum Outcome {
     /// An exception reply.
     Exception(Exception),
     /// No reply.
+    #[default]
     None,
 }
 
@@ -237,6 +239,8 @@ pub enum State {
     Paused,
     /// It answers what it has accepted and takes nothing new.
     Draining,
+    /// A fault holds it: what comes is thrown away, and nothing is answered.
+    Held,
     /// Our FIN is sent, and the peer's is waited for.
     Closing,
     /// It is over.
@@ -251,6 +255,7 @@ impl State {
             Self::Open => "open",
             Self::Paused => "paused",
             Self::Draining => "draining",
+            Self::Held => "held",
             Self::Closing => "closing",
             Self::Closed => "closed",
         }
