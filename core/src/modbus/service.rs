@@ -53,13 +53,24 @@ pub enum Answer {
     },
     /// An exception reply.
     Exception(Exception),
-    /// The reply comes later, by `Replied` or `Failed`, or the request times out with exception 06.
-    Later,
+    /// The reply comes later, by `Replied` or `Failed`, or the request times out with exception 06. Who put it off is
+    /// told when it has ended; [`Answer::LATER`] is for those to whom that means nothing.
+    Later(Answerer),
     /// Executed, and no reply is due: a broadcast, or a handler that wants none.
     Silent,
     /// Not executed, and no reply is due.
     Discard(Discard),
 }
+
+impl Answer {
+    /// The reply comes later, and who gives it need not be remembered.
+    pub const LATER: Self = Self::Later(Answerer(0));
+}
+
+/// Names whoever has put a request off, for the service's own use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Answerer(pub(crate) u32);
 
 /// Why something from the wire was thrown away (the label `reason` of the metrics).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

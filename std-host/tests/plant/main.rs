@@ -2,6 +2,7 @@
 
 mod harness;
 mod keys;
+mod points;
 mod problems;
 mod reading;
 mod relations;

@@ -39,7 +39,7 @@ impl Service for Interceptor<'_, '_, '_> {
         };
         let mut place = request.id.and_then(|id| self.held.get_mut(usize::from(id.index)).map(|held| (id, held)));
         let transaction = request.transaction;
-        if let (Answer::Later, Some((id, held))) = (answer, &mut place) {
+        if let (Answer::Later(_), Some((id, held))) = (answer, &mut place) {
             **held = Held { state: State::Awaited(*id), decision, asked, transaction, ..Held::EMPTY };
             return answer;
         }
@@ -62,11 +62,11 @@ impl Service for Interceptor<'_, '_, '_> {
                 [*code, *value] = super::held::exception_pdu(asked.function, exception);
                 reply.get(..2).map(|pdu| (pdu, Outcome::Exception(exception)))
             }
-            Answer::Later | Answer::Silent | Answer::Discard(_) => None,
+            Answer::Later(_) | Answer::Silent | Answer::Discard(_) => None,
         };
         *held = Held { state: State::Made(id), decision, asked, transaction, ..Held::EMPTY };
         held.make(honest, |fault, bytes| faults.altered(fault, bytes));
-        Answer::Later
+        Answer::LATER
     }
 
     fn refused(&mut self, request: &Indication<'_>, exception: Exception) {
@@ -87,21 +87,21 @@ const fn ended(answer: Answer) -> Ended {
     match answer {
         Answer::Reply { .. } => Ended::Normal,
         Answer::Exception(_) => Ended::Exception,
-        Answer::Later | Answer::Silent | Answer::Discard(_) => Ended::Silent,
+        Answer::Later(_) | Answer::Silent | Answer::Discard(_) => Ended::Silent,
     }
 }
 
 /// What becomes of a request whose reply cannot be kept back: silence and exceptions act, the rest is suppressed.
 fn without_place(decision: &Decision, faults: &mut dyn Faults, answer: Answer) -> Answer {
     let acts = |kind: super::Kind| {
-        let replies = !matches!(answer, Answer::Discard(_) | Answer::Later);
+        let replies = !matches!(answer, Answer::Discard(_) | Answer::Later(_));
         replies && matches!(kind, super::Kind::NoResponse { .. } | super::Kind::Exception { .. })
     };
     for choice in decision.choices().iter().filter(|choice| !acts(choice.kind)) {
         faults.suppressed(choice.fault);
     }
     match (answer, decision.exception()) {
-        (Answer::Discard(_) | Answer::Later, _) => answer,
+        (Answer::Discard(_) | Answer::Later(_), _) => answer,
         _ if decision.is_silent() => Answer::Silent,
         (_, Some(exception)) => Answer::Exception(exception),
         (_, None) => answer,

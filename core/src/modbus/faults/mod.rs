@@ -34,6 +34,8 @@ mod held;
 mod interceptor;
 mod plan;
 mod target;
+#[cfg(test)]
+mod tests;
 
 pub use alter::{Frame, MAX_ALTERED};
 pub use asked::Asked;

@@ -2,11 +2,12 @@
 
 use super::replies::Replies;
 use super::transactions::{Ending, Request, Transaction, Transactions};
-use super::{Config, Error, Input, MIN_BUFFER, Outcome, Output, Overflow, Reason, State};
+use super::{Config, Error, Input, MIN_BUFFER, Outcome, Output, Overflow, RateAction, Reason, State};
 use crate::machine::{Machine, Step};
 use crate::modbus::mbap::{self, Decoded, Frame, HEADER_LEN, MAX_FRAME, MAX_PDU};
 use crate::modbus::pdu::{EXCEPTION_FLAG, Exception, request::named_span};
-use crate::modbus::service::{Answer, Discard, Indication, RequestId, Service};
+use crate::modbus::service::{Answer, Answerer, Discard, Indication, RequestId, Service};
+use crate::rate::Bucket;
 use crate::time::{Instant, earliest};
 use core::time::Duration;
 use heapless::Deque;
@@ -42,6 +43,10 @@ pub struct Connection<B, T> {
     pub(super) stuck_since: Instant,
     /// Somebody above keeps the peer from taking it.
     pub(super) withheld: bool,
+    /// What is left of the request rate, if there is one.
+    permits: Option<Bucket>,
+    /// Until when the rate lets nothing be taken.
+    paced_until: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -77,6 +82,8 @@ impl<B, T> Connection<B, T> {
             active_since: now,
             stuck_since: now,
             withheld: false,
+            permits: None,
+            paced_until: None,
         }
     }
 
@@ -172,6 +179,9 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, T: AsRef<[Transaction]> + AsMut<[Transaction]
     /// send either, and nothing to wait for.
     pub(super) fn is_blocked(&self) -> bool {
         let len = self.buffer.as_ref().len();
+        if self.phase == Phase::Open && self.paced_until.is_some() {
+            return true;
+        }
         if self.phase != Phase::Open || len < MIN_BUFFER {
             return false;
         }
@@ -186,6 +196,18 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, T: AsRef<[Transaction]> + AsMut<[Transaction]
     fn is_full(&self) -> bool {
         let places = self.transactions.capacity().min(usize::from(self.config.max_outstanding));
         self.transactions.capacity() > 0 && self.transactions.deferred() >= places.max(1)
+    }
+
+    /// Takes a permit of the request rate, if there is one or none is needed. A connection that is to pause does so with
+    /// the last one, so that it always has one.
+    fn is_permitted(&mut self, now: Instant) -> bool {
+        let Some(rate) = self.config.request_rate else { return true };
+        let permits = self.permits.get_or_insert_with(|| Bucket::full(rate, now));
+        let permitted = permits.take(rate, now);
+        if self.config.rate_action == RateAction::Pause {
+            self.paced_until = Some(permits.next(rate, now).unwrap_or(Instant::MAX)).filter(|next| *next > now);
+        }
+        permitted
     }
 
     /// Takes a frame, or the beginning of one, from the front of `rest`.
@@ -253,9 +275,10 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, T: AsRef<[Transaction]> + AsMut<[Transaction]
             function: frame.pdu.first().copied().unwrap_or(0),
             span: named_span(frame.pdu),
             bytes_in: u16::try_from(len).unwrap_or(u16::MAX),
+            answerer: Answerer::default(),
         };
         let transaction = frame.transaction;
-        if self.is_full() {
+        if self.is_full() || !self.is_permitted(now) {
             let indication = Indication { transaction, id: None, unit: frame.unit, pdu: frame.pdu };
             service.refused(&indication, Exception::SERVER_DEVICE_BUSY);
             return self.refuse_ahead(now, &request, Exception::SERVER_DEVICE_BUSY);
@@ -269,8 +292,8 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, T: AsRef<[Transaction]> + AsMut<[Transaction]
             (Answer::Reply { len: len @ 1..=MAX_PDU }, _) => (Outcome::Ok, len),
             (Answer::Reply { .. }, _) => exception_pdu(pdu, request.function, Exception::SERVER_DEVICE_FAILURE),
             (Answer::Exception(exception), _) => exception_pdu(pdu, request.function, exception),
-            (Answer::Later, None) => exception_pdu(pdu, request.function, Exception::SERVER_DEVICE_BUSY),
-            (Answer::Later | Answer::Silent | Answer::Discard(_), _) => (Outcome::None, 0),
+            (Answer::Later(_), None) => exception_pdu(pdu, request.function, Exception::SERVER_DEVICE_BUSY),
+            (Answer::Later(_) | Answer::Silent | Answer::Discard(_), _) => (Outcome::None, 0),
         };
         if pdu_len > 0 {
             *head = mbap::header(request.transaction, request.unit, pdu_len);
@@ -278,9 +301,9 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, T: AsRef<[Transaction]> + AsMut<[Transaction]
         self.transactions.shift(moved, true);
         let bytes_out = self.commit(now, pdu_len);
         match (answer, indication.id) {
-            (Answer::Later, Some(id)) => {
+            (Answer::Later(answerer), Some(id)) => {
                 let timeout = self.config.request_timeout;
-                self.transactions.defer(id, request, self.replies.end(), now, timeout);
+                self.transactions.defer(id, Request { answerer, ..request }, self.replies.end(), now, timeout);
             }
             (Answer::Discard(reason), _) => self.discard(reason, None),
             _ => self.report(Output::Processed(request.processed(outcome, bytes_out))),
@@ -460,7 +483,8 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, T: AsRef<[Transaction]> + AsMut<[Transaction]
 
     fn deadline(&self) -> Option<Instant> {
         let request = self.transactions.deadline();
-        [self.frame_deadline(), self.idle_deadline(), self.write_deadline(), self.linger_deadline()]
+        let pace = self.paced_until.filter(|_| self.phase == Phase::Open);
+        [pace, self.frame_deadline(), self.idle_deadline(), self.write_deadline(), self.linger_deadline()]
             .into_iter()
             .fold(request, earliest)
     }
@@ -537,6 +561,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, T: AsRef<[Transaction]> + AsMut<[Transaction]
         }
         let was_blocked = self.is_blocked();
         let (frame, idle, linger) = (self.frame_deadline(), self.idle_deadline(), self.linger_deadline());
+        self.paced_until = self.paced_until.filter(|until| *until > now);
         while let Some(id) = self.transactions.expired(now) {
             self.fail_deferred(now, id, Exception::SERVER_DEVICE_BUSY, true);
         }

@@ -2,7 +2,7 @@
 
 use super::{Outcome, Processed};
 use crate::modbus::pdu::Span;
-use crate::modbus::service::RequestId;
+use crate::modbus::service::{Answerer, RequestId};
 use crate::time::Instant;
 use core::time::Duration;
 
@@ -33,7 +33,7 @@ impl Transaction {
         at: 0,
         deadline: None,
         arrived: Instant::ORIGIN,
-        request: Request { transaction: 0, unit: 0, function: 0, span: None, bytes_in: 0 },
+        request: Request { transaction: 0, unit: 0, function: 0, span: None, bytes_in: 0, answerer: Answerer(0) },
         put_off: true,
         timed_out: false,
         passed: false,
@@ -62,6 +62,8 @@ pub(super) struct Request {
     pub(super) function: u8,
     pub(super) span: Option<Span>,
     pub(super) bytes_in: u16,
+    /// Who has put it off, if anybody.
+    pub(super) answerer: Answerer,
 }
 
 impl Request {
@@ -77,6 +79,7 @@ impl Request {
             bytes_out,
             deferred: false,
             timed_out: false,
+            answerer: self.answerer,
         }
     }
 }

@@ -20,7 +20,7 @@ impl Service for Registers {
         self.served += 1;
         if request.function() >= 65 {
             self.later.extend(request.id);
-            return Answer::Later;
+            return Answer::LATER;
         }
         reply[..2].copy_from_slice(&[3, 2]);
         reply[2..4].copy_from_slice(&request.pdu[1..3]);
