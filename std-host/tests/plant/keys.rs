@@ -42,10 +42,11 @@ fn planned_keys_are_refused_as_not_supported_yet() {
         let words = format!("4:1: modbus.server[0].{key}: this key is not supported by this version yet");
         one_problem(&format!("{key} = 1"), Kind::NotSupported, &words);
     }
-    for key in ["point", "response_delay"] {
-        let words = format!("6:1: modbus.server[0].unit[0].{key}: this key is not supported by this version yet");
-        one_unit_problem(&format!("{key} = 1"), Kind::NotSupported, &words);
-    }
+    one_unit_problem(
+        "response_delay = 1",
+        Kind::NotSupported,
+        "6:1: modbus.server[0].unit[0].response_delay: this key is not supported by this version yet",
+    );
     one_problem(
         r#"when_full = "evict""#,
         Kind::NotSupported,

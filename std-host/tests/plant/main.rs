@@ -3,6 +3,7 @@
 mod admin;
 mod harness;
 mod keys;
+mod points;
 mod problems;
 mod reading;
 mod relations;

@@ -1,6 +1,7 @@
 //! Writes a server as it would stand in a plant file, every key included.
 
 use super::data::OBJECT_NAMES;
+use super::point::print::point;
 use super::{
     Access, AccessRange, Block, DefaultDevice, Device, ExceptionStatus, File, Fill, Identity, Keepalive, Overflow,
     Queue, Random, RejectWith, Server, ServerId, Unit, Unit255, UnitZero, UnknownUnit,
@@ -118,6 +119,7 @@ fn device(device: &Device) -> Table {
         ("access", list(&device.access, access)),
         ("file", list(&device.files, file)),
         ("fifo", list(&device.queues, queue)),
+        ("point", list(&device.points, point)),
     ])
 }
 

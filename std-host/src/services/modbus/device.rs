@@ -60,7 +60,7 @@ pub(super) fn units(server: &plant::Server) -> Result<Units<Heap>, BuildError> {
 }
 
 /// What tells the default device's own random values from those of units 0..=255.
-const SEED_OF_DEFAULT: u64 = 256;
+pub(super) const SEED_OF_DEFAULT: u64 = 256;
 
 /// How connections of a server behave.
 pub(super) fn connection(server: &plant::Server) -> server::Config {
@@ -70,6 +70,8 @@ pub(super) fn connection(server: &plant::Server) -> server::Config {
             plant::Overflow::Busy => server::Overflow::Busy,
             plant::Overflow::Wait => server::Overflow::Wait,
         },
+        request_rate: None,
+        rate_action: server::RateAction::Busy,
         coalesce: server.coalesce,
         request_timeout: server.request_timeout.unwrap_or_default(),
         frame_timeout: server.frame_timeout.unwrap_or_default(),
@@ -142,7 +144,7 @@ fn table_parts(
 }
 
 /// The values that a block starts with; a bit is 0 or 1.
-fn fill(block: &plant::Block, seed: u64) -> Vec<u16> {
+pub(super) fn fill(block: &plant::Block, seed: u64) -> Vec<u16> {
     let len = block.len as usize;
     let mut values = match &block.fill {
         plant::Fill::Value(value) => vec![*value; len],
