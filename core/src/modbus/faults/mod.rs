@@ -30,6 +30,8 @@ mod decision;
 mod fault;
 mod plan;
 mod target;
+#[cfg(test)]
+mod tests;
 
 pub use alter::{Frame, MAX_ALTERED};
 pub use asked::Asked;
