@@ -104,6 +104,7 @@ fn every_command_has_help_with_examples_and_exit_statuses() {
         &[],
         &["run"],
         &["check"],
+        &["status"],
         &["modbus"],
         &["modbus", "serve"],
         &["modbus", "read"],
