@@ -3,7 +3,10 @@
 //! A reading or writing becomes a job, which is done over one connection. Where there is no connection or no reply,
 //! `--retries` does the whole job again on a new connection.
 
+mod bench;
+mod figures;
 mod findings;
+mod mix;
 mod parts;
 mod poll;
 mod read;
@@ -22,6 +25,7 @@ use wharf_core::modbus::pdu::{Reply, Request, Span};
 use wharf_host::run::Status;
 use write::WriteJob;
 
+pub(super) use bench::{Bench, bench};
 pub(super) use scan::{Scan, scan};
 
 /// Carries out `wharf modbus read`.
