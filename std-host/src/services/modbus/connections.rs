@@ -19,7 +19,7 @@ pub(super) struct Connections {
 }
 
 /// Lets `f` act on a connection, then sees to its timer.
-pub(super) fn drive<T>(s: &mut Socket<'_, T, Peer>, f: impl FnOnce(&mut Peer, &mut Stream<'_, T>)) {
+pub(super) fn drive<T>(s: &mut Socket<'_, T, Box<Peer>>, f: impl FnOnce(&mut Peer, &mut Stream<'_, T>)) {
     let (peer, stream) = s.split();
     f(peer, stream);
     let (peer, lp) = s.parts();
@@ -29,7 +29,7 @@ pub(super) fn drive<T>(s: &mut Socket<'_, T, Peer>, f: impl FnOnce(&mut Peer, &m
 }
 
 impl<T: 'static> Handler<T> for Connections {
-    type Data = Peer;
+    type Data = Box<Peer>;
 
     fn pre_open(&mut self, raw: &mut RawSocket<'_>) -> PreOpen {
         let shared = &self.shared;
@@ -43,35 +43,35 @@ impl<T: 'static> Handler<T> for Connections {
         PreOpen::Keep
     }
 
-    fn open(&mut self, s: &mut Socket<'_, T, Peer>, _: Opened) {
+    fn open(&mut self, s: &mut Socket<'_, T, Box<Peer>>, _: Opened) {
         let shared = &self.shared;
         let id = shared.accepted.get() + 1;
         shared.accepted.set(id);
         let (socket, peer, local) = (s.id(), s.peer_addr(), s.local_addr().ok());
         shared.sockets.borrow_mut().insert(id, socket);
         let lp = s.loop_mut();
-        let mut connection = Peer::new(id, (peer, local), shared.config, lp.now());
+        let mut connection = Peer::new(id, (peer, local), lp.now());
         connection.timer = Some(self.timer(lp, socket));
-        *s.data() = connection;
+        **s.data() = connection;
         if let Some(peer) = peer {
             shared.emit(&Event::Connected { id, peer, local });
         }
         drive(s, |peer, stream| peer.opened(shared, stream));
     }
 
-    fn data(&mut self, s: &mut Socket<'_, T, Peer>, bytes: &[u8]) {
+    fn data(&mut self, s: &mut Socket<'_, T, Box<Peer>>, bytes: &[u8]) {
         drive(s, |peer, stream| peer.received(&self.shared, stream, bytes));
     }
 
-    fn writable(&mut self, s: &mut Socket<'_, T, Peer>) {
+    fn writable(&mut self, s: &mut Socket<'_, T, Box<Peer>>) {
         drive(s, |peer, stream| peer.writable(&self.shared, stream));
     }
 
-    fn end(&mut self, s: &mut Socket<'_, T, Peer>) {
+    fn end(&mut self, s: &mut Socket<'_, T, Box<Peer>>) {
         drive(s, |peer, stream| peer.input(&self.shared, stream, Input::PeerClosed));
     }
 
-    fn close(&mut self, lp: &mut LoopMut<'_, T>, closed: Closed<Peer>) {
+    fn close(&mut self, lp: &mut LoopMut<'_, T>, closed: Closed<Box<Peer>>) {
         let shared = &self.shared;
         let mut peer = closed.data;
         if let Some(timer) = peer.timer {
@@ -98,7 +98,7 @@ impl<T: 'static> Handler<T> for Connections {
         }
         shared.sockets.borrow_mut().remove(&peer.id);
         if let Some(address) = peer.address {
-            let statistics = peer.statistics(shared);
+            let statistics = peer.statistics();
             shared.emit(&Event::Disconnected { id: peer.id, peer: address, reason, statistics });
         }
         shared.stopped();

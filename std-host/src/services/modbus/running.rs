@@ -179,7 +179,7 @@ impl<T> Site for OnLoop<'_, '_, T> {
 
     fn report(&mut self, socket: SocketId) -> Option<ConnectionReport> {
         let peer = self.lp.user(self.shared.key(), socket).ok()?;
-        report(&self.shared, &peer)
+        report(&peer)
     }
 
     fn shutdown(&mut self) {
@@ -187,14 +187,14 @@ impl<T> Site for OnLoop<'_, '_, T> {
     }
 }
 
-fn report(shared: &Shared, peer: &Peer) -> Option<ConnectionReport> {
+fn report(peer: &Peer) -> Option<ConnectionReport> {
     Some(ConnectionReport {
         id: peer.id,
         peer: peer.address?,
         local: peer.local,
         state: peer.state(),
         outstanding: peer.outstanding(),
-        statistics: peer.statistics(shared),
+        statistics: peer.statistics(),
     })
 }
 
