@@ -41,11 +41,15 @@ fn scene() -> Scene {
     };
     let ends = Rc::new(RefCell::new(Ends::default()));
     let seen = Rc::clone(&ends);
-    let server = Server::bind(&mut sim.lp(0), &described, move |event| match event {
-        Event::Disconnected { reason: Reason::Shutdown, .. } => seen.borrow_mut().graceful += 1,
-        Event::Disconnected { reason, .. } => seen.borrow_mut().otherwise.push(*reason),
-        Event::Stopped { graceful, .. } => seen.borrow_mut().stopped = Some(*graceful),
-        _ => {}
+    let server = Server::bind(&mut sim.lp(0), &described, move |event| {
+        let mut ends = seen.borrow_mut();
+        if let Event::Disconnected { reason: Reason::Shutdown, .. } = event {
+            ends.graceful += 1;
+        } else if let Event::Disconnected { reason, .. } = event {
+            ends.otherwise.push(*reason);
+        } else if let Event::Stopped { graceful, .. } = event {
+            ends.stopped = Some(*graceful);
+        }
     })
     .unwrap();
     let address = server.local_addrs().next().unwrap();

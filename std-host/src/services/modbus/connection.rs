@@ -3,11 +3,13 @@
 //! A connection with nothing on its way is *at rest* and has no machine; whatever happens to it borrows one.
 
 use super::Shared;
+use super::admission::Activity;
 use super::event::{ConnectionId, Event, Statistics};
 use super::metrics::Response;
 use super::storage::{Heap, Work};
 use crate::event_loop::{LoopMut, Stream, TimerId};
 use std::net::SocketAddr;
+use std::rc::Rc;
 use wharf_core::modbus::diagnostics::Completion;
 use wharf_core::modbus::pdu::Exception;
 use wharf_core::modbus::server::{Input, Outcome, Output, Processed, Reason, Rest, State};
@@ -20,18 +22,20 @@ use wharf_core::{Instant, Machine, Step};
 pub(super) struct Peer {
     pub(super) id: ConnectionId,
     pub(super) address: Option<SocketAddr>,
-    pub(super) local: Option<SocketAddr>,
     pub(super) timer: Option<TimerId>,
     standing: Standing,
-    /// Requests in flight that the metrics know of.
-    in_flight: usize,
+    /// Requests in flight that the metrics know of: at most 16.
+    in_flight: u8,
     /// The machine has bytes that may leave, and the socket is not known to be full.
     transmit: bool,
     paused: bool,
-    /// What the timer is armed for, at the earliest.
-    armed: Option<Instant>,
-    deadline: Option<Instant>,
+    /// What the timer is armed for, at the earliest; never is `Instant::MAX`.
+    armed: Instant,
+    /// When the machine wants to be called; never is `Instant::MAX`.
+    deadline: Instant,
     reason: Option<Reason>,
+    /// What admission sees of it, if it looks.
+    pub(super) activity: Option<Rc<Activity>>,
     counts: Statistics,
 }
 
@@ -46,29 +50,24 @@ impl Default for Peer {
         Self {
             id: 0,
             address: None,
-            local: None,
             timer: None,
             standing: Standing::AtRest(Rest::new(Instant::ORIGIN)),
             in_flight: 0,
             transmit: false,
             paused: false,
-            armed: None,
-            deadline: None,
+            armed: Instant::MAX,
+            deadline: Instant::MAX,
             reason: None,
+            activity: None,
             counts: Statistics::default(),
         }
     }
 }
 
 impl Peer {
-    /// A connection that was accepted just now, from the first of these addresses at the second.
-    pub(super) fn new(
-        id: ConnectionId,
-        (address, local): (Option<SocketAddr>, Option<SocketAddr>),
-        now: Instant,
-    ) -> Self {
-        let standing = Standing::AtRest(Rest::new(now));
-        Self { id, address, local, standing, ..Self::default() }
+    /// A connection that was accepted just now from this address.
+    pub(super) fn new(id: ConnectionId, address: Option<SocketAddr>, now: Instant) -> Self {
+        Self { id, address, standing: Standing::AtRest(Rest::new(now)), ..Self::default() }
     }
 
     /// What it did so far.
@@ -125,9 +124,18 @@ impl Peer {
         });
     }
 
+    /// The answer to a request that was put off, or why there is none; whether anybody still waited for it.
+    pub(super) fn answered<T>(&mut self, shared: &Shared, stream: &mut Stream<'_, T>, input: Input<'_>) -> bool {
+        let mut taken = false;
+        self.work(shared, stream, |_, work, stream| {
+            taken = work.machine.handle_input(stream.now(), input).is_ok();
+        });
+        taken
+    }
+
     /// The timer has fired, perhaps for a deadline that has moved since.
     pub(super) fn timeout<T>(&mut self, shared: &Shared, stream: &mut Stream<'_, T>) {
-        self.armed = None;
+        self.armed = Instant::MAX;
         self.work(shared, stream, |_, work, stream| work.machine.handle_timeout(stream.now()));
     }
 
@@ -139,7 +147,7 @@ impl Peer {
         while let Step::Do(output) = work.machine.poll_output() {
             self.note(shared, &mut work, now, output);
         }
-        self.count_in_flight(shared, &work);
+        self.account(shared, &work);
         // What is still here will never leave.
         let dropped = work.unsent.drop_all();
         if dropped > 0 {
@@ -152,13 +160,12 @@ impl Peer {
     /// Arms the timer if the deadline has come nearer. A timer that fires early costs a call; one that is moved with every
     /// request would cost more.
     pub(super) fn arm<T>(&mut self, lp: &mut LoopMut<'_, T>, timer: TimerId) {
-        let Some(deadline) = self.deadline else { return };
-        if self.armed.is_none_or(|armed| deadline < armed) {
+        if self.deadline < self.armed {
             // A deadline beyond the range of timers is looked at again when the farthest timer fires.
             let farthest = lp.now().saturating_add(crate::event_loop::MAX_SPAN);
-            let due = deadline.min(farthest);
+            let due = self.deadline.min(farthest);
             lp.reset_at(timer, due).expect("the timer lives as long as its connection");
-            self.armed = Some(due);
+            self.armed = due;
         }
     }
 
@@ -177,7 +184,7 @@ impl Peer {
         let mut work = self.take_work(shared);
         f(self, &mut work, stream);
         self.settle(shared, &mut work, stream);
-        self.count_in_flight(shared, &work);
+        self.account(shared, &work);
         match work.machine.rest() {
             Some(rest) if work.leftover.is_empty() => {
                 self.standing = Standing::AtRest(rest);
@@ -212,6 +219,9 @@ impl Peer {
             }
             if service.asked {
                 self.counts.last_request_at = Some(shared.world_time(stream.now()));
+                if let Some(activity) = &self.activity {
+                    activity.last_request.set(stream.now());
+                }
             }
             drop(units);
             let taken = work.machine.taken();
@@ -261,7 +271,7 @@ impl Peer {
         metrics.bytes_out += len as u64;
         let now = stream.clock();
         work.unsent.sent(len, now, |status, replies, took| metrics.replied(status, replies, took));
-        if work.machine.outstanding() == 0 && work.machine.transmit().iter().all(|part| part.is_empty()) {
+        if work.machine.outstanding() == 0 && !work.has_output() {
             work.unsent.all_sent(now, |status, replies, took| metrics.replied(status, replies, took));
         }
         drop(metrics);
@@ -274,7 +284,7 @@ impl Peer {
         loop {
             match work.machine.poll_output() {
                 Step::Wait(deadline) => {
-                    self.deadline = deadline;
+                    self.deadline = deadline.unwrap_or(Instant::MAX);
                     return;
                 }
                 Step::Do(output) => {
@@ -311,13 +321,16 @@ impl Peer {
         }
     }
 
-    /// Tells the metrics of requests that have begun or ended to wait.
-    fn count_in_flight(&mut self, shared: &Shared, work: &Work) {
-        let in_flight = work.machine.outstanding();
+    /// Tells the metrics of requests that have begun or ended to wait, and admission whether anything is in flight.
+    fn account(&mut self, shared: &Shared, work: &Work) {
+        let in_flight = u8::try_from(work.machine.outstanding()).unwrap_or(u8::MAX);
         if in_flight != self.in_flight {
             let count = &mut shared.metrics.borrow_mut().requests_in_flight;
-            *count = *count + in_flight as u64 - self.in_flight as u64;
+            *count = *count + u64::from(in_flight) - u64::from(self.in_flight);
             self.in_flight = in_flight;
+        }
+        if let Some(activity) = &self.activity {
+            activity.in_flight.set(in_flight > 0 || work.has_output());
         }
     }
 }

@@ -3,9 +3,10 @@
 //! An idle connection owns neither buffer nor machine: [`Pool`] lends one while there is a partial frame, a reply, a
 //! deferred request or an ending, and takes it back afterwards.
 
+use super::handlers::BoxedHandler;
 use super::unsent::Unsent;
 use wharf_core::Instant;
-use wharf_core::modbus::data::{NoHandler, Storage};
+use wharf_core::modbus::data::Storage;
 use wharf_core::modbus::mbap::MAX_FRAME;
 use wharf_core::modbus::server::{Config, Connection, Transaction};
 
@@ -16,7 +17,7 @@ pub struct Heap;
 impl Storage for Heap {
     type Of<T: 'static> = Vec<T>;
     type Text = Box<[u8]>;
-    type Handler = NoHandler;
+    type Handler = BoxedHandler;
 }
 
 /// A machine with its storage, for one connection at a time.
@@ -26,6 +27,13 @@ pub(super) struct Work {
     pub(super) unsent: Unsent,
     /// Bytes that the machine had no room for. Reading is paused meanwhile.
     pub(super) leftover: Vec<u8>,
+}
+
+impl Work {
+    /// Whether anything waits to be sent.
+    pub(super) fn has_output(&self) -> bool {
+        self.machine.transmit().iter().any(|part| !part.is_empty())
+    }
 }
 
 /// Machines of one configuration for whoever is busy. It keeps no more than suffice where many are busy by turns, so
@@ -38,8 +46,8 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    /// How many it keeps: about 350 KB.
-    const MOST: usize = 64;
+    /// How many it keeps: about 180 KB.
+    const MOST: usize = 32;
 
     pub(super) const fn new(config: Config) -> Self {
         Self { free: Vec::new(), config }
