@@ -183,6 +183,24 @@ impl<'a> Item<'a> {
         whole
     }
 
+    /// A part of a whole: 0.0..=1.0.
+    pub(super) fn fraction(&self) -> Option<f64> {
+        const ACCEPTED: &str = "0.0..=1.0";
+        let text = match self.value.get_ref() {
+            DeValue::Float(float) => float.as_str(),
+            DeValue::Integer(integer) => integer.as_str(),
+            DeValue::String(_) | DeValue::Boolean(_) | DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => {
+                self.mistyped(ACCEPTED);
+                return None;
+            }
+        };
+        let fraction = text.parse().ok().filter(|fraction| (0.0..=1.0).contains(fraction));
+        if fraction.is_none() {
+            self.refuse(ACCEPTED);
+        }
+        fraction
+    }
+
     /// A size in bytes within `range`.
     pub(super) fn size(&self, range: RangeInclusive<u32>) -> Option<u32> {
         let bytes = match self.value.get_ref() {

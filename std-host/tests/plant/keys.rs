@@ -22,7 +22,7 @@ fn unknown_keys_are_refused_with_those_accepted() {
         "4:1: modbus.server[0].colour: unknown key; accepted: name, when_full, unit, listen, backlog, max_connections, \
          reject_with, keepalive, nodelay, receive_buffer, send_buffer, shutdown_timeout, seed, coalesce, \
          max_outstanding, overflow, request_timeout, frame_timeout, idle_timeout, write_timeout, linger, unit_0, \
-         unit_255, unknown_unit, default, default_unit",
+         unit_255, unknown_unit, fault, default, default_unit",
     );
     one_unit_problem(
         r#"identity = { vendr = "x" }"#,
@@ -42,7 +42,7 @@ fn planned_keys_are_refused_as_not_supported_yet() {
         let words = format!("4:1: modbus.server[0].{key}: this key is not supported by this version yet");
         one_problem(&format!("{key} = 1"), Kind::NotSupported, &words);
     }
-    for key in ["point", "response_delay"] {
+    for key in ["point"] {
         let words = format!("6:1: modbus.server[0].unit[0].{key}: this key is not supported by this version yet");
         one_unit_problem(&format!("{key} = 1"), Kind::NotSupported, &words);
     }
@@ -55,11 +55,6 @@ fn planned_keys_are_refused_as_not_supported_yet() {
         "max_per_address = 3",
         Kind::NotSupported,
         "4:1: modbus.server[0].max_per_address: this key is not supported by this version yet",
-    );
-    one_problem(
-        "fault = []",
-        Kind::NotSupported,
-        "4:1: modbus.server[0].fault: this key is not supported by this version yet",
     );
 }
 

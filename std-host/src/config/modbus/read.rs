@@ -1,6 +1,7 @@
 //! Reads `[[modbus.server]]` from a plant file.
 
 use super::data::{DEFAULT_IDENTITY, OBJECT_NAMES};
+use super::fault::read::faults;
 use super::{
     Access, AccessRange, Block, DefaultDevice, Device, ExceptionStatus, FUNCTIONS, File, Fill, Identity, Keepalive,
     Overflow, Queue, Random, RejectWith, Server, ServerId, Table, UNCONFIGURED, Unit, Unit255, UnitZero, UnknownUnit,
@@ -20,9 +21,9 @@ const FILLS: &str = "at most one of default, values, bits, random";
 
 /// Keys of a server that the specification names and this version does not implement.
 const PLANNED: &[&str] =
-    &["fault", "max_per_address", "allow", "priority", "priority_max", "accept_rate", "request_rate", "rate_action"];
+    &["max_per_address", "allow", "priority", "priority_max", "accept_rate", "request_rate", "rate_action"];
 /// The same for a unit.
-const PLANNED_UNIT: &[&str] = &["point", "response_delay"];
+const PLANNED_UNIT: &[&str] = &["point"];
 
 /// What must be unique within the whole plant.
 #[derive(Debug)]
@@ -94,6 +95,7 @@ pub(in crate::config) fn server(r: &mut Reader<'_>, unique: &mut Unique) -> Serv
                 ("default", UnknownUnit::Default),
             ])
         }),
+        faults: r.or("fault", d.faults, |item| faults(&item)),
         default_device: d.default_device,
         units,
         name: d.name,
@@ -142,7 +144,7 @@ fn keepalive(item: &Item<'_>) -> Option<Option<Keepalive>> {
     })
 }
 
-fn seed(item: &Item<'_>) -> Option<u64> {
+pub(super) fn seed(item: &Item<'_>) -> Option<u64> {
     item.integer(0..=i64::MAX).map(i64::unsigned_abs)
 }
 
@@ -226,6 +228,8 @@ fn device(r: &mut Reader<'_>) -> Device {
         queues: r.or("fifo", d.queues, |item| queues(&item)),
         identity: r.or("identity", d.identity, |item| identity(&item)),
         server_id: r.or("server_id", d.server_id, |item| server_id(&item)),
+        response_delay: r
+            .or("response_delay", d.response_delay, |item| item.span_or_off().map(Option::unwrap_or_default)),
     }
 }
 
@@ -540,7 +544,7 @@ fn server_id(item: &Item<'_>) -> Option<ServerId> {
 }
 
 /// A text, or a list of bytes.
-fn bytes(item: &Item<'_>) -> Option<Vec<u8>> {
+pub(super) fn bytes(item: &Item<'_>) -> Option<Vec<u8>> {
     if item.is_text() {
         return item.text().map(|text| text.as_bytes().to_vec());
     }
