@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """Runs independent Modbus clients against `wharf modbus serve` on loopback.
 
-    .ci/clients/clients.py [--wharf PROGRAM] [--tools FOLDER] [--tokio-client PROGRAM] [--poll-seconds N] [SUITE...]
+    .ci/clients/clients.py [--wharf PROGRAM] [--tools FOLDER] [--tokio-client PROGRAM] [--vectors PROGRAM]
+                           [--poll-seconds N] [SUITE...]
 
 Every suite gets servers of its own, which must announce their addresses and must end with status 0 on SIGTERM. They
 listen on free ports, but for those of libmodbus, whose clients know one port alone. Suites run side by side where their
 ports allow it. What a suite needs is put into the folder of tools if it is missing; where that cannot be, the suite is
-skipped aloud. The last line is `clients: N passed, M failed`; the exit status is 1 if any failed.
+skipped aloud. Where there is tshark, the conversations of suites with a tap are recorded, and it must find them sound.
+The last line is `clients: N passed, M failed`; the exit status is 1 if any failed.
 """
 
 import argparse
@@ -23,7 +25,9 @@ import sys
 import tempfile
 import threading
 
+import captured
 import tools
+from capture import Tap
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -37,7 +41,13 @@ SERVERS = {
     "faulty": [HERE / "faulty.toml"],
     "plain": ["--listen", "127.0.0.1:0", "--units", "1,3-5", "--size", "100"],
     "libmodbus": [HERE / "libmodbus.toml"],
+    "zeroed": ["--listen", "127.0.0.1:0"],
     "plain-1502": ["--listen", "127.0.0.1:1502"],
+}
+# What is in the servers whose conversations are recorded.
+STORES = {
+    "plant": lambda: captured.Store.of_plant(HERE / "plant.toml"),
+    "zeroed": lambda: captured.Store.zeroed([255], 10_000),
 }
 
 
@@ -49,18 +59,22 @@ class Suite:
     needs: str = "python"
     """What it takes: a key of `Toolbox`, or the name of a program."""
     exclusive: bool = False
-    """Its servers listen on the fixed port, so that suites like it take turns."""
+    """It needs the fixed port, so that suites like it take turns."""
+    tap: tuple = ()
+    """The server that it reaches through a tap, and the port of the tap, where 0 is any."""
 
 
 SUITES = {
-    "pymodbus_client": Suite(("plant", "impatient")),
-    "pymodbustcp_client": Suite(("plant", "gateway")),
-    "mbpoll_client": Suite(("plant",), "mbpoll"),
-    "modbus_serial": Suite(("plant",), "node"),
-    "jsmodbus": Suite(("plant",), "node"),
-    "tokio_modbus": Suite(("plant",), "tokio"),
-    "libmodbus": Suite(("plain-1502",), "libmodbus", exclusive=True),
+    "pymodbus_client": Suite(("plant", "impatient"), tap=("plant", 0)),
+    "pymodbustcp_client": Suite(("plant", "gateway"), tap=("plant", 0)),
+    "mbpoll_client": Suite(("plant",), "mbpoll", tap=("plant", 0)),
+    "modbus_serial": Suite(("plant",), "node", tap=("plant", 0)),
+    "jsmodbus": Suite(("plant",), "node", tap=("plant", 0)),
+    "tokio_modbus": Suite(("plant",), "tokio", tap=("plant", 0)),
+    "libmodbus_random": Suite(("zeroed",), "libmodbus", exclusive=True, tap=("zeroed", 1502)),
+    "libmodbus_bandwidth": Suite(("plain-1502",), "libmodbus", exclusive=True),
     "libmodbus_unit_test": Suite(("libmodbus",), "libmodbus", exclusive=True),
+    "vector_table": Suite((), "vectors"),
     "awkward": Suite(("plant", "plain", "impatient", "gateway")),
     "faults": Suite(("faulty",)),
 }
@@ -72,9 +86,9 @@ FIXED_PORT = threading.Lock()
 class Toolbox:
     """The command that runs a suite, by what it needs; each tool is made ready once."""
 
-    def __init__(self, folder, tokio_client):
+    def __init__(self, folder, tokio_client, vectors):
         self.folder = folder
-        self.tokio_client = tokio_client
+        self.built = {"tokio": tokio_client, "vectors": vectors}
         self.python = tools.venv(folder / "clients-venv")
         self.ready = {"python": (self.python,)}
 
@@ -89,15 +103,19 @@ class Toolbox:
             return [program], {}
         if needs == "libmodbus":
             return [self.python, HERE / f"{name}.py"], {"WHARF_LIBMODBUS": program}
+        if needs == "vectors":
+            return [self.python, HERE / f"{name}.py"], {"WHARF_VECTORS": program}
         return [self.python, HERE / f"{name}.py"], {}
 
     def _make(self, needs):
         if needs == "node":
             return tools.node_modules(self.folder / "clients-node")
-        if needs == "tokio":
-            if not (self.tokio_client and self.tokio_client.exists()):
-                raise tools.Missing("the tokio-modbus client is not built: --tokio-client")
-            return (str(self.tokio_client),)
+        if needs in self.built:
+            if not (self.built[needs] and self.built[needs].exists()):
+                raise tools.Missing(f"{self.built[needs]} is not built")
+            if needs == "vectors":
+                tools.program("tshark")
+            return (str(self.built[needs]),)
         if needs == "libmodbus":
             return (str(tools.libmodbus(self.folder / "clients-libmodbus")),)
         return (tools.program(needs),)
@@ -152,27 +170,34 @@ class Server:
 
 def run_suite(suite, wharf, command, environment):
     """The lines that the suite printed, one per scenario."""
-    with FIXED_PORT if SUITES[suite].exclusive else contextlib.nullcontext():
-        return _run_suite(SUITES[suite].servers, wharf, command, environment)
+    with FIXED_PORT if suite.exclusive else contextlib.nullcontext():
+        return _run_suite(suite, wharf, command, environment)
 
 
-def _run_suite(names, wharf, command, environment):
-    lines, servers = [], []
+def _run_suite(suite, wharf, command, environment):
+    lines, servers, tap = [], [], None
     with tempfile.TemporaryDirectory(prefix="wharf-clients-") as runtime, contextlib.ExitStack() as cleanup:
+        addresses = {}
         try:
-            for name in names:
+            for name in suite.servers:
                 server = Server(wharf, name, runtime)
                 servers.append(server)
+                addresses[name] = server.address
                 cleanup.callback(server.process.wait)
                 cleanup.callback(server.process.kill)
+            if suite.tap:
+                name, port = suite.tap
+                host, _, target = addresses[name].rpartition(":")
+                tap = cleanup.enter_context(Tap((host, int(target)), ("127.0.0.1", port)))
+                addresses[name] = "{}:{}".format(*tap.address)
         except (OSError, RuntimeError) as error:
             # A plant may ask for what this version does not have yet and says so: no failure, but said aloud.
             if "not supported by this version" in str(error):
                 return [f"skipped: {error}"]
             return [f"FAIL the servers start: {error}"]
-        addresses = [f"{server.name}={server.address}" for server in servers]
-        done = subprocess.run([*map(str, command), *addresses], text=True, errors="replace", check=False,
-                              env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        pairs = [f"{name}={address}" for name, address in addresses.items()]
+        done = subprocess.run([*map(str, command), *pairs], text=True, errors="replace", check=False, env=environment,
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         lines += done.stdout.splitlines()
         if done.returncode != 0 and not any(line.startswith("FAIL ") for line in lines):
             lines.append(f"FAIL the scenario file runs: status {done.returncode}: {done.stderr[-2000:]}")
@@ -180,9 +205,25 @@ def _run_suite(names, wharf, command, environment):
             lines += done.stderr.splitlines()
         for server in servers:
             trouble = server.stop()
-            what = f"server {server.name} ends with status 0 on SIGTERM"
-            lines.append(f"FAIL {what}: {trouble}" if trouble else f"ok {what}")
+            lines.append(_line(f"server {server.name} ends with status 0 on SIGTERM", trouble))
+    if tap:
+        lines += _decoded(suite.tap[0], tap.capture)
     return lines
+
+
+def _decoded(name, capture):
+    """What tshark says about a conversation with the server of this name."""
+    try:
+        tools.program("tshark")
+        return [_line(what, trouble) for what, trouble in captured.check(capture, STORES[name]())]
+    except tools.Missing as missing:
+        return [f"skipped: decoding by tshark: {missing}"]
+    except (AssertionError, KeyError, ValueError) as error:
+        return [f"FAIL tshark decodes the conversation: {type(error).__name__}: {error}"]
+
+
+def _line(what, trouble):
+    return f"FAIL {what}: {trouble}" if trouble else f"ok {what}"
 
 
 def main():
@@ -191,6 +232,8 @@ def main():
     parser.add_argument("--tools", type=pathlib.Path, default=TARGET, help="where clients are installed")
     parser.add_argument("--tokio-client", type=pathlib.Path, default=TARGET / "release" / "modbus-tokio-client",
                         help="the program of that name in benches")
+    parser.add_argument("--vectors", type=pathlib.Path, default=TARGET / "debug" / "examples" / "vectors",
+                        help="the example of that name in tests")
     parser.add_argument("--poll-seconds", type=float, default=60, help="how long mbpoll polls every 10 ms")
     parser.add_argument("suites", nargs="*", metavar="SUITE", help=", ".join(SUITES))
     options = parser.parse_args()
@@ -200,7 +243,7 @@ def main():
     if not options.wharf.exists():
         parser.error(f"{options.wharf} is missing; build it with cargo build --release --bin wharf")
 
-    toolbox = Toolbox(options.tools, options.tokio_client)
+    toolbox = Toolbox(options.tools, options.tokio_client, options.vectors)
     environment = {**os.environ, "WHARF_POLL_SECONDS": str(options.poll_seconds), "PYTHONUNBUFFERED": "1"}
     chosen = {}
     for suite in options.suites or SUITES:
@@ -212,7 +255,7 @@ def main():
 
     passed = failed = 0
     with concurrent.futures.ThreadPoolExecutor(len(chosen) or 1) as pool:
-        running = {pool.submit(run_suite, suite, options.wharf, *how): suite for suite, how in chosen.items()}
+        running = {pool.submit(run_suite, SUITES[suite], options.wharf, *how): suite for suite, how in chosen.items()}
         for done in concurrent.futures.as_completed(running):
             print(f"{running[done]}:")
             for line in done.result():

@@ -2,17 +2,19 @@
 //!
 //! From the wire to the store and back: [`mbap`] cuts frames, [`pdu`] reads requests, [`units`] finds who answers,
 //! [`execute`] does it on the model of [`data`] and counts in [`diagnostics`]. [`server`] ties them to one connection;
-//! [`service`] is the seam where another answerer can take the place of `units`. [`typed`] reads numbers and strings out of
-//! registers.
+//! [`service`] is the seam where another answerer can take the place of `units`. [`client`] is the other end, one
+//! connection that asks. [`typed`] reads numbers and strings out of registers.
 //!
 //! The clauses cited are those of the Application Protocol V1.1b3 (AP), Messaging on TCP/IP V1.0b (MG) and Serial Line
 //! V1.02 (SL).
 
+pub mod client;
 pub mod data;
 pub mod diagnostics;
 pub mod execute;
 pub mod faults;
 pub mod mbap;
+mod moves;
 pub mod pdu;
 pub mod server;
 pub mod service;

@@ -347,7 +347,7 @@ fn ticks_missed_in_a_long_callback_become_one_call_and_the_phase_stays() {
         assert_eq!(scheduled.as_micros(), at, "first + k x 3 ms");
         at += 3000;
     }
-    assert_eq!(stats.timers_missed, ticks.iter().map(|(_, tick)| tick.missed).sum());
+    assert_eq!(stats.timers_missed, ticks.iter().map(|(_, tick)| tick.missed).sum::<u64>());
     assert!(ticks[1..].iter().all(|(_, tick)| tick.missed >= 2) && at - first >= 27_000, "{ticks:?}");
 }
 

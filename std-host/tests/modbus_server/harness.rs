@@ -151,7 +151,7 @@ pub(crate) enum End {
 /// A connection to a Modbus server.
 pub(crate) struct Client {
     pub(crate) stream: TcpStream,
-    transaction: u16,
+    pub(crate) transaction: u16,
 }
 
 impl Client {

@@ -5,6 +5,7 @@ mod harness;
 mod hostile;
 mod in_process;
 mod limits;
+mod metrics;
 mod shutdown;
 mod startup;
 mod threads;

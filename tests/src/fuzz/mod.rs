@@ -8,29 +8,37 @@
 //! | [`mbap_stream`] | any split of a stream gives the same frames, discards and end as the whole |
 //! | [`request`] | decoding never panics, what is accepted encodes back, and a client can read what a server answers |
 //! | [`connection`] | a scripted connection sends what the naive server sends, byte for byte, and obeys its contract |
-//! | [`laws()`] | a server connection obeys the laws of the machine contract |
+//! | [`client`] | a scripted client connection ends every request once, as a model says, and obeys its contract |
+//! | [`laws()`] | a server connection and a client connection obey the laws of the machine contract |
 
+mod client;
 mod connection;
 mod framing;
 mod request;
 #[cfg(test)]
 mod seeds;
 
+pub use client::client;
 pub use connection::connection;
 pub use framing::mbap_stream;
 pub use request::request;
 
 use crate::fixture::{self, Access, Block, Device, File, Plant, Queue, Range, Table};
-use crate::laws::{self, connection::Served};
+use crate::laws::{self, client::Asking, connection::Served};
 
 /// What a target does with its bytes.
 pub type Body = fn(&[u8]);
 
 /// Every target of `fuzz/` and its body.
-pub const TARGETS: [(&str, Body); 4] =
-    [("mbap_stream", mbap_stream), ("request", request), ("connection", connection), ("laws", laws)];
+pub const TARGETS: [(&str, Body); 5] = [
+    ("mbap_stream", mbap_stream),
+    ("request", request),
+    ("connection", connection),
+    ("client", client),
+    ("laws", laws),
+];
 
-/// The six laws over one connection; the first eight bytes are the seed, the ninth the length of the script.
+/// The six laws over one connection of either side; the first eight bytes are the seed, the ninth the length of the script.
 ///
 /// # Panics
 /// When a law is broken.
@@ -38,8 +46,10 @@ pub fn laws(data: &[u8]) {
     let mut source = Source::new(data);
     let seed = (0..8).fold(0, |seed, _| seed << 8 | u64::from(source.byte()));
     let steps = usize::from(source.byte());
-    if let Err(violation) = laws::run::<Served>(seed, steps) {
-        panic!("{violation}");
+    for outcome in [laws::run::<Served>(seed, steps), laws::run::<Asking>(seed, steps)] {
+        if let Err(violation) = outcome {
+            panic!("{violation}");
+        }
     }
 }
 

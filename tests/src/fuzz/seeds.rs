@@ -21,6 +21,7 @@ fn listed(target: &str) -> Vec<Seed> {
         "mbap_stream" => streams(),
         "request" => requests(),
         "connection" => scripts(),
+        "client" => questions(),
         "laws" => laws(),
         other => panic!("no seeds for {other}"),
     }
@@ -119,6 +120,62 @@ fn requests() -> Vec<Seed> {
         ("function_0", seed(&[0], &[])),
         ("function_83_hex", seed(&[0x83, 2], &[])),
         ("no_bytes", seed(&[], &[1])),
+    ]
+}
+
+/// Scripts for a client connection, in the terms of the table in `client.rs`.
+fn questions() -> Vec<Seed> {
+    /// 16 places, a limit of 24, room for 9 kB, the default frame timeout.
+    const ROOMY: [u8; 4] = [15, 23, 7, 0];
+    /// One place and room for one frame.
+    const TIGHT: [u8; 4] = [0, 0, 0, 0];
+    let ask = |how: u8, pdu: &[u8]| [&[how, 1, u8::try_from(pdu.len()).expect("short")], pdu].concat();
+    let raw = |bytes: &[u8]| [&[4, u8::try_from(bytes.len()).expect("short")], bytes].concat();
+    let script = |setting: [u8; 4], steps: &[&[u8]]| [&setting[..], &steps.concat()].concat();
+    let read = ask(0, &[3, 0, 0, 0, 7]);
+    let write = ask(0, &[6, 0, 0, 0, 9]);
+    let (persistent, patient) = (ask(0x40, &[3, 0, 0, 0, 1]), ask(0x10, &[3, 0, 0, 0, 1]));
+    let (answer, halves, wrong) = (|which: u8| [5, which], |which: u8| [0x15, which], |what: u8| [8, 0, what]);
+    let (stray, deadline, nothing, all, fin) = (|id: u8| [9, id], [12], [10, 0], [10, 255], [14, 0]);
+    let refused = [15];
+    vec![
+        ("a_question_and_its_answer", script(TIGHT, &[&read, &answer(0), &fin])),
+        ("answers_in_reverse", script(ROOMY, &[&read, &write, &read, &answer(2), &answer(1), &answer(0)])),
+        ("more_questions_than_places", script(TIGHT, &[&read, &read, &answer(0), &read, &refused])),
+        ("an_answer_byte_by_byte", script(ROOMY, &[&read, &halves(0), &[4, 1, 0], &[4, 1, 2], &[4, 3, 0, 0, 0]])),
+        ("an_exception_a_wrong_unit_a_wrong_function_a_byte_too_many", {
+            script(ROOMY, &[&read, &read, &read, &read, &wrong(10), &wrong(1), &wrong(2), &wrong(3)])
+        }),
+        ("an_answer_twice", script(ROOMY, &[&read, &read, &wrong(4), &answer(0)])),
+        (
+            "answers_that_nothing_asked_for",
+            script(ROOMY, &[&stray(1), &read, &stray(0), &stray(2), &[0x89, 1], &answer(0)]),
+        ),
+        ("another_protocol_under_the_id_of_a_question", script(ROOMY, &[&read, &[13, 1], &answer(0)])),
+        ("a_timeout_and_its_late_answer", script(ROOMY, &[&read, &deadline, &stray(1), &read, &answer(0)])),
+        ("a_retry_answered_twice", script(ROOMY, &[&persistent, &deadline, &wrong(4)])),
+        ("a_retry_that_finds_the_socket_full", {
+            script(ROOMY, &[&persistent, &nothing, &read, &deadline, &answer(0), &all, &deadline])
+        }),
+        ("a_question_withdrawn_unsent", {
+            script(ROOMY, &[&[10, 5], &read, &write, &patient, &deadline, &all, &answer(0), &fin])
+        }),
+        ("an_answer_before_the_question_has_left", script(ROOMY, &[&nothing, &read, &answer(0), &all, &answer(0)])),
+        ("length_0", script(ROOMY, &[&read, &write, &raw(&[0, 1, 0, 0, 0, 0, 1, 2])])),
+        ("length_65535", script(ROOMY, &[&read, &raw(&[0, 1, 0, 0, 0xFF, 0xFF])])),
+        ("http", script(ROOMY, &[&read, &raw(b"HTTP/1.1 400 Bad Request")])),
+        ("a_frame_never_finished", script(ROOMY, &[&patient, &raw(&[0, 1, 0, 0, 0]), &deadline])),
+        ("a_fin_inside_an_answer", script(ROOMY, &[&read, &read, &raw(&[0, 1, 0, 0, 0, 5, 1]), &fin])),
+        ("a_reset_with_questions_outstanding", script(ROOMY, &[&read, &read, &[14, 1]])),
+        (
+            "a_drain_with_questions_outstanding",
+            script(ROOMY, &[&read, &write, &[14, 2], &read, &answer(1), &answer(0)]),
+        ),
+        ("a_longest_question", script(TIGHT, &[&ask(0, &[65; 253]), &answer(0), &ask(0, &[65; 253]), &[14, 3]])),
+        (
+            "a_function_that_is_not_public",
+            script(ROOMY, &[&ask(0, &[65, 1]), &answer(0), &ask(0, &[0x83]), &wrong(10)]),
+        ),
     ]
 }
 

@@ -7,6 +7,7 @@
 //!
 //! It does not judge whether the outputs are the right ones: that is for the scenarios of each protocol.
 
+pub mod client;
 pub mod connection;
 mod toys;
 

@@ -93,6 +93,12 @@ impl<T> Stream<'_, T> {
         self.lp.now()
     }
 
+    /// The clock of the loop, read anew: [`LoopMut::clock`].
+    #[must_use]
+    pub fn clock(&mut self) -> wharf_core::Instant {
+        self.lp.clock()
+    }
+
     /// Sends `bytes` directly if nothing is queued, and queues the rest up to `tx_limit`. Returns what was sent or
     /// queued; less than all, 0 included, means that `writable` will come.
     ///

@@ -2,7 +2,9 @@
 
 use super::Shared;
 use super::event::{ConnectionId, Event, Statistics};
+use super::metrics::Response;
 use super::storage::{Block, Heap};
+use super::unsent::Unsent;
 use crate::event_loop::{LoopMut, Stream, TimerId};
 use std::net::SocketAddr;
 use wharf_core::modbus::diagnostics::Completion;
@@ -22,6 +24,9 @@ pub(super) struct Peer {
     machine: Connection<Vec<u8>, Vec<Transaction>>,
     /// Whether the machine stands on storage of the pool.
     lent: bool,
+    unsent: Unsent,
+    /// Requests in flight that the metrics know of.
+    in_flight: usize,
     /// The machine has bytes that may leave, and the socket is not known to be full.
     transmit: bool,
     paused: bool,
@@ -46,6 +51,8 @@ impl Default for Peer {
             timer: None,
             machine: Connection::new(Config::DEFAULT, Vec::new(), Vec::new(), Instant::ORIGIN),
             lent: false,
+            unsent: Unsent::default(),
+            in_flight: 0,
             transmit: false,
             paused: false,
             leftover: Vec::new(),
@@ -97,6 +104,7 @@ impl Peer {
     /// Bytes have come.
     pub(super) fn received<T>(&mut self, shared: &Shared, stream: &mut Stream<'_, T>, bytes: &[u8]) {
         self.counts.bytes_in += bytes.len() as u64;
+        shared.metrics.borrow_mut().bytes_in += bytes.len() as u64;
         if self.leftover.is_empty() {
             let taken = self.offer(shared, stream, bytes);
             self.leftover.extend_from_slice(&bytes[taken..]);
@@ -131,7 +139,7 @@ impl Peer {
         // A machine that has closed by itself refuses the news.
         let _ = self.machine.handle_input(now, input);
         while let Step::Do(output) = self.machine.poll_output() {
-            self.note(shared, output);
+            self.note(shared, now, output);
         }
         self.give_back(shared);
         self.reason.unwrap_or(Reason::IoError)
@@ -214,6 +222,14 @@ impl Peer {
         self.machine
             .handle_input(stream.now(), Input::Transmitted { len })
             .expect("no more was sent than the machine showed");
+        let mut metrics = shared.metrics.borrow_mut();
+        metrics.bytes_out += len as u64;
+        let now = stream.clock();
+        self.unsent.sent(len, now, |status, replies, took| metrics.replied(status, replies, took));
+        if self.machine.outstanding() == 0 && self.machine.transmit().iter().all(|part| part.is_empty()) {
+            self.unsent.all_sent(now, |status, replies, took| metrics.replied(status, replies, took));
+        }
+        drop(metrics);
         self.drain(shared, stream);
         true
     }
@@ -227,7 +243,7 @@ impl Peer {
                     return;
                 }
                 Step::Do(output) => {
-                    self.note(shared, output);
+                    self.note(shared, stream.now(), output);
                     carry_out(output, stream);
                 }
             }
@@ -235,7 +251,7 @@ impl Peer {
     }
 
     /// What an output means apart from the socket.
-    fn note(&mut self, shared: &Shared, output: Output) {
+    fn note(&mut self, shared: &Shared, now: Instant, output: Output) {
         match output {
             Output::Transmit => self.transmit = true,
             Output::Pause => self.paused = true,
@@ -247,6 +263,7 @@ impl Peer {
                     shared.units.borrow_mut().finished(request.unit, request.function, completion(&request));
                 }
                 self.counts.processed(&request);
+                self.owe(now, &request);
                 shared.emit(&Event::Processed { id: self.id, request });
             }
             Output::Discarded(reason) => {
@@ -259,26 +276,50 @@ impl Peer {
         }
     }
 
+    /// Notes a reply that is on its way.
+    fn owe(&mut self, now: Instant, request: &Processed) {
+        let status = match request.outcome {
+            Outcome::Ok => Response::Ok,
+            Outcome::Exception(_) => Response::Exception,
+            Outcome::None => return,
+        };
+        let arrived = Instant::from_micros(now.as_micros().saturating_sub(request.micros.into()));
+        self.unsent.push(arrived, request.bytes_out, status);
+    }
+
     fn borrow_storage(&mut self, shared: &Shared) {
         if !self.lent {
-            let (buffer, transactions) = shared.pool.borrow_mut().lend();
-            self.exchange(buffer, transactions);
+            let block = shared.pool.borrow_mut().lend();
+            self.exchange(block);
             self.lent = true;
         }
     }
 
+    /// Gives back storage that holds nothing. Ends whatever may have begun or ended requests.
     fn give_back(&mut self, shared: &Shared) {
+        let in_flight = self.machine.outstanding();
+        if in_flight != self.in_flight {
+            let count = &mut shared.metrics.borrow_mut().requests_in_flight;
+            *count = *count + in_flight as u64 - self.in_flight as u64;
+            self.in_flight = in_flight;
+        }
         if self.lent && self.machine.is_vacant() {
-            let block = self.exchange(Vec::new(), Vec::new());
+            // What is still here will never leave: the machine has closed.
+            let dropped = self.unsent.drop_all();
+            if dropped > 0 {
+                shared.metrics.borrow_mut().dropped(dropped);
+            }
+            let block = self.exchange(Block::default());
             shared.pool.borrow_mut().take_back(block);
             self.lent = false;
         }
     }
 
-    fn exchange(&mut self, buffer: Vec<u8>, transactions: Vec<Transaction>) -> Block {
-        self.machine
-            .exchange(buffer, transactions)
-            .expect("a machine without storage, or a vacant one, can exchange it")
+    fn exchange(&mut self, block: Block) -> Block {
+        let Block { buffer, transactions, unsent } = block;
+        let exchanged = self.machine.exchange(buffer, transactions);
+        let (buffer, transactions) = exchanged.expect("a machine without storage, or a vacant one, can exchange it");
+        Block { buffer, transactions, unsent: std::mem::replace(&mut self.unsent, unsent) }
     }
 }
 

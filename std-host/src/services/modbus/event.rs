@@ -99,6 +99,9 @@ pub enum Rejection {
 }
 
 impl Rejection {
+    /// Every reason, in the order of the enum.
+    pub const ALL: [Self; 2] = [Self::Limit, Self::Descriptors];
+
     /// The name in metrics and events.
     #[must_use]
     pub const fn name(self) -> &'static str {

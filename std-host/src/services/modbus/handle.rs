@@ -1,10 +1,10 @@
 //! A running server as other threads see it.
 
-use super::Unit;
 use super::connections::Connections;
 use super::event::ConnectionId;
 use super::running::{ConnectionReport, OnLoop, Running};
 use super::subscribers::{Subscriber, Subscribers};
+use super::{Metrics, Unit};
 use crate::event_loop::{self, ContextKey, Error, LoopMut, Rejected, Why};
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -145,6 +145,15 @@ impl Handle {
     /// As for [`Handle::call`].
     pub fn close(&self, id: ConnectionId) -> Result<bool, Error> {
         self.call(move |server| server.close(id))
+    }
+
+    /// [`Running::metrics`].
+    ///
+    /// # Errors
+    /// As for [`Handle::call`].
+    #[expect(clippy::redundant_closure_for_method_calls, reason = "the method alone is not general enough")]
+    pub fn metrics(&self) -> Result<Metrics, Error> {
+        self.call(|server| server.metrics())
     }
 
     /// Hears of every event from now on, or from the beginning if the loop has not run yet. A queue of `capacity` events

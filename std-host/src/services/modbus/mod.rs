@@ -11,16 +11,19 @@ mod device;
 mod event;
 mod handle;
 mod listeners;
+mod metrics;
 mod running;
 mod storage;
 mod subscribers;
 #[cfg(test)]
 mod tests;
 mod threaded;
+mod unsent;
 
 pub use device::unit;
 pub use event::{ConnectionId, Event, Operation, Rejection, Statistics, UnitSet};
 pub use handle::Handle;
+pub use metrics::{Metrics, Response, Timeout};
 pub use running::{ConnectionReport, Running};
 pub use storage::Heap;
 pub use subscribers::Subscriber;
@@ -55,6 +58,7 @@ struct Shared {
     pool: RefCell<Pool>,
     config: Config,
     observer: Box<dyn Fn(&Event)>,
+    metrics: RefCell<Metrics>,
     /// What the handles have a share in.
     common: Arc<Common>,
     listeners: RefCell<Vec<(ListenerId, SocketAddr)>>,
@@ -74,6 +78,7 @@ impl Shared {
     }
 
     fn emit(&self, event: &Event) {
+        self.metrics.borrow_mut().count(event);
         (self.observer)(event);
         self.common.subscribers.tell(event);
     }
@@ -131,6 +136,7 @@ impl Server {
             pool: RefCell::new(Pool::new(described.max_outstanding.into())),
             config: device::connection(described),
             observer: Box::new(observer),
+            metrics: RefCell::new(Metrics::new(&described.name, started_at)),
             common: Arc::clone(&common),
             listeners: RefCell::default(),
             shutdown_timeout: described.shutdown_timeout,

@@ -3,10 +3,11 @@
 use super::connection::Peer;
 use super::connections::drive;
 use super::event::{ConnectionId, Event, Statistics};
-use super::{Shared, Unit, listeners};
+use super::{Metrics, Shared, Unit, listeners};
 use crate::event_loop::{LoopMut, SocketId};
 use std::net::SocketAddr;
 use std::rc::Rc;
+use wharf_core::Instant;
 use wharf_core::modbus::server::{Input, Reason, State};
 
 /// A running server, on its loop. A [`Handle`](super::Handle) brings others there.
@@ -108,6 +109,19 @@ impl<'a> Running<'a> {
         socket.is_some_and(|socket| self.site.input(socket, Input::Abort { reason: Reason::Kicked }))
     }
 
+    /// What was counted so far.
+    #[must_use]
+    pub fn metrics(&mut self) -> Metrics {
+        let now = self.site.clock();
+        let shared = self.site.shared();
+        let mut metrics = shared.metrics.borrow().clone();
+        metrics.uptime = now.saturating_duration_since(shared.epoch.0);
+        metrics.connections_active = shared.active() as u64;
+        metrics.events_missed = shared.common.subscribers.missed();
+        metrics.units = shared.units.borrow().units().len() as u64;
+        metrics
+    }
+
     /// As [`Server::shutdown`](super::Server::shutdown).
     pub fn shutdown(&mut self) {
         self.site.shared().common.ask_to_shut_down();
@@ -118,6 +132,8 @@ impl<'a> Running<'a> {
 /// A server and its loop, whatever the loop's data are.
 pub(super) trait Site {
     fn shared(&self) -> &Shared;
+    /// The loop's clock, read anew.
+    fn clock(&mut self) -> Instant;
     /// Gives a connection an input; false if it has ended.
     fn input(&mut self, socket: SocketId, input: Input<'_>) -> bool;
     fn report(&mut self, socket: SocketId) -> Option<ConnectionReport>;
@@ -133,6 +149,10 @@ pub(super) struct OnLoop<'l, 'a, T: 'static> {
 impl<T> Site for OnLoop<'_, '_, T> {
     fn shared(&self) -> &Shared {
         &self.shared
+    }
+
+    fn clock(&mut self) -> Instant {
+        self.lp.clock()
     }
 
     fn input(&mut self, socket: SocketId, input: Input<'_>) -> bool {

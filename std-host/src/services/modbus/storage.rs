@@ -3,6 +3,7 @@
 //! An idle connection owns no buffer: [`Pool`] lends one while there is a partial frame, a reply or a deferred request,
 //! and takes it back afterwards.
 
+use super::unsent::Unsent;
 use wharf_core::modbus::data::{NoHandler, Storage};
 use wharf_core::modbus::mbap::MAX_FRAME;
 use wharf_core::modbus::server::Transaction;
@@ -17,8 +18,13 @@ impl Storage for Heap {
     type Handler = NoHandler;
 }
 
-/// The buffer and the transactions of one connection.
-pub(super) type Block = (Vec<u8>, Vec<Transaction>);
+/// What a busy connection stands on.
+#[derive(Debug, Default)]
+pub(super) struct Block {
+    pub(super) buffer: Vec<u8>,
+    pub(super) transactions: Vec<Transaction>,
+    pub(super) unsent: Unsent,
+}
 
 /// Storage for as many connections as have ever been busy at the same time.
 #[derive(Debug)]
@@ -36,7 +42,11 @@ impl Pool {
     pub(super) fn lend(&mut self) -> Block {
         self.free.pop().unwrap_or_else(|| {
             let frames = 2 + self.max_outstanding;
-            (vec![0; frames * MAX_FRAME], vec![Transaction::EMPTY; self.max_outstanding])
+            Block {
+                buffer: vec![0; frames * MAX_FRAME],
+                transactions: vec![Transaction::EMPTY; self.max_outstanding],
+                unsent: Unsent::default(),
+            }
         })
     }
 
