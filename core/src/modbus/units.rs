@@ -378,6 +378,17 @@ impl<S: Storage<Handler: Handler<S>>> Units<S> {
         self.units.as_mut().get_mut(at)
     }
 
+    /// The default device apart from the units, if the server has one.
+    #[must_use]
+    pub const fn own_default(&self) -> Option<&Unit<S>> {
+        self.own_default.as_ref()
+    }
+
+    /// The default device apart from the units, to be changed.
+    pub const fn own_default_mut(&mut self) -> Option<&mut Unit<S>> {
+        self.own_default.as_mut()
+    }
+
     /// Replaces the list of units, for storage that can grow; live connections see it with their next request.
     ///
     /// # Errors

@@ -10,11 +10,13 @@ use wharf_core::modbus::pdu::function;
 
 pub(super) mod data;
 mod fault;
+pub mod point;
 pub(super) mod print;
 pub(super) mod read;
 
 pub use data::{Access, AccessRange, Block, File, Fill, Identity, OBJECT_NAMES, Queue, Random, ServerId, Table};
 pub use fault::Fault;
+pub use point::Point;
 
 /// The function codes that Wharf serves without a handler (AP 6.1 to 6.21).
 pub const FUNCTIONS: [u8; 19] = function::PUBLIC;
@@ -239,6 +241,8 @@ pub struct Device {
     pub files: Vec<File>,
     /// Each pointer once.
     pub queues: Vec<Queue>,
+    /// Typed values with names.
+    pub points: Vec<Point>,
     /// What function 43/14 reads.
     pub identity: Identity,
     /// What function 17 reads.
@@ -268,6 +272,7 @@ impl Device {
             access: Vec::new(),
             files: Vec::new(),
             queues: Vec::new(),
+            points: Vec::new(),
             identity: Identity {
                 objects: BTreeMap::from(data::DEFAULT_IDENTITY.map(|(id, text)| (id, text.to_owned()))),
             },

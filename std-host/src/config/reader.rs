@@ -173,6 +173,44 @@ impl<'a> Item<'a> {
         }
     }
 
+    /// A span that is not shorter than `least`.
+    pub(super) fn span_of_at_least(&self, least: Duration) -> Option<Duration> {
+        let span = self.span_or_off()?.unwrap_or_default();
+        if span < least {
+            self.refuse(format!("at least \"{}\"", scalar::format_span(least)));
+            return None;
+        }
+        Some(span)
+    }
+
+    /// A number as it is written, an integer in decimal; described as `accepted` if it is none.
+    pub(super) fn numeral(&self, accepted: &str) -> Option<String> {
+        match self.value.get_ref() {
+            DeValue::Integer(integer) => {
+                let number = i128::from_str_radix(integer.as_str(), integer.radix()).ok();
+                if number.is_none() {
+                    self.refuse(accepted);
+                }
+                number.map(|number| number.to_string())
+            }
+            DeValue::Float(float) => Some(float.as_str().to_owned()),
+            DeValue::String(_) | DeValue::Boolean(_) | DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => {
+                self.mistyped(accepted);
+                None
+            }
+        }
+    }
+
+    /// A finite number.
+    pub(super) fn real(&self) -> Option<f64> {
+        const ACCEPTED: &str = "a finite number";
+        let real = self.numeral(ACCEPTED)?.parse().ok().filter(|real: &f64| real.is_finite());
+        if real.is_none() {
+            self.refuse(ACCEPTED);
+        }
+        real
+    }
+
     /// A span of whole seconds within `seconds`, in seconds.
     pub(super) fn whole_seconds(&self, seconds: RangeInclusive<u32>) -> Option<u32> {
         let span = self.span_or_off()?.unwrap_or_default();
@@ -186,15 +224,7 @@ impl<'a> Item<'a> {
     /// A part of a whole: 0.0..=1.0.
     pub(super) fn fraction(&self) -> Option<f64> {
         const ACCEPTED: &str = "0.0..=1.0";
-        let text = match self.value.get_ref() {
-            DeValue::Float(float) => float.as_str(),
-            DeValue::Integer(integer) => integer.as_str(),
-            DeValue::String(_) | DeValue::Boolean(_) | DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => {
-                self.mistyped(ACCEPTED);
-                return None;
-            }
-        };
-        let fraction = text.parse().ok().filter(|fraction| (0.0..=1.0).contains(fraction));
+        let fraction = self.numeral(ACCEPTED)?.parse().ok().filter(|fraction| (0.0..=1.0).contains(fraction));
         if fraction.is_none() {
             self.refuse(ACCEPTED);
         }

@@ -42,10 +42,6 @@ fn planned_keys_are_refused_as_not_supported_yet() {
         let words = format!("4:1: modbus.server[0].{key}: this key is not supported by this version yet");
         one_problem(&format!("{key} = 1"), Kind::NotSupported, &words);
     }
-    for key in ["point"] {
-        let words = format!("6:1: modbus.server[0].unit[0].{key}: this key is not supported by this version yet");
-        one_unit_problem(&format!("{key} = 1"), Kind::NotSupported, &words);
-    }
     one_problem(
         r#"when_full = "evict""#,
         Kind::NotSupported,

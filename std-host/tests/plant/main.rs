@@ -3,6 +3,7 @@
 mod faults;
 mod harness;
 mod keys;
+mod points;
 mod problems;
 mod reading;
 mod relations;

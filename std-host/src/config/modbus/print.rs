@@ -2,6 +2,7 @@
 
 use super::data::OBJECT_NAMES;
 use super::fault::print::fault;
+use super::point::print::point;
 use super::{
     Access, AccessRange, Block, DefaultDevice, Device, ExceptionStatus, File, Fill, Identity, Keepalive, Overflow,
     Queue, Random, RejectWith, Server, ServerId, Unit, Unit255, UnitZero, UnknownUnit,
@@ -121,6 +122,7 @@ fn device(device: &Device) -> Table {
         ("access", list(&device.access, access)),
         ("file", list(&device.files, file)),
         ("fifo", list(&device.queues, queue)),
+        ("point", list(&device.points, point)),
     ])
 }
 

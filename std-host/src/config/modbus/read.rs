@@ -2,6 +2,7 @@
 
 use super::data::{DEFAULT_IDENTITY, OBJECT_NAMES};
 use super::fault::read::faults;
+use super::point::read::Points;
 use super::{
     Access, AccessRange, Block, DefaultDevice, Device, ExceptionStatus, FUNCTIONS, File, Fill, Identity, Keepalive,
     Overflow, Queue, Random, RejectWith, Server, ServerId, Table, UNCONFIGURED, Unit, Unit255, UnitZero, UnknownUnit,
@@ -22,8 +23,6 @@ const FILLS: &str = "at most one of default, values, bits, random";
 /// Keys of a server that the specification names and this version does not implement.
 const PLANNED: &[&str] =
     &["max_per_address", "allow", "priority", "priority_max", "accept_rate", "request_rate", "rate_action"];
-/// The same for a unit.
-const PLANNED_UNIT: &[&str] = &["point"];
 
 /// What must be unique within the whole plant.
 #[derive(Debug)]
@@ -52,7 +51,8 @@ pub(in crate::config) fn server(r: &mut Reader<'_>, unique: &mut Unique) -> Serv
     r.not_yet(PLANNED);
     r.option("when_full", |item| if item.is_not_yet("evict") { None } else { item.choice(&[("reject", ())]) });
     let before = r.problems();
-    let units = units(r);
+    let mut points = Points::new();
+    let units = units(r, &mut points);
     let units_are_sound = r.problems() == before;
     let mut server = Server {
         listen: r.or("listen", d.listen, |item| listen(&item, &mut unique.addresses)),
@@ -100,7 +100,11 @@ pub(in crate::config) fn server(r: &mut Reader<'_>, unique: &mut Unique) -> Serv
         units,
         name: d.name,
     };
-    server.default_device = default_device(r, units_are_sound.then_some(&server.units));
+    let before = r.problems();
+    server.default_device = default_device(r, units_are_sound.then_some(&server.units), &mut points);
+    if units_are_sound && r.problems() == before {
+        points.check_mirrors(&server.units, &server.default_device);
+    }
     if server.units.is_empty() && server.default_device == DefaultDevice::LowestUnit {
         server.units.push(Unit::with_size(1, UNCONFIGURED));
     }
@@ -148,13 +152,12 @@ pub(super) fn seed(item: &Item<'_>) -> Option<u64> {
     item.integer(0..=i64::MAX).map(i64::unsigned_abs)
 }
 
-fn units(r: &mut Reader<'_>) -> Vec<Unit> {
+fn units<'a>(r: &mut Reader<'a>, points: &mut Points<'a>) -> Vec<Unit> {
     let mut ids = Seen::new("each unit id once per server");
     let mut names = Seen::new("a name that is unique within the server");
     r.or("unit", Vec::new(), |item| {
         item.each("a list of tables", |item| {
             item.table(|r| {
-                r.not_yet(PLANNED_UNIT);
                 let id = r.need("id", "0..=255", |item| {
                     let id = item.integer(0..=u8::MAX)?;
                     ids.add(id, &item);
@@ -166,20 +169,15 @@ fn units(r: &mut Reader<'_>) -> Vec<Unit> {
                     Some(name)
                 });
                 let enabled = r.or("enabled", true, |item| item.flag());
-                Unit { id: id.unwrap_or_default(), name, enabled, device: device(r) }
+                Unit { id: id.unwrap_or_default(), name, enabled, device: device(r, id, points) }
             })
         })
     })
 }
 
 /// The default device, which must be among `units` if those are known.
-fn default_device(r: &mut Reader<'_>, units: Option<&Vec<Unit>>) -> DefaultDevice {
-    let own = r.option("default", |item| {
-        item.table(|r| {
-            r.not_yet(PLANNED_UNIT);
-            device(r)
-        })
-    });
+fn default_device<'a>(r: &mut Reader<'a>, units: Option<&Vec<Unit>>, points: &mut Points<'a>) -> DefaultDevice {
+    let own = r.option("default", |item| item.table(|r| device(r, None, points)));
     let number = r.option("default_unit", |item| {
         let id = item.integer(0..=u8::MAX)?;
         if own.is_some() {
@@ -196,8 +194,8 @@ fn default_device(r: &mut Reader<'_>, units: Option<&Vec<Unit>>) -> DefaultDevic
     }
 }
 
-/// The keys of sections 3 and 4.
-fn device(r: &mut Reader<'_>) -> Device {
+/// The keys of sections 3 and 4; `unit` is `None` for the default device of its own.
+fn device<'a>(r: &mut Reader<'a>, unit: Option<u8>, points: &mut Points<'a>) -> Device {
     let d = Device::with_size(UNCONFIGURED);
     let before = r.problems();
     let blocks = r.or("block", d.blocks, |item| blocks(&item));
@@ -222,6 +220,7 @@ fn device(r: &mut Reader<'_>) -> Device {
         denied: r.or("denied", d.denied, |item| item.integer(1..=4)),
         exception_status: exception_status.unwrap_or(d.exception_status),
         diagnostic_register: r.or("diagnostic_register", d.diagnostic_register, |item| item.integer(0..=u16::MAX)),
+        points: r.or("point", d.points, |item| points.read(&item, unit, blocks_are_sound.then_some(&blocks))),
         blocks,
         access: r.or("access", d.access, |item| access(&item)),
         files: r.or("file", d.files, |item| files(&item)),
@@ -280,7 +279,7 @@ impl Ranges {
     }
 }
 
-fn table(r: &mut Reader<'_>) -> Option<Table> {
+pub(super) fn table(r: &mut Reader<'_>) -> Option<Table> {
     let names = Table::ALL.map(|table| (table.name(), table));
     r.need("table", "\"coils\", \"discrete\", \"input\", \"holding\"", |item| item.choice(&names))
 }

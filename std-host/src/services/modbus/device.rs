@@ -60,7 +60,7 @@ pub(super) fn units(server: &plant::Server) -> Result<Units<Heap>, BuildError> {
 }
 
 /// What tells the default device's own random values from those of units 0..=255.
-const SEED_OF_DEFAULT: u64 = 256;
+pub(super) const SEED_OF_DEFAULT: u64 = 256;
 
 /// How connections of a server behave.
 pub(super) fn connection(server: &plant::Server) -> server::Config {
@@ -142,7 +142,7 @@ fn table_parts(
 }
 
 /// The values that a block starts with; a bit is 0 or 1.
-fn fill(block: &plant::Block, seed: u64) -> Vec<u16> {
+pub(super) fn fill(block: &plant::Block, seed: u64) -> Vec<u16> {
     let len = block.len as usize;
     let mut values = match &block.fill {
         plant::Fill::Value(value) => vec![*value; len],

@@ -9,9 +9,11 @@ mod connection;
 mod connections;
 mod device;
 mod event;
+mod generators;
 mod handle;
 mod listeners;
 mod metrics;
+mod points;
 mod running;
 mod storage;
 mod subscribers;
@@ -24,6 +26,7 @@ pub use device::unit;
 pub use event::{ConnectionId, Event, Operation, Rejection, Statistics, UnitSet};
 pub use handle::Handle;
 pub use metrics::{Metrics, Response, Timeout};
+pub use points::{Reading, Refused, Typed};
 pub use running::{ConnectionReport, Running};
 pub use storage::Heap;
 pub use subscribers::Subscriber;
@@ -38,6 +41,7 @@ use crate::event_loop::{ContextKey, Error, ListenerId, LoopMut, SocketId};
 use admission::Admission;
 use connections::Connections;
 use handle::Common;
+use points::Points;
 use running::OnLoop;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
@@ -55,6 +59,7 @@ struct Shared {
     /// The context of the sockets; set before there are any.
     key: OnceCell<ContextKey<Connections>>,
     units: RefCell<Units<Heap>>,
+    points: RefCell<Points>,
     pool: RefCell<Pool>,
     config: Config,
     observer: Box<dyn Fn(&Event)>,
@@ -89,10 +94,15 @@ impl Shared {
 
     /// Says that the server has ended, once nothing is left of it.
     fn stopped(&self) {
-        if self.stopping.get() && self.active() == 0 && self.common.stop() {
+        if self.has_ended() && self.common.stop() {
             let cut = self.cut.get();
             self.emit(&Event::Stopped { graceful: cut == 0, cut });
         }
+    }
+
+    /// Whether nothing is left of it.
+    fn has_ended(&self) -> bool {
+        self.stopping.get() && self.active() == 0
     }
 
     /// An instant of the loop as a time of the world.
@@ -127,12 +137,15 @@ impl Server {
         described: &plant::Server,
         observer: impl Fn(&Event) + 'static,
     ) -> Result<Self, Error> {
-        let units = device::units(described).expect("the plant was checked when it was read");
+        let mut units = device::units(described).expect("the plant was checked when it was read");
+        let mut points = Points::new(described);
+        points.begin(&mut units);
         let common = Arc::new(Common::new(&described.name));
         let started_at = SystemTime::now();
         let shared = Rc::new(Shared {
             key: OnceCell::new(),
             units: RefCell::new(units),
+            points: RefCell::new(points),
             pool: RefCell::new(Pool::new(described.max_outstanding.into())),
             config: device::connection(described),
             observer: Box::new(observer),
@@ -154,6 +167,7 @@ impl Server {
             shared.emit(&Event::Started { address });
         }
         common.listening(addresses);
+        generators::start(lp, &shared);
         Ok(Self { shared, handle: Handle::new(lp.handle(), key, common) })
     }
 

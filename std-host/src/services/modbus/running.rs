@@ -43,6 +43,10 @@ impl<'a> Running<'a> {
         Self { site }
     }
 
+    pub(super) fn shared(&self) -> &Shared {
+        self.site.shared()
+    }
+
     /// The name of the server.
     #[must_use]
     pub fn name(&self) -> String {

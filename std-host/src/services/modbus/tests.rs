@@ -2,3 +2,4 @@
 
 mod failures;
 mod options;
+mod points;
