@@ -29,6 +29,7 @@ pub mod machine;
 pub mod modbus;
 pub mod network;
 pub mod random;
+pub mod rate;
 pub mod slots;
 pub mod stats;
 #[cfg(test)]

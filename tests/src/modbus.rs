@@ -63,7 +63,7 @@ impl Handler<Boxed> for Custom {
                 if let Some(id) = call.id {
                     self.deferrals.borrow_mut().push(Deferral { connection: call.connection, id });
                 }
-                Answer::Later
+                Answer::LATER
             }
             SILENT => Answer::Silent,
             // A handler can name no exception 0; one that has none to name writes too much instead.
@@ -335,7 +335,7 @@ impl Served {
                         Outcome::Exception(exception) => Completion::Exception { exception, replied: true },
                         Outcome::None => Completion::Ignored,
                     };
-                    self.server.units.borrow_mut().finished(processed.unit, processed.function, completion);
+                    self.server.units.borrow_mut().finished(processed.answerer, processed.function, completion);
                 }
                 self.processed.push(processed);
                 Order::Nothing

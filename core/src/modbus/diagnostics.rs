@@ -127,6 +127,11 @@ impl Diagnostics {
         self.deferred = self.deferred.saturating_add(1);
     }
 
+    /// No request is deferred any more that would be counted here.
+    pub(crate) const fn forget_deferred(&mut self) {
+        self.deferred = 0;
+    }
+
     /// A request that was deferred has ended; call [`Diagnostics::completed`] too.
     pub const fn resumed(&mut self) {
         self.deferred = self.deferred.saturating_sub(1);

@@ -23,6 +23,8 @@ pub struct RequestId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Indication<'a> {
+    /// Its transaction id on the wire, which need not be unique.
+    pub transaction: u16,
     /// The name under which it can be answered later; `None` where the connection has no place to remember it, and
     /// [`Answer::Later`] is then answered with exception 06.
     pub id: Option<RequestId>,
@@ -51,13 +53,24 @@ pub enum Answer {
     },
     /// An exception reply.
     Exception(Exception),
-    /// The reply comes later, by `Replied` or `Failed`, or the request times out with exception 06.
-    Later,
+    /// The reply comes later, by `Replied` or `Failed`, or the request times out with exception 06. Who put it off is
+    /// told when it has ended; [`Answer::LATER`] is for those to whom that means nothing.
+    Later(Answerer),
     /// Executed, and no reply is due: a broadcast, or a handler that wants none.
     Silent,
     /// Not executed, and no reply is due.
     Discard(Discard),
 }
+
+impl Answer {
+    /// The reply comes later, and who gives it need not be remembered.
+    pub const LATER: Self = Self::Later(Answerer(0));
+}
+
+/// Names whoever has put a request off, for the service's own use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Answerer(pub(crate) u32);
 
 /// Why something from the wire was thrown away (the label `reason` of the metrics).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -135,6 +148,9 @@ pub trait Service {
 
     /// The connection itself has refused a well-formed request, before any unit saw it.
     fn refused(&mut self, _request: &Indication<'_>, _exception: Exception) {}
+
+    /// A fault keeps a well-formed request from being carried out; with an exception that is what the peer is told.
+    fn prevented(&mut self, _request: &Indication<'_>, _exception: Option<Exception>) {}
 
     /// The connection has thrown away what never became a request, in the course of one input. A frame that
     /// its stream or its time leaves unfinished is told by the connection's output alone.

@@ -9,7 +9,7 @@ use super::data::{Device, NoHandler, Storage};
 use super::diagnostics::{Bus, Completion, Diagnostics};
 use super::execute::{Executed, execute};
 use super::pdu::{Exception, MEI_DEVICE_IDENTIFICATION, Request, function};
-use super::service::{Answer, Discard, Indication, ReplyPdu, RequestId, Service};
+use super::service::{Answer, Answerer, Discard, Indication, ReplyPdu, RequestId, Service};
 
 /// What unit 0 means (SL 2.1 makes it broadcast, MG 4.4.1.2 the device itself).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -181,6 +181,8 @@ pub struct Unit<S: Storage> {
     pub listen_only: bool,
     /// Its own functions.
     pub handlers: S::Of<Registered<S::Handler>>,
+    /// By which requests that it has put off find it; 0 before the first of them.
+    serial: u32,
 }
 
 impl<S: Storage> core::fmt::Debug for Unit<S> {
@@ -205,22 +207,35 @@ impl<S: Storage<Handler: Handler<S>>> Unit<S> {
             functions: FunctionSet::public(),
             listen_only: true,
             handlers,
+            serial: 0,
         }
     }
 
-    /// Takes one request and counts how it ended.
-    fn serve(&mut self, bus: &Bus, call: &Call<'_>, pdu: &[u8], reply: &mut ReplyPdu) -> Answer {
+    /// Forgets the requests that it has put off: they are still answered, and count for nobody. For a unit that leaves its
+    /// server, so that it can join another.
+    pub const fn retire(&mut self) {
+        self.serial = 0;
+        self.diagnostics.forget_deferred();
+    }
+
+    /// Takes one request and counts how it ended. `serials` are those that have been given.
+    fn serve(&mut self, bus: &Bus, serials: &mut u32, call: &Call<'_>, pdu: &[u8], reply: &mut ReplyPdu) -> Answer {
         self.diagnostics.received(call.broadcast);
         if self.diagnostics.is_listen_only() && !RESTARTS.contains(&pdu) {
             self.diagnostics.completed(call.function, Completion::Ignored);
             return Answer::Discard(Discard::ListenOnly);
         }
         let answer = self.answer(bus, call, pdu, reply);
-        match completion(answer, call.broadcast) {
-            Some(completion) => self.diagnostics.completed(call.function, completion),
-            None => self.diagnostics.deferred(),
+        if let Some(completion) = completion(answer, call.broadcast) {
+            self.diagnostics.completed(call.function, completion);
+            return answer;
         }
-        answer
+        self.diagnostics.deferred();
+        if self.serial == 0 {
+            *serials = serials.wrapping_add(1).max(1);
+            self.serial = *serials;
+        }
+        Answer::Later(Answerer(self.serial))
     }
 
     fn answer(&mut self, bus: &Bus, call: &Call<'_>, pdu: &[u8], reply: &mut ReplyPdu) -> Answer {
@@ -281,9 +296,9 @@ fn custom<S: Storage, H: Handler<S> + ?Sized>(
     match handler.call(call, device, room) {
         Answer::Reply { len } if len > longest => Answer::Exception(Exception::SERVER_DEVICE_FAILURE),
         Answer::Reply { len } => Answer::Reply { len: len.saturating_add(1) },
-        Answer::Later if call.broadcast => Answer::Silent,
-        Answer::Later if call.id.is_none() => Answer::Exception(Exception::SERVER_DEVICE_BUSY),
-        other @ (Answer::Exception(_) | Answer::Later | Answer::Silent | Answer::Discard(_)) => other,
+        Answer::Later(_) if call.broadcast => Answer::Silent,
+        Answer::Later(_) if call.id.is_none() => Answer::Exception(Exception::SERVER_DEVICE_BUSY),
+        other @ (Answer::Exception(_) | Answer::Later(_) | Answer::Silent | Answer::Discard(_)) => other,
     }
 }
 
@@ -295,7 +310,7 @@ fn completion(answer: Answer, broadcast: bool) -> Option<Completion> {
         Answer::Exception(exception) => Some(Completion::Exception { exception, replied: !broadcast }),
         Answer::Silent => Some(Completion::Silent),
         Answer::Discard(_) => Some(Completion::Ignored),
-        Answer::Later => None,
+        Answer::Later(_) => None,
     }
 }
 
@@ -306,6 +321,8 @@ pub struct Units<S: Storage> {
     /// The policies; a change is in force from the next request on.
     pub policies: Policies,
     bus: Bus,
+    /// The last serial that a unit was given.
+    serials: u32,
 }
 
 impl<S: Storage> core::fmt::Debug for Units<S> {
@@ -357,7 +374,7 @@ impl<S: Storage<Handler: Handler<S>>> Units<S> {
     /// When the units are not in ascending order.
     pub fn new(units: S::Of<Unit<S>>, own_default: Option<Unit<S>>, policies: Policies) -> Result<Self, Error> {
         ascending(units.as_ref())?;
-        Ok(Self { units, own_default, policies, bus: Bus::default() })
+        Ok(Self { units, own_default, policies, bus: Bus::default(), serials: 0 })
     }
 
     /// The units, in ascending order of id.
@@ -405,14 +422,12 @@ impl<S: Storage<Handler: Handler<S>>> Units<S> {
         Serving { units: self, connection }
     }
 
-    /// Counts the end of a request that was answered [`Answer::Later`]. The unit may be gone by then.
-    pub fn finished(&mut self, unit: u8, code: u8, completion: Completion) {
-        let unit = match self.route(unit) {
-            Route::Unit(at) => self.units.as_mut().get_mut(at),
-            Route::Default | Route::All { reply: true } => self.default_device(),
-            Route::All { reply: false } | Route::Refused(_) | Route::Discarded(_) => None,
-        };
-        if let Some(unit) = unit {
+    /// Counts the end of a request that was answered [`Answer::Later`], for the unit that put it off, whoever has its id
+    /// now. That unit may be gone.
+    pub fn finished(&mut self, answerer: Answerer, code: u8, completion: Completion) {
+        let Answerer(serial) = answerer;
+        let mut units = self.units.as_mut().iter_mut().chain(self.own_default.as_mut());
+        if let Some(unit) = units.find(|unit| unit.serial == serial && serial != 0) {
             unit.diagnostics.resumed();
             unit.diagnostics.completed(code, completion);
         }
@@ -477,15 +492,17 @@ impl<S: Storage<Handler: Handler<S>>> Units<S> {
         for (at, unit) in self.units.as_mut().iter_mut().enumerate() {
             if Some(at) != answering && unit.enabled && unit.takes_broadcast(pdu) {
                 taken = true;
-                let _unsent = unit.serve(&self.bus, &Call { broadcast: true, ..*call }, pdu, out);
+                let _unsent = unit.serve(&self.bus, &mut self.serials, &Call { broadcast: true, ..*call }, pdu, out);
             }
         }
-        let bus = self.bus;
-        match self.default_device() {
-            Some(unit) if reply => unit.serve(&bus, call, pdu, out),
+        let (bus, mut serials) = (self.bus, self.serials);
+        let answer = match self.default_device() {
+            Some(unit) if reply => unit.serve(&bus, &mut serials, call, pdu, out),
             _ if taken => Answer::Silent,
             _ => Answer::Discard(Discard::BroadcastRead),
-        }
+        };
+        self.serials = serials;
+        answer
     }
 }
 
@@ -507,28 +524,9 @@ pub struct Serving<'u, S: Storage> {
     connection: u64,
 }
 
-impl<S: Storage<Handler: Handler<S>>> Service for Serving<'_, S> {
-    fn serve(&mut self, request: &Indication<'_>, reply: &mut ReplyPdu) -> Answer {
-        let Self { units, connection } = self;
-        units.bus.received();
-        let (&function, data) = request.pdu.split_first().unwrap_or((&0, &[]));
-        let call =
-            Call { unit: request.unit, function, data, broadcast: false, connection: *connection, id: request.id };
-        let bus = units.bus;
-        let unit = match units.route(request.unit) {
-            Route::Unit(at) => units.units.as_mut().get_mut(at),
-            Route::Default => units.default_device(),
-            Route::All { reply: answered } => return units.broadcast(&call, request.pdu, answered, reply),
-            Route::Refused(exception) => return Answer::Exception(exception),
-            Route::Discarded(reason) => return Answer::Discard(reason),
-        };
-        match unit {
-            Some(unit) => unit.serve(&bus, &call, request.pdu, reply),
-            None => Answer::Exception(Exception::GATEWAY_TARGET_FAILED),
-        }
-    }
-
-    fn refused(&mut self, request: &Indication<'_>, exception: Exception) {
+impl<S: Storage<Handler: Handler<S>>> Serving<'_, S> {
+    /// Counts a request that ended before its unit saw it.
+    fn unserved(&mut self, request: &Indication<'_>, completion: Completion) {
         self.units.bus.received();
         let unit = match self.units.route(request.unit) {
             Route::Unit(at) => self.units.units.as_mut().get_mut(at),
@@ -537,8 +535,41 @@ impl<S: Storage<Handler: Handler<S>>> Service for Serving<'_, S> {
         };
         if let Some(unit) = unit {
             unit.diagnostics.received(false);
-            unit.diagnostics.completed(request.function(), Completion::Exception { exception, replied: true });
+            unit.diagnostics.completed(request.function(), completion);
         }
+    }
+}
+
+impl<S: Storage<Handler: Handler<S>>> Service for Serving<'_, S> {
+    fn serve(&mut self, request: &Indication<'_>, reply: &mut ReplyPdu) -> Answer {
+        let Self { units, connection } = self;
+        units.bus.received();
+        let (&function, data) = request.pdu.split_first().unwrap_or((&0, &[]));
+        let call =
+            Call { unit: request.unit, function, data, broadcast: false, connection: *connection, id: request.id };
+        let (bus, mut serials) = (units.bus, units.serials);
+        let unit = match units.route(request.unit) {
+            Route::Unit(at) => units.units.as_mut().get_mut(at),
+            Route::Default => units.default_device(),
+            Route::All { reply: answered } => return units.broadcast(&call, request.pdu, answered, reply),
+            Route::Refused(exception) => return Answer::Exception(exception),
+            Route::Discarded(reason) => return Answer::Discard(reason),
+        };
+        let answer = match unit {
+            Some(unit) => unit.serve(&bus, &mut serials, &call, request.pdu, reply),
+            None => Answer::Exception(Exception::GATEWAY_TARGET_FAILED),
+        };
+        units.serials = serials;
+        answer
+    }
+
+    fn refused(&mut self, request: &Indication<'_>, exception: Exception) {
+        self.unserved(request, Completion::Exception { exception, replied: true });
+    }
+
+    fn prevented(&mut self, request: &Indication<'_>, exception: Option<Exception>) {
+        let told = exception.map(|exception| Completion::Exception { exception, replied: true });
+        self.unserved(request, told.unwrap_or(Completion::Ignored));
     }
 
     fn discarded(&mut self, reason: Discard) {

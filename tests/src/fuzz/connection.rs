@@ -82,6 +82,7 @@ fn setting(source: &mut Source<'_>) -> Setting {
         idle_timeout: timeout(2, 300_000_000),
         write_timeout: timeout(3, 10_000_000),
         linger: timeout(4, 1_000_000),
+        ..Config::DEFAULT
     };
     let spare = [0, 1, 260, 1000, 4000, 6000, 20_000, 70_000][usize::from(how >> 2 & 7)];
     Setting { plant, config, buffer: MIN_BUFFER + spare, places: 1 + usize::from(limit >> 4) }

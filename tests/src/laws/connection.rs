@@ -9,8 +9,11 @@ use crate::rng::Rng;
 use core::time::Duration;
 use wharf_core::modbus::mbap;
 use wharf_core::modbus::pdu::Exception;
-use wharf_core::modbus::server::{Config, Connection, Error, Input, MIN_BUFFER, Output, Overflow, Reason, Transaction};
+use wharf_core::modbus::server::{
+    Config, Connection, Error, Input, MIN_BUFFER, Output, Overflow, RateAction, Reason, Transaction,
+};
 use wharf_core::modbus::service::{Answer, Discard, Indication, ReplyPdu, RequestId, Service};
+use wharf_core::rate::Rate;
 use wharf_core::{Instant, Machine};
 
 /// The greatest buffer, in bytes.
@@ -68,7 +71,7 @@ impl Service for Stub {
         match request.function() {
             65..=72 => {
                 self.deferred.extend(request.id);
-                Answer::Later
+                Answer::LATER
             }
             73 => Answer::Silent,
             74 => Answer::Discard(Discard::UnknownUnit),
@@ -205,7 +208,14 @@ impl Setting {
             5..=9 => MIN_BUFFER + rng.index(2000),
             _ => MAX_BUFFER,
         };
-        Self { buffer, places: rng.index(17), config: config(&mut rng), appetite: rng.fork() }
+        let mut setting = Self { buffer, places: rng.index(17), config: config(&mut rng), appetite: rng.fork() };
+        // Last, so that seeds that are known keep what they stand for.
+        if rng.chance(1, 3) {
+            let rate = Rate { per_second: *rng.pick(&[0, 1, 50, 5000]), burst: *rng.pick(&[1, 4, 20]) };
+            setting.config.request_rate = Some(rate);
+            setting.config.rate_action = *rng.pick(&[RateAction::Busy, RateAction::Pause]);
+        }
+        setting
     }
 }
 
@@ -222,6 +232,7 @@ fn config(rng: &mut Rng) -> Config {
         idle_timeout,
         write_timeout,
         linger,
+        ..Config::DEFAULT
     }
 }
 

@@ -2,7 +2,6 @@
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "each question is about a few of the kinds of faults")]
 
-use super::asked::Asked;
 use super::fault::{CorruptMode, Count, ExtraMode, FunctionMode, Keep, Kind, LengthMode, TransactionMode, UnitMode};
 use crate::modbus::mbap::{HEADER_LEN, MAX_PDU};
 use crate::modbus::pdu::{EXCEPTION_FLAG, MAX_READ_BITS, MAX_READ_REGISTERS, bytes_for_bits, function};
@@ -20,30 +19,40 @@ const LENGTH: usize = 4;
 const UNIT: usize = 6;
 
 /// Does what one fault does to a frame; how many of its bytes have changed, came or went.
-pub(super) fn apply(kind: &Kind, payload: &[u8], mut source: SplitMix64, asked: &Asked, frame: &mut Frame) -> usize {
+///
+/// `quantity` is that of the reply as far as it has one, and `honest` is the frame before any fault, to which nothing
+/// random may lead back.
+pub(super) fn apply(
+    kind: &Kind,
+    payload: &[u8],
+    mut source: SplitMix64,
+    quantity: &mut Option<u16>,
+    honest: &Frame,
+    frame: &mut Frame,
+) -> usize {
     let before = frame.clone();
     match *kind {
-        Kind::WrongCount(count) => recount(frame, asked, count),
+        Kind::WrongCount(count) => recount(frame, quantity, count),
         Kind::WrongFunction(mode) => {
-            if let Some(code) = frame.get_mut(HEADER_LEN) {
-                *code = other_function(*code, mode, &mut source);
+            if let (Some(code), Some(honest)) = (frame.get_mut(HEADER_LEN), honest.get(HEADER_LEN)) {
+                *code = other_function(*code, *honest, mode, &mut source);
             }
         }
-        Kind::Corrupt { mode, offset, count } => corrupt(frame, mode, offset, count, &mut source),
+        Kind::Corrupt { mode, offset, count } => corrupt(frame, honest, mode, offset, count, &mut source),
         Kind::Truncate { keep, relength } => {
             frame.truncate(HEADER_LEN.saturating_add(kept(pdu_len(frame), keep)));
             relength_if(frame, relength);
         }
         Kind::Extra { mode, count, relength } => {
-            extend(frame, mode, count, payload, &mut source);
+            extend(frame, honest, mode, count, payload, &mut source);
             relength_if(frame, relength);
         }
         Kind::WrongUnit(mode) => {
-            if let Some(unit) = frame.get_mut(UNIT) {
+            if let (Some(unit), Some(honest)) = (frame.get_mut(UNIT), honest.get(UNIT)) {
                 *unit = match mode {
                     UnitMode::Increment => unit.wrapping_add(1),
                     UnitMode::Fixed(value) => value,
-                    UnitMode::Random => other_byte(*unit, &mut source),
+                    UnitMode::Random => other_byte([*unit, *honest], &mut source),
                     UnitMode::Swap => !*unit,
                 };
             }
@@ -51,7 +60,10 @@ pub(super) fn apply(kind: &Kind, payload: &[u8], mut source: SplitMix64, asked: 
         Kind::WrongTransaction(mode) => change_word(frame, 0, |id| match mode {
             TransactionMode::Increment => id.wrapping_add(1),
             TransactionMode::Fixed(value) => value,
-            TransactionMode::Random => other_word(id, &mut source),
+            TransactionMode::Random => {
+                let honest = honest.first_chunk().copied().map_or(id, u16::from_be_bytes);
+                other([id, honest], 0, u16::MAX, &mut source)
+            }
             TransactionMode::SwapBytes => id.swap_bytes(),
         }),
         Kind::WrongProtocol(value) => change_word(frame, 2, |_| value),
@@ -83,8 +95,8 @@ fn change_word(frame: &mut Frame, at: usize, f: impl FnOnce(u16) -> u16) {
     }
 }
 
-/// Makes a normal reply of 1..=4 and 23 one of another quantity.
-fn recount(frame: &mut Frame, asked: &Asked, count: Count) {
+/// Makes a normal reply of 1..=4 and 23 one of another quantity, counted from the one that it has.
+fn recount(frame: &mut Frame, present: &mut Option<u16>, count: Count) {
     let most = match frame.get(HEADER_LEN) {
         Some(&(function::READ_COILS | function::READ_DISCRETE_INPUTS)) => MAX_READ_BITS,
         Some(
@@ -94,12 +106,13 @@ fn recount(frame: &mut Frame, asked: &Asked, count: Count) {
         ) => MAX_READ_REGISTERS,
         _ => return,
     };
-    let Some(honest) = asked.quantity() else { return };
+    let Some(honest) = *present else { return };
     let quantity = match count {
         Count::Exactly(quantity) => quantity,
         Count::By(delta) => honest.saturating_add_signed(delta),
     };
     let quantity = quantity.clamp(1, most);
+    *present = Some(quantity);
     let bytes = if most == MAX_READ_BITS { bytes_for_bits(quantity) } else { usize::from(quantity).saturating_mul(2) };
     // Function code and byte count go before the data, which grows by zeros.
     let _fits = frame.resize(HEADER_LEN.saturating_add(2).saturating_add(bytes), 0);
@@ -113,19 +126,17 @@ fn recount(frame: &mut Frame, asked: &Asked, count: Count) {
     relength_if(frame, true);
 }
 
-fn other_function(code: u8, mode: FunctionMode, source: &mut SplitMix64) -> u8 {
-    let (flag, honest) = (code & EXCEPTION_FLAG, code & !EXCEPTION_FLAG);
-    let next = if honest >= 127 { 1 } else { honest.saturating_add(1) };
+fn other_function(code: u8, honest: u8, mode: FunctionMode, source: &mut SplitMix64) -> u8 {
+    let (flag, code) = (code & EXCEPTION_FLAG, code & !EXCEPTION_FLAG);
+    let next = if code >= 127 { 1 } else { code.saturating_add(1) };
     flag | match mode {
         FunctionMode::Fixed(value) => return value,
         FunctionMode::Increment => next,
         FunctionMode::Random => {
-            // One of the 126 others, counted on from the honest one.
-            let step = u16::try_from(source.up_to(125)).unwrap_or(0).saturating_add(1);
-            let other = u16::from(honest).saturating_sub(1).saturating_add(step) % 127;
-            u8::try_from(other.saturating_add(1)).unwrap_or(next)
+            let others = [code, honest & !EXCEPTION_FLAG].map(u16::from);
+            u8::try_from(other(others, 1, 127, source)).unwrap_or(next)
         }
-        FunctionMode::SwapReadWrite => match honest {
+        FunctionMode::SwapReadWrite => match code {
             1 => 5,
             5 => 1,
             2 => 15,
@@ -139,7 +150,15 @@ fn other_function(code: u8, mode: FunctionMode, source: &mut SplitMix64) -> u8 {
     }
 }
 
-fn corrupt(frame: &mut Frame, mode: CorruptMode, offset: Option<u8>, count: u8, source: &mut SplitMix64) {
+fn corrupt(
+    frame: &mut Frame,
+    honest: &Frame,
+    mode: CorruptMode,
+    offset: Option<u8>,
+    count: u8,
+    source: &mut SplitMix64,
+) {
+    let honest = honest.get(HEADER_LEN.saturating_add(1)..).unwrap_or_default();
     let Some(data) = frame.get_mut(HEADER_LEN.saturating_add(1)..).filter(|data| !data.is_empty()) else { return };
     let start = match offset {
         Some(offset) => usize::from(offset),
@@ -148,11 +167,12 @@ fn corrupt(frame: &mut Frame, mode: CorruptMode, offset: Option<u8>, count: u8, 
             usize::try_from(source.up_to(u32::try_from(last).unwrap_or(0))).unwrap_or(0)
         }
     };
-    for byte in data.iter_mut().skip(start).take(usize::from(count)) {
+    for (at, byte) in data.iter_mut().enumerate().skip(start).take(usize::from(count)) {
+        let honest = honest.get(at).copied().unwrap_or(*byte);
         *byte = match mode {
-            CorruptMode::Flip => *byte ^ (1 << source.up_to(7)),
+            CorruptMode::Flip => flipped(*byte, honest, source),
             CorruptMode::Set(value) => value,
-            CorruptMode::Random => other_byte(*byte, source),
+            CorruptMode::Random => other_byte([*byte, honest], source),
         };
     }
 }
@@ -171,23 +191,48 @@ fn kept(len: usize, keep: Keep) -> usize {
     kept.clamp(1, len.max(1))
 }
 
-fn extend(frame: &mut Frame, mode: ExtraMode, count: u8, payload: &[u8], source: &mut SplitMix64) {
+fn extend(frame: &mut Frame, honest: &Frame, mode: ExtraMode, count: u8, payload: &[u8], source: &mut SplitMix64) {
     let last = frame.last().copied().unwrap_or(0);
-    let mut push = |byte| {
-        // Beyond the room of a frame nothing more is added.
-        let _full = frame.push(byte);
-    };
     match mode {
-        ExtraMode::Append => payload.iter().copied().for_each(push),
-        ExtraMode::Random => (0..count).for_each(|_| push(source.draw().to_be_bytes()[0])),
-        ExtraMode::DuplicateLast => (0..count).for_each(|_| push(last)),
+        // Beyond the room of a frame nothing more is added.
+        ExtraMode::Append => payload.iter().for_each(|byte| {
+            let _full = frame.push(*byte);
+        }),
+        ExtraMode::Random => (0..count).for_each(|_| {
+            // Where a honest byte stood before it was cut off, it is not that one.
+            let byte = honest.get(frame.len()).map(|honest| other_byte([*honest; 2], source));
+            let byte = byte.unwrap_or_else(|| source.draw().to_be_bytes()[0]);
+            let _full = frame.push(byte);
+        }),
+        ExtraMode::DuplicateLast => (0..count).for_each(|_| {
+            let _full = frame.push(last);
+        }),
     }
 }
 
-fn other_byte(honest: u8, source: &mut SplitMix64) -> u8 {
-    honest.wrapping_add(u8::try_from(source.up_to(254)).unwrap_or(0)).wrapping_add(1)
+/// One bit changed, but not the one that makes it honest.
+fn flipped(byte: u8, honest: u8, source: &mut SplitMix64) -> u8 {
+    let changed = byte ^ honest;
+    let bit = if changed.is_power_of_two() {
+        let bit = source.up_to(6);
+        bit.saturating_add(u32::from(bit >= changed.trailing_zeros()))
+    } else {
+        source.up_to(7)
+    };
+    byte ^ 1_u8.rotate_left(bit)
 }
 
-fn other_word(honest: u16, source: &mut SplitMix64) -> u16 {
-    honest.wrapping_add(u16::try_from(source.up_to(65_534)).unwrap_or(0)).wrapping_add(1)
+fn other_byte(others: [u8; 2], source: &mut SplitMix64) -> u8 {
+    u8::try_from(other(others.map(u16::from), 0, 255, source)).unwrap_or(0)
+}
+
+/// A value of `least..=greatest`, which are many, that is neither of two others.
+fn other(mut others: [u16; 2], least: u16, greatest: u16, source: &mut SplitMix64) -> u16 {
+    others.sort_unstable();
+    let [low, high] = others;
+    let low = (low != high).then_some(low);
+    let taken = || low.into_iter().chain([high]).filter(|other| (least..=greatest).contains(other));
+    let steps = u32::from(greatest.saturating_sub(least)).saturating_sub(taken().map(|_| 1).sum());
+    let value = u16::try_from(source.up_to(steps)).unwrap_or(0).saturating_add(least);
+    taken().fold(value, |value, other| value.saturating_add(u16::from(value >= other)))
 }

@@ -70,15 +70,15 @@ impl Decision {
     /// Takes out one fault that loses against the others, and names it; call it until there is none.
     ///
     /// A `no_response` beats all that would be done to the reply; of several exceptions, and of several faults on the
-    /// connection, the first acts; an exception has no quantity.
+    /// connection, the first acts; an exception has no quantity. Several `no_response` want the same, and none loses.
     pub fn settle(&mut self) -> Option<FaultId> {
-        let silence = self.choices.iter().position(|choice| matches!(choice.kind, Kind::NoResponse { .. }));
+        let silent = self.choices.iter().any(is_silence);
         let exception = self.choices.iter().position(|choice| matches!(choice.kind, Kind::Exception { .. }));
         let connection = self.choices.iter().position(|choice| choice.kind.stage() == Stage::Connection);
         let loses = |(at, choice): (usize, &Choice)| match choice.kind.stage() {
             Stage::Connection => Some(at) != connection,
             Stage::Accept | Stage::Listener => true,
-            _ if silence.is_some() => Some(at) != silence,
+            _ if silent => !is_silence(choice),
             Stage::Answer => exception.is_some() && Some(at) != exception,
             Stage::Pdu | Stage::Header | Stage::Delay | Stage::Wire => false,
         };
@@ -86,19 +86,26 @@ impl Decision {
         Some(self.choices.remove(at).fault)
     }
 
+    /// There is no reply to do anything to: takes out one fault of stages 1 to 5, and names it; call it until there is none.
+    pub fn settle_without_reply(&mut self) -> Option<FaultId> {
+        let at = self.choices.iter().position(|choice| choice.kind.stage() != Stage::Connection)?;
+        Some(self.choices.remove(at).fault)
+    }
+
     /// Whether the request must not take effect, as one of the faults that win says.
     #[must_use]
     pub fn prevents_execution(&self) -> bool {
-        let is_silence = |choice: &&Choice| matches!(choice.kind, Kind::NoResponse { .. });
-        let is_exception = |choice: &&Choice| matches!(choice.kind, Kind::Exception { .. });
-        let winner = self.choices.iter().find(is_silence).or_else(|| self.choices.iter().find(is_exception));
-        winner.is_some_and(|choice| choice.kind.prevents_execution())
+        if self.is_silent() {
+            return self.choices.iter().any(|choice| is_silence(choice) && choice.kind.prevents_execution());
+        }
+        let exception = self.find(|kind| matches!(kind, Kind::Exception { .. }).then_some(kind));
+        exception.is_some_and(|kind| kind.prevents_execution())
     }
 
     /// Whether there is no reply.
     #[must_use]
     pub fn is_silent(&self) -> bool {
-        self.find(|kind| matches!(kind, Kind::NoResponse { .. }).then_some(())).is_some()
+        self.choices.iter().any(is_silence)
     }
 
     /// The exception in place of the reply.
@@ -109,10 +116,11 @@ impl Decision {
 
     /// Does what the faults of stages 1 to 3 do to a frame; tells `note` how many bytes each of them has changed.
     pub fn alter(&self, asked: &Asked, frame: &mut Frame, mut note: impl FnMut(FaultId, usize)) {
+        let (honest, mut quantity) = (frame.clone(), asked.quantity());
         for stage in [Stage::Answer, Stage::Pdu, Stage::Header] {
             for choice in self.choices.iter().filter(|choice| choice.kind.stage() == stage) {
                 let source = SplitMix64::new(choice.seed);
-                let changed = alter::apply(&choice.kind, self.payload(choice), source, asked, frame);
+                let changed = alter::apply(&choice.kind, self.payload(choice), source, &mut quantity, &honest, frame);
                 note(choice.fault, changed);
             }
         }
@@ -239,6 +247,10 @@ impl Cuts<'_> {
         };
         self.choices.iter().filter_map(cut).fold(len, usize::min)
     }
+}
+
+fn is_silence(choice: &Choice) -> bool {
+    matches!(choice.kind, Kind::NoResponse { .. })
 }
 
 fn first_behind(at: CutPoints, from: usize) -> Option<usize> {

@@ -113,11 +113,11 @@ impl Entry {
     }
 
     fn is_in_force(&self, now: Instant, started: Instant) -> bool {
-        self.is_enabled(now) && is_within(&self.fault.window, now.saturating_duration_since(started))
+        self.is_enabled(now) && is_within(&self.fault.window, micros_since(started, now))
     }
 
     /// Whether it acts on what it is in force for and aimed at; counts.
-    fn acts(&mut self, now: Instant, local: &mut [Tally]) -> bool {
+    fn acts(&mut self, local: &mut [Tally]) -> bool {
         self.statistics.matched = self.statistics.matched.saturating_add(1);
         let quota = self.fault.quota;
         let tally = match quota.scope {
@@ -136,7 +136,6 @@ impl Entry {
         if acts {
             tally.actions = tally.actions.saturating_add(1);
             self.statistics.applied = self.statistics.applied.saturating_add(1);
-            self.statistics.last = Some(now);
         }
         acts
     }
@@ -164,32 +163,33 @@ fn tally_of(local: &mut [Tally], id: FaultId) -> Option<&mut Tally> {
     Some(tally)
 }
 
-fn is_within(window: &Window, since: Duration) -> bool {
-    if since < window.from || window.until.is_some_and(|until| since >= until) {
+fn is_within(window: &Window, since: u64) -> bool {
+    let from = micros(window.from);
+    if since < from || window.until.is_some_and(|until| since >= micros(until)) {
         return false;
     }
+    let into = since.saturating_sub(from);
     window.cycle.is_none_or(|(on, off)| {
         let whole = micros(on).saturating_add(micros(off));
-        let into = micros(since.saturating_sub(window.from));
         off.is_zero() || into.checked_rem(whole).is_none_or(|into| into < micros(on))
     })
 }
 
-/// When a window next opens or closes, counted from the start.
-fn next_edge(window: &Window, since: Duration) -> Option<Duration> {
-    if since < window.from {
-        return Some(window.from);
+/// When a window next opens or closes, in microseconds from the start; always later than `since`.
+fn next_edge(window: &Window, since: u64) -> Option<u64> {
+    let from = micros(window.from);
+    if since < from {
+        return Some(from);
     }
-    let until = window.until.filter(|until| since < *until);
-    if window.until.is_some() && until.is_none() {
+    let until = window.until.map(micros);
+    if until.is_some_and(|until| until <= since) {
         return None;
     }
     let cycle = window.cycle.filter(|(on, off)| !on.is_zero() && !off.is_zero()).and_then(|(on, off)| {
-        let into = since.saturating_sub(window.from);
-        let rest = micros(into).checked_rem(micros(on).saturating_add(micros(off)))?;
-        let begin = since.saturating_sub(Duration::from_micros(rest));
-        let edge = if rest < micros(on) { on } else { on.saturating_add(off) };
-        Some(begin.saturating_add(edge))
+        let (on, off) = (micros(on), micros(off));
+        let rest = since.saturating_sub(from).checked_rem(on.saturating_add(off))?;
+        let edge = if rest < on { on } else { on.saturating_add(off) };
+        Some(since.saturating_sub(rest).saturating_add(edge)).filter(|edge| *edge > since)
     });
     match (until, cycle) {
         (Some(until), Some(cycle)) => Some(until.min(cycle)),
@@ -197,8 +197,13 @@ fn next_edge(window: &Window, since: Duration) -> Option<Duration> {
     }
 }
 
+fn micros_since(started: Instant, now: Instant) -> u64 {
+    now.as_micros().saturating_sub(started.as_micros())
+}
+
+/// Parts of a microsecond count as a whole one, as the clock knows no parts.
 fn micros(span: Duration) -> u64 {
-    u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
+    u64::try_from(span.as_nanos().div_ceil(1000)).unwrap_or(u64::MAX)
 }
 
 /// The faults of a server, in file order, over the caller's storage.
@@ -275,11 +280,12 @@ impl<E: AsRef<[Entry]> + AsMut<[Entry]>> Plan<E> {
     /// When [`Plan::listening`] may say something else without anybody changing the plan.
     #[must_use]
     pub fn listening_changes(&self, now: Instant) -> Option<Instant> {
-        let since = now.saturating_duration_since(self.started);
+        let since = micros_since(self.started, now);
         let on_listeners = |entry: &&Entry| entry.fault.kind.stage() == Stage::Listener && entry.is_enabled(now);
         self.entries.as_ref().iter().filter(on_listeners).fold(None, |next, entry| {
-            let edge = next_edge(&entry.fault.window, since).map(|edge| self.started.saturating_add(edge));
-            earliest(next, earliest(edge, entry.until))
+            let edge = next_edge(&entry.fault.window, since);
+            let edge = edge.map(|edge| self.started.saturating_add(Duration::from_micros(edge)));
+            earliest(next, earliest(edge.filter(|edge| *edge > now), entry.until))
         })
     }
 }
@@ -294,29 +300,42 @@ pub struct Acting<'p> {
 }
 
 impl Acting<'_> {
-    /// How a connection that was just accepted is to end at once, and after how long.
+    /// How a connection that was just accepted is to end at once, and after how long. The first fault that would end it
+    /// does; the others are suppressed.
     pub fn accepted(&mut self, now: Instant) -> Option<(How, Duration)> {
         let Self { entries, started, peer, local } = self;
-        entries.iter_mut().find_map(|entry| {
-            let Kind::AcceptClose { how, delay } = entry.fault.kind else { return None };
+        let mut end = None;
+        for entry in entries.iter_mut() {
+            let Kind::AcceptClose { how, delay } = entry.fault.kind else { continue };
             if !entry.is_in_force(now, *started) {
-                return None;
-            }
-            entry.statistics.checked = entry.statistics.checked.saturating_add(1);
-            (entry.fault.target.admits(*peer) && entry.acts(now, local)).then_some((how, delay))
-        })
-    }
-
-    /// Adds the faults that act, of those for which it is now time to decide.
-    fn add(&mut self, now: Instant, asked: &Asked, decision: &mut Decision, is_time: impl Fn(Reply) -> bool) {
-        let Self { entries, started, peer, local } = self;
-        for (place, entry) in (0..=u16::MAX).zip(entries.iter_mut()) {
-            let concerned = entry.fault.kind.stage() < Stage::Accept && is_time(entry.fault.target.reply);
-            if !concerned || !entry.is_in_force(now, *started) {
                 continue;
             }
             entry.statistics.checked = entry.statistics.checked.saturating_add(1);
-            if entry.fault.target.matches(asked, *peer) && entry.acts(now, local) {
+            if !entry.fault.target.admits(*peer) || !entry.acts(local) {
+                continue;
+            }
+            if end.is_some() {
+                entry.suppressed(local);
+            } else {
+                entry.statistics.last = Some(now);
+                end = Some((how, delay));
+            }
+        }
+        end
+    }
+
+    /// Adds the faults that act, of those for which it is now time to decide: before a request has ended, or after.
+    fn add(&mut self, now: Instant, asked: &Asked, ended: Option<Ended>, decision: &mut Decision) {
+        let Self { entries, started, peer, local } = self;
+        for (place, entry) in (0..=u16::MAX).zip(entries.iter_mut()) {
+            let reply = entry.fault.target.reply;
+            let is_time = ended.is_some() == (reply != Reply::Any);
+            if entry.fault.kind.stage() >= Stage::Accept || !is_time || !entry.is_in_force(now, *started) {
+                continue;
+            }
+            entry.statistics.checked = entry.statistics.checked.saturating_add(1);
+            let ended_so = ended.is_none_or(|ended| reply.is_of(ended));
+            if ended_so && entry.fault.target.matches(asked, *peer) && entry.acts(local) {
                 let seed = entry.source.draw();
                 if !decision.add(place, entry.id, &entry.fault, seed) {
                     entry.suppressed(local);
@@ -328,17 +347,18 @@ impl Acting<'_> {
 
 impl Faults for Acting<'_> {
     fn choose(&mut self, now: Instant, asked: &Asked, decision: &mut Decision) {
-        self.add(now, asked, decision, |reply| reply == Reply::Any);
+        self.add(now, asked, None, decision);
     }
 
     fn judge(&mut self, now: Instant, asked: &Asked, ended: Ended, decision: &mut Decision) {
-        self.add(now, asked, decision, |reply| match reply {
-            Reply::Any => false,
-            Reply::Normal => ended == Ended::Normal,
-            Reply::Exception => ended == Ended::Exception,
-        });
+        self.add(now, asked, Some(ended), decision);
         while let Some(id) = decision.settle() {
             self.suppressed(id);
+        }
+        for choice in decision.choices() {
+            if let Some(entry) = self.entries.iter_mut().find(|entry| entry.id == choice.fault) {
+                entry.statistics.last = Some(now);
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! Whom a fault is aimed at.
 
+use super::Ended;
 use super::asked::Asked;
 use crate::modbus::data::TableKind;
 use crate::modbus::pdu::Span;
@@ -70,6 +71,17 @@ pub enum Reply {
     Exception,
 }
 
+impl Reply {
+    /// Whether it is a request that ended so.
+    pub(super) fn is_of(self, ended: Ended) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Normal => ended == Ended::Normal,
+            Self::Exception => ended == Ended::Exception,
+        }
+    }
+}
+
 impl Target {
     /// Everything.
     pub const ANY: Self = Self {
@@ -122,7 +134,7 @@ impl Addresses {
         let (start, end) = (u32::from(span.start), span.end());
         let (first, past) = (u32::from(self.first), u32::from(self.last).saturating_add(1));
         match self.relation {
-            Relation::Overlap => start < past && first < end,
+            Relation::Overlap => start.max(first) < end.min(past),
             Relation::Within => first <= start && end <= past,
             Relation::Start => (first..past).contains(&start),
         }

@@ -2,11 +2,12 @@
 
 use super::replies::Replies;
 use super::transactions::{Ending, Request, Transaction, Transactions};
-use super::{Config, Error, Input, MIN_BUFFER, Outcome, Output, Overflow, Reason, State};
+use super::{Config, Error, Input, MIN_BUFFER, Outcome, Output, Overflow, RateAction, Reason, State};
 use crate::machine::{Machine, Step};
 use crate::modbus::mbap::{self, Decoded, Frame, HEADER_LEN, MAX_FRAME, MAX_PDU};
 use crate::modbus::pdu::{EXCEPTION_FLAG, Exception, request::named_span};
-use crate::modbus::service::{Answer, Discard, Indication, RequestId, Service};
+use crate::modbus::service::{Answer, Answerer, Discard, Indication, RequestId, Service};
+use crate::rate::Bucket;
 use crate::time::{Instant, earliest};
 use core::time::Duration;
 use heapless::Deque;
@@ -19,12 +20,12 @@ const FRAME_REPORTS: usize = REPORTS - 1;
 /// One connection over a buffer `B` of bytes and a list `T` of [`Transaction`]s.
 #[derive(Debug)]
 pub struct Connection<B, T> {
-    config: Config,
+    pub(super) config: Config,
     buffer: B,
-    transactions: Transactions<T>,
-    replies: Replies,
+    pub(super) transactions: Transactions<T>,
+    pub(super) replies: Replies,
     reports: Deque<Output, REPORTS>,
-    phase: Phase,
+    pub(super) phase: Phase,
     /// Bytes of a frame that has begun, at the front of the buffer.
     partial: usize,
     /// Bytes of the last `Received` that are done with.
@@ -35,15 +36,21 @@ pub struct Connection<B, T> {
     transmit_asked: bool,
     pause_said: bool,
     /// When the frame that has begun did so, or reading went on.
-    frame_since: Instant,
+    pub(super) frame_since: Instant,
     /// The last whole frame, or the last byte sent.
-    active_since: Instant,
+    pub(super) active_since: Instant,
     /// Since when the peer takes nothing of what waits.
-    stuck_since: Instant,
+    pub(super) stuck_since: Instant,
+    /// Somebody above keeps the peer from taking it.
+    pub(super) withheld: bool,
+    /// What is left of the request rate, if there is one.
+    permits: Option<Bucket>,
+    /// Until when the rate lets nothing be taken.
+    paced_until: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Phase {
+pub(super) enum Phase {
     /// Requests are taken.
     Open,
     /// Nothing new runs; what is owed is sent.
@@ -74,6 +81,9 @@ impl<B, T> Connection<B, T> {
             frame_since: now,
             active_since: now,
             stuck_since: now,
+            withheld: false,
+            permits: None,
+            paced_until: None,
         }
     }
 
@@ -129,8 +139,12 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, T: AsRef<[Transaction]> + AsMut<[Transaction]
     /// What may leave now, in at most two parts.
     #[must_use]
     pub fn transmit(&self) -> [&[u8]; 2] {
+        [self.replies.transmit(self.queue(), self.config.coalesce), &[]]
+    }
+
+    pub(super) fn queue(&self) -> &[u8] {
         let [_, queue] = split(self.buffer.as_ref());
-        [self.replies.transmit(queue, self.config.coalesce), &[]]
+        queue
     }
 
     fn receive(&mut self, now: Instant, bytes: &[u8], service: &mut dyn Service) -> Result<(), Error> {
@@ -163,8 +177,11 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, T: AsRef<[Transaction]> + AsMut<[Transaction]
 
     /// Whether an open connection has no room for another request. One that stands on no storage at present has nothing to
     /// send either, and nothing to wait for.
-    fn is_blocked(&self) -> bool {
+    pub(super) fn is_blocked(&self) -> bool {
         let len = self.buffer.as_ref().len();
+        if self.phase == Phase::Open && self.paced_until.is_some() {
+            return true;
+        }
         if self.phase != Phase::Open || len < MIN_BUFFER {
             return false;
         }
@@ -179,6 +196,18 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, T: AsRef<[Transaction]> + AsMut<[Transaction]
     fn is_full(&self) -> bool {
         let places = self.transactions.capacity().min(usize::from(self.config.max_outstanding));
         self.transactions.capacity() > 0 && self.transactions.deferred() >= places.max(1)
+    }
+
+    /// Takes a permit of the request rate, if there is one or none is needed. A connection that is to pause does so with
+    /// the last one, so that it always has one.
+    fn is_permitted(&mut self, now: Instant) -> bool {
+        let Some(rate) = self.config.request_rate else { return true };
+        let permits = self.permits.get_or_insert_with(|| Bucket::full(rate, now));
+        let permitted = permits.take(rate, now);
+        if self.config.rate_action == RateAction::Pause {
+            self.paced_until = Some(permits.next(rate, now).unwrap_or(Instant::MAX)).filter(|next| *next > now);
+        }
+        permitted
     }
 
     /// Takes a frame, or the beginning of one, from the front of `rest`.
@@ -246,13 +275,16 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, T: AsRef<[Transaction]> + AsMut<[Transaction]
             function: frame.pdu.first().copied().unwrap_or(0),
             span: named_span(frame.pdu),
             bytes_in: u16::try_from(len).unwrap_or(u16::MAX),
+            answerer: Answerer::default(),
         };
-        if self.is_full() {
-            let indication = Indication { id: None, unit: frame.unit, pdu: frame.pdu };
+        let transaction = frame.transaction;
+        if self.is_full() || !self.is_permitted(now) {
+            let indication = Indication { transaction, id: None, unit: frame.unit, pdu: frame.pdu };
             service.refused(&indication, Exception::SERVER_DEVICE_BUSY);
             return self.refuse_ahead(now, &request, Exception::SERVER_DEVICE_BUSY);
         }
-        let indication = Indication { id: self.transactions.next_id(), unit: frame.unit, pdu: frame.pdu };
+        let id = self.transactions.next_id();
+        let indication = Indication { transaction, id, unit: frame.unit, pdu: frame.pdu };
         let [_, queue] = split_mut(self.buffer.as_mut());
         let Some((moved, head, pdu)) = self.replies.reserve(queue) else { return };
         let answer = service.serve(&indication, pdu);
@@ -260,8 +292,8 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, T: AsRef<[Transaction]> + AsMut<[Transaction]
             (Answer::Reply { len: len @ 1..=MAX_PDU }, _) => (Outcome::Ok, len),
             (Answer::Reply { .. }, _) => exception_pdu(pdu, request.function, Exception::SERVER_DEVICE_FAILURE),
             (Answer::Exception(exception), _) => exception_pdu(pdu, request.function, exception),
-            (Answer::Later, None) => exception_pdu(pdu, request.function, Exception::SERVER_DEVICE_BUSY),
-            (Answer::Later | Answer::Silent | Answer::Discard(_), _) => (Outcome::None, 0),
+            (Answer::Later(_), None) => exception_pdu(pdu, request.function, Exception::SERVER_DEVICE_BUSY),
+            (Answer::Later(_) | Answer::Silent | Answer::Discard(_), _) => (Outcome::None, 0),
         };
         if pdu_len > 0 {
             *head = mbap::header(request.transaction, request.unit, pdu_len);
@@ -269,9 +301,9 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, T: AsRef<[Transaction]> + AsMut<[Transaction]
         self.transactions.shift(moved, true);
         let bytes_out = self.commit(now, pdu_len);
         match (answer, indication.id) {
-            (Answer::Later, Some(id)) => {
+            (Answer::Later(answerer), Some(id)) => {
                 let timeout = self.config.request_timeout;
-                self.transactions.defer(id, request, self.replies.end(), now, timeout);
+                self.transactions.defer(id, Request { answerer, ..request }, self.replies.end(), now, timeout);
             }
             (Answer::Discard(reason), _) => self.discard(reason, None),
             _ => self.report(Output::Processed(request.processed(outcome, bytes_out))),
@@ -285,7 +317,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, T: AsRef<[Transaction]> + AsMut<[Transaction]
         }
         let was_ready = self.replies.is_ready();
         let len = HEADER_LEN.saturating_add(pdu_len);
-        self.replies.commit(len, self.transactions.deferred() > 0);
+        self.replies.commit(len, self.transactions.first_hole().is_some());
         if !was_ready {
             self.stuck_since = now;
         }
@@ -308,6 +340,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, T: AsRef<[Transaction]> + AsMut<[Transaction]
         let Some((request, at)) = self.transactions.find(id) else { return };
         let bytes_out = if pdu.is_empty() { 0 } else { self.insert(now, at, &request, pdu) };
         self.transactions.end(id, now, Ending { outcome, bytes_out, timed_out });
+        self.transactions.move_up(id, usize::from(bytes_out));
         self.release_ready();
     }
 
@@ -339,8 +372,8 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, T: AsRef<[Transaction]> + AsMut<[Transaction]
     }
 
     /// Lets go of the replies before the first hole.
-    fn release_ready(&mut self) {
-        self.replies.release(self.transactions.first_hole().unwrap_or(self.replies.end()));
+    pub(super) fn release_ready(&mut self) {
+        self.replies.release(self.transactions.first_hole().map_or(self.replies.end(), |(at, _)| at));
     }
 
     fn discard(&mut self, reason: Discard, service: Option<&mut dyn Service>) {
@@ -364,24 +397,29 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, T: AsRef<[Transaction]> + AsMut<[Transaction]
     }
 
     /// The same, and frames are not looked for any more.
-    fn break_off(&mut self, reason: Reason) {
+    pub(super) fn break_off(&mut self, reason: Reason) {
         self.partial = 0;
         self.deaf = true;
         self.end_with(reason);
     }
 
     /// Ends at once; deferred requests end without a reply.
-    fn close(&mut self, now: Instant, reason: Reason, reset: bool) {
-        while let Some(id) = self.transactions.any() {
-            self.transactions.end(id, now, Ending { outcome: Outcome::None, bytes_out: 0, timed_out: false });
-        }
+    pub(super) fn close(&mut self, now: Instant, reason: Reason, reset: bool) {
+        self.drop_deferred(now);
         self.partial = 0;
         self.replies = Replies::new();
         self.phase = Phase::Closed { reason, reset, said: false };
     }
 
+    /// Deferred requests end without a reply.
+    pub(super) fn drop_deferred(&mut self, now: Instant) {
+        while let Some(id) = self.transactions.any() {
+            self.transactions.end(id, now, Ending { outcome: Outcome::None, bytes_out: 0, timed_out: false });
+        }
+    }
+
     /// Goes on as far as nothing is owed any more. Ends every input and timeout.
-    fn settle(&mut self, now: Instant, was_blocked: bool) {
+    pub(super) fn settle(&mut self, now: Instant, was_blocked: bool) {
         if was_blocked && !self.is_blocked() {
             // The peer could not finish its frame while nothing was read.
             self.frame_since = now;
@@ -433,7 +471,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, T: AsRef<[Transaction]> + AsMut<[Transaction]
     }
 
     fn write_deadline(&self) -> Option<Instant> {
-        after(self.stuck_since, self.config.write_timeout).filter(|_| self.replies.is_ready())
+        after(self.stuck_since, self.config.write_timeout).filter(|_| self.replies.is_ready() && !self.withheld)
     }
 
     fn linger_deadline(&self) -> Option<Instant> {
@@ -445,7 +483,8 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, T: AsRef<[Transaction]> + AsMut<[Transaction]
 
     fn deadline(&self) -> Option<Instant> {
         let request = self.transactions.deadline();
-        [self.frame_deadline(), self.idle_deadline(), self.write_deadline(), self.linger_deadline()]
+        let pace = self.paced_until.filter(|_| self.phase == Phase::Open);
+        [pace, self.frame_deadline(), self.idle_deadline(), self.write_deadline(), self.linger_deadline()]
             .into_iter()
             .fold(request, earliest)
     }
@@ -522,6 +561,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, T: AsRef<[Transaction]> + AsMut<[Transaction]
         }
         let was_blocked = self.is_blocked();
         let (frame, idle, linger) = (self.frame_deadline(), self.idle_deadline(), self.linger_deadline());
+        self.paced_until = self.paced_until.filter(|until| *until > now);
         while let Some(id) = self.transactions.expired(now) {
             self.fail_deferred(now, id, Exception::SERVER_DEVICE_BUSY, true);
         }

@@ -5,7 +5,7 @@
 //!
 //! # States
 //!
-//! * *Open*: requests are taken. While no largest reply would fit, or a place for a deferred request is waited for, the
+//! * *Open*: requests are taken. While no largest reply would fit, or a place for a deferred request or a permit of the rate is waited for, the
 //!   connection is *paused*: it takes nothing, and says so with [`Output::Pause`] and [`Output::Resume`].
 //! * *Draining*: nothing new runs; what was accepted is answered and sent, then the connection ends with a FIN. So it
 //!   goes after [`Input::Drain`], after the peer's own FIN, and after a frame whose length cannot be.
@@ -25,9 +25,10 @@
 //! While it is [vacant](Connection::is_vacant) both can be [exchanged](Connection::exchange), so that idle connections
 //! need not own any.
 //!
-//! It does not pace, limit or authorise; that is its driver's part.
+//! It paces requests, if told to; it does not limit connections or authorise, which is its driver's part.
 
 mod connection;
+mod kept;
 mod replies;
 mod transactions;
 
@@ -39,7 +40,8 @@ pub use transactions::Transaction;
 
 use super::mbap::MAX_FRAME;
 use super::pdu::{Exception, Span};
-use super::service::{Discard, RequestId, Service};
+use super::service::{Answerer, Discard, RequestId, Service};
+use crate::rate::Rate;
 use core::time::Duration;
 
 /// Least bytes of a connection's buffer: a partial frame and a largest reply.
@@ -54,6 +56,10 @@ pub struct Config {
     pub max_outstanding: u8,
     /// What happens to a request beyond them.
     pub overflow: Overflow,
+    /// Requests that may be served; those beyond it meet `rate_action`.
+    pub request_rate: Option<Rate>,
+    /// What happens to a request beyond the rate.
+    pub rate_action: RateAction,
     /// Whether replies made from one read leave together, rather than each by itself (MG 4.2.1.1).
     pub coalesce: bool,
     /// From a request's deferral to its reply with exception 06.
@@ -74,10 +80,12 @@ pub struct Config {
 }
 
 impl Config {
-    /// 16 outstanding, busy beyond, coalesced; 5 s, 10 s, 300 s, 10 s and 1 s.
+    /// 16 outstanding, busy beyond, any rate, coalesced; 5 s, 10 s, 300 s, 10 s and 1 s.
     pub const DEFAULT: Self = Self {
         max_outstanding: 16,
         overflow: Overflow::Busy,
+        request_rate: None,
+        rate_action: RateAction::Busy,
         coalesce: true,
         request_timeout: Duration::from_secs(5),
         frame_timeout: Duration::from_secs(10),
@@ -102,6 +110,17 @@ pub enum Overflow {
     Busy,
     /// It waits unread.
     Wait,
+}
+
+/// What happens to a request beyond the rate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum RateAction {
+    /// It is answered with exception 06 at once, ahead of pending replies.
+    #[default]
+    Busy,
+    /// It waits unread.
+    Pause,
 }
 
 /// What the driver reports.
@@ -212,10 +231,12 @@ pub struct Processed {
     pub deferred: bool,
     /// Whether its `request_timeout` ran out.
     pub timed_out: bool,
+    /// Who put it off, where it was answered later.
+    pub answerer: Answerer,
 }
 
 /// How a request ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Outcome {
     /// A normal reply.
@@ -223,6 +244,7 @@ pub enum Outcome {
     /// An exception reply.
     Exception(Exception),
     /// No reply.
+    #[default]
     None,
 }
 
@@ -237,6 +259,8 @@ pub enum State {
     Paused,
     /// It answers what it has accepted and takes nothing new.
     Draining,
+    /// A fault holds it: what comes is thrown away, and nothing is answered.
+    Held,
     /// Our FIN is sent, and the peer's is waited for.
     Closing,
     /// It is over.
@@ -251,6 +275,7 @@ impl State {
             Self::Open => "open",
             Self::Paused => "paused",
             Self::Draining => "draining",
+            Self::Held => "held",
             Self::Closing => "closing",
             Self::Closed => "closed",
         }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::machine::{Machine, Step};
 use crate::modbus::service::{Answer, Indication, ReplyPdu};
+use crate::rate::Rate;
 use crate::time::Instant;
 use std::vec;
 use std::vec::Vec;
@@ -20,7 +21,7 @@ impl Service for Stub {
         match request.function() {
             65 => {
                 self.deferred.extend(request.id);
-                Answer::Later
+                Answer::LATER
             }
             66 => Answer::Silent,
             67 => Answer::Discard(Discard::ListenOnly),
@@ -285,6 +286,55 @@ fn a_deferred_request_times_out_and_its_late_answer_is_stale() {
     assert_eq!((processed.micros, processed.bytes_out), (5_000_000, 9));
     let id = rig.service.deferred[0];
     assert!(rig.connection.handle_input(rig.now, Input::Failed { id, exception: Exception::ACKNOWLEDGE }).is_err());
+}
+
+#[test]
+fn a_request_beyond_the_rate_is_busy_ahead_of_held_replies() {
+    let rate = Some(Rate { per_second: 10, burst: 2 });
+    let mut rig = Rig::new(Config { request_rate: rate, ..Config::DEFAULT }, 4096, 4);
+    rig.receive(&[request(1, 65), request(2, 3), request(3, 3), request(4, 65)].concat());
+    assert_eq!(rig.take_wire(), [busy(3, 3), busy(4, 65)].concat());
+    assert_eq!(rig.service.served, 2, "no unit saw the busy ones");
+    let id = rig.service.deferred[0];
+    rig.input(Input::Replied { id, pdu: &[65, 1] });
+    assert_eq!(rig.take_wire(), [reply(1, 65), reply(2, 3)].concat());
+    rig.now = Instant::from_millis(99);
+    rig.receive(&request(5, 3));
+    assert_eq!(rig.take_wire(), busy(5, 3));
+    rig.now = Instant::from_millis(100);
+    rig.receive(&[request(6, 3), request(7, 3)].concat());
+    assert_eq!(rig.take_wire(), [&reply(6, 3)[..], &busy(7, 3)].concat());
+}
+
+#[test]
+fn a_connection_at_its_rate_pauses_until_there_is_a_permit() {
+    let rate = Some(Rate { per_second: 10, burst: 2 });
+    let config = Config { request_rate: rate, rate_action: RateAction::Pause, ..Config::DEFAULT };
+    let mut rig = Rig::new(config, 4096, 0);
+    let stream: Vec<u8> = (1..=4).flat_map(|number| request(number, 3)).collect();
+    assert_eq!(rig.receive(&stream), 2 * 9);
+    assert_eq!(rig.take_wire(), [reply(1, 3), reply(2, 3)].concat());
+    assert_eq!(rig.outputs.last(), Some(&Output::Pause));
+    assert_eq!(rig.connection.state(), State::Paused);
+    // Without storage, which a paused connection does not need, it is paused all the same.
+    let (buffer, places) = rig.connection.exchange(vec![], vec![]).unwrap();
+    rig.drain();
+    assert_eq!(rig.connection.state(), State::Paused);
+    rig.connection.exchange(buffer, places).unwrap();
+    for number in [3, 4] {
+        rig.wait();
+        assert_eq!(rig.now, Instant::from_millis(100 * u64::from(number - 2)));
+        assert_eq!(rig.outputs.last(), Some(&Output::Resume));
+        let left = rig.receive(&stream[9 * usize::from(number - 1)..]);
+        assert_eq!((left, rig.take_wire()), (9 * usize::from(4 - number), reply(number, 3).to_vec()));
+        assert_eq!(rig.outputs.last(), Some(&Output::Pause));
+    }
+    rig.input(Input::Drain);
+    assert_eq!(
+        rig.outputs[rig.outputs.len() - 2..],
+        [Output::Resume, Output::CloseWrite],
+        "an end waits for no permit"
+    );
 }
 
 #[test]

@@ -260,7 +260,7 @@ impl Peer {
             Output::Close { reason, .. } => self.reason = Some(reason),
             Output::Processed(request) => {
                 if request.deferred {
-                    shared.units.borrow_mut().finished(request.unit, request.function, completion(&request));
+                    shared.units.borrow_mut().finished(request.answerer, request.function, completion(&request));
                 }
                 self.counts.processed(&request);
                 self.owe(now, &request);

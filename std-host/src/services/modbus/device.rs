@@ -70,6 +70,8 @@ pub(super) fn connection(server: &plant::Server) -> server::Config {
             plant::Overflow::Busy => server::Overflow::Busy,
             plant::Overflow::Wait => server::Overflow::Wait,
         },
+        request_rate: None,
+        rate_action: server::RateAction::Busy,
         coalesce: server.coalesce,
         request_timeout: server.request_timeout.unwrap_or_default(),
         frame_timeout: server.frame_timeout.unwrap_or_default(),

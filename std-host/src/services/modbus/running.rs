@@ -59,7 +59,11 @@ impl<'a> Running<'a> {
         let shared = self.site.shared();
         let id = unit.id;
         let replaced = shared.change_units(|units| match units.binary_search_by_key(&id, |unit| unit.id) {
-            Ok(at) => Some(std::mem::replace(&mut units[at], unit)),
+            Ok(at) => {
+                let mut replaced = std::mem::replace(&mut units[at], unit);
+                replaced.retire();
+                Some(replaced)
+            }
             Err(at) => {
                 units.insert(at, unit);
                 None
@@ -74,7 +78,9 @@ impl<'a> Running<'a> {
         let shared = self.site.shared();
         let removed = shared.change_units(|units| {
             let at = units.binary_search_by_key(&id, |unit| unit.id).ok()?;
-            Some(units.remove(at))
+            let mut removed = units.remove(at);
+            removed.retire();
+            Some(removed)
         });
         if removed.is_some() {
             shared.emit(&Event::UnitRemoved { unit: id });
