@@ -2,14 +2,17 @@
 
 use super::Shared;
 use super::event::{ConnectionId, Event, Statistics};
+use super::faults::Tallies;
 use super::metrics::Response;
 use super::storage::{Block, Heap};
 use super::unsent::Unsent;
 use crate::event_loop::{LoopMut, Stream, TimerId};
 use std::net::SocketAddr;
+use std::time::Duration;
 use wharf_core::modbus::diagnostics::Completion;
+use wharf_core::modbus::faults::{self, Connection, Faults, Held};
 use wharf_core::modbus::pdu::Exception;
-use wharf_core::modbus::server::{Config, Connection, Input, Outcome, Output, Processed, Reason, State, Transaction};
+use wharf_core::modbus::server::{Config, Input, Outcome, Output, Processed, Reason, State, Transaction};
 use wharf_core::modbus::service::{Answer, Discard, Indication, ReplyPdu, Service};
 use wharf_core::modbus::units::Serving;
 use wharf_core::{Instant, Machine, Step};
@@ -21,7 +24,10 @@ pub(super) struct Peer {
     pub(super) address: Option<SocketAddr>,
     pub(super) local: Option<SocketAddr>,
     pub(super) timer: Option<TimerId>,
-    machine: Connection<Vec<u8>, Vec<Transaction>>,
+    machine: Connection<Vec<u8>, Vec<Transaction>, Vec<Held>>,
+    tallies: Tallies,
+    /// What the machine was told last that the time is.
+    now: Instant,
     /// Whether the machine stands on storage of the pool.
     lent: bool,
     unsent: Unsent,
@@ -49,7 +55,9 @@ impl Default for Peer {
             address: None,
             local: None,
             timer: None,
-            machine: Connection::new(Config::DEFAULT, Vec::new(), Vec::new(), Instant::ORIGIN),
+            machine: Connection::new(Config::DEFAULT, Vec::new(), Vec::new(), Vec::new(), Instant::ORIGIN),
+            tallies: Tallies::default(),
+            now: Instant::ORIGIN,
             lent: false,
             unsent: Unsent::default(),
             in_flight: 0,
@@ -74,8 +82,8 @@ impl Peer {
         config: Config,
         now: Instant,
     ) -> Self {
-        let machine = Connection::new(config, Vec::new(), Vec::new(), now);
-        Self { id, address, local, machine, connected_at: now, ..Self::default() }
+        let machine = Connection::new(config, Vec::new(), Vec::new(), Vec::new(), now);
+        Self { id, address, local, machine, now, connected_at: now, ..Self::default() }
     }
 
     /// What it did so far.
@@ -96,8 +104,16 @@ impl Peer {
         self.machine.outstanding()
     }
 
-    /// The socket is there, and with it the first deadline.
+    /// The socket is there, and with it the first deadline, or a fault that ends it.
     pub(super) fn opened<T>(&mut self, shared: &Shared, stream: &mut Stream<'_, T>) {
+        let peer = self.address.map(|address| address.ip());
+        let ends = shared.faults.borrow_mut().accepted(self.now, peer, &mut self.tallies);
+        if let Some((how, delay, fault)) = ends {
+            self.counts.faults += 1;
+            shared.emit(&Event::Fault { id: Some(self.id), fault, request: None });
+            let now = self.time(shared, stream);
+            self.machine.handle_input(now, faults::Input::EndAfter { how, delay }).expect("a new connection is open");
+        }
         self.settle(shared, stream);
     }
 
@@ -122,7 +138,14 @@ impl Peer {
 
     /// An input other than bytes. One that comes too late for the machine means nothing any more.
     pub(super) fn input<T>(&mut self, shared: &Shared, stream: &mut Stream<'_, T>, input: Input<'_>) {
-        if self.machine.handle_input(stream.now(), input).is_ok() {
+        let now = self.time(shared, stream);
+        let mut board = shared.faults.borrow_mut();
+        let mut deciding = board.deciding(self.address.map(|address| address.ip()), &mut self.tallies);
+        let faults = deciding.as_mut().map(|faults| faults as &mut dyn Faults);
+        let taken = self.machine.handle_input(now, with_faults(input, faults)).is_ok();
+        drop(board);
+        if taken {
+            shared.tell_faults(self.id);
             self.settle(shared, stream);
         }
     }
@@ -130,14 +153,16 @@ impl Peer {
     /// The timer has fired, perhaps for a deadline that has moved since.
     pub(super) fn timeout<T>(&mut self, shared: &Shared, stream: &mut Stream<'_, T>) {
         self.armed = None;
-        self.machine.handle_timeout(stream.now());
+        let now = self.time(shared, stream);
+        self.machine.handle_timeout(now);
         self.settle(shared, stream);
     }
 
     /// The socket is gone; why, if the machine does not know yet.
     pub(super) fn gone(&mut self, shared: &Shared, now: Instant, input: Input<'_>) -> Reason {
         // A machine that has closed by itself refuses the news.
-        let _ = self.machine.handle_input(now, input);
+        let now = self.now.max(now);
+        let _ = self.machine.handle_input(now, with_faults(input, None));
         while let Step::Do(output) = self.machine.poll_output() {
             self.note(shared, now, output);
         }
@@ -166,18 +191,24 @@ impl Peer {
     /// Offers bytes until the machine takes no more; how many it took.
     fn offer<T>(&mut self, shared: &Shared, stream: &mut Stream<'_, T>, bytes: &[u8]) -> usize {
         self.borrow_storage(shared);
+        let now = self.time(shared, stream);
         let mut done = 0;
         while done < bytes.len() && !self.is_over() {
             let mut units = shared.units.borrow_mut();
             let mut service = Asked { units: units.serving(self.id), asked: false };
+            let mut board = shared.faults.borrow_mut();
+            let mut deciding = board.deciding(self.address.map(|address| address.ip()), &mut self.tallies);
+            let faults = deciding.as_mut().map(|faults| faults as &mut dyn Faults);
             let input = Input::Received { bytes: &bytes[done..], service: &mut service };
-            if self.machine.handle_input(stream.now(), input).is_err() {
+            if self.machine.handle_input(now, with_faults(input, faults)).is_err() {
                 return bytes.len();
             }
+            drop(board);
             if service.asked {
                 self.last_request_at = Some(stream.now());
             }
             drop(units);
+            shared.tell_faults(self.id);
             let taken = self.machine.taken();
             done += taken;
             self.drain(shared, stream);
@@ -219,14 +250,20 @@ impl Peer {
             return false;
         }
         self.counts.bytes_out += len as u64;
+        let kept = self.machine.sends_kept();
+        let now = self.time(shared, stream);
         self.machine
-            .handle_input(stream.now(), Input::Transmitted { len })
+            .handle_input(now, faults::Input::Transmitted { len })
             .expect("no more was sent than the machine showed");
         let mut metrics = shared.metrics.borrow_mut();
         metrics.bytes_out += len as u64;
         let now = stream.clock();
-        self.unsent.sent(len, now, |status, replies, took| metrics.replied(status, replies, took));
-        if self.machine.outstanding() == 0 && self.machine.transmit().iter().all(|part| part.is_empty()) {
+        if !kept {
+            self.unsent.sent(len, now, |status, replies, took| metrics.replied(status, replies, took));
+        }
+        // What a fault that ends the connection has left behind will never leave.
+        let goes_on = self.machine.state() != State::Held;
+        if goes_on && self.machine.outstanding() == 0 && self.machine.transmit().iter().all(|part| part.is_empty()) {
             self.unsent.all_sent(now, |status, replies, took| metrics.replied(status, replies, took));
         }
         drop(metrics);
@@ -263,7 +300,7 @@ impl Peer {
                     shared.units.borrow_mut().finished(request.answerer, request.function, completion(&request));
                 }
                 self.counts.processed(&request);
-                self.owe(now, &request);
+                self.owe(shared, now, &request);
                 shared.emit(&Event::Processed { id: self.id, request });
             }
             Output::Discarded(reason) => {
@@ -277,14 +314,27 @@ impl Peer {
     }
 
     /// Notes a reply that is on its way.
-    fn owe(&mut self, now: Instant, request: &Processed) {
+    fn owe(&mut self, shared: &Shared, now: Instant, request: &Processed) {
         let status = match request.outcome {
             Outcome::Ok => Response::Ok,
             Outcome::Exception(_) => Response::Exception,
             Outcome::None => return,
         };
+        if request.kept {
+            // It has left already.
+            shared.metrics.borrow_mut().replied(status, 1, Duration::from_micros(request.micros.into()));
+            return;
+        }
         let arrived = Instant::from_micros(now.as_micros().saturating_sub(request.micros.into()));
         self.unsent.push(arrived, request.bytes_out, status);
+    }
+
+    /// The time, which never goes back. What faults make of it is measured exactly; without them it is that of the loop's
+    /// turn, which costs nothing.
+    fn time<T>(&mut self, shared: &Shared, stream: &mut Stream<'_, T>) -> Instant {
+        let now = if shared.faults.borrow().is_active() { stream.clock() } else { stream.now() };
+        self.now = self.now.max(now);
+        self.now
     }
 
     fn borrow_storage(&mut self, shared: &Shared) {
@@ -292,6 +342,9 @@ impl Peer {
             let block = shared.pool.borrow_mut().lend();
             self.exchange(block);
             self.lent = true;
+        }
+        if shared.faults.borrow().is_active() && self.machine.held_mut().is_empty() {
+            *self.machine.held_mut() = shared.pool.borrow_mut().lend_held();
         }
     }
 
@@ -316,10 +369,11 @@ impl Peer {
     }
 
     fn exchange(&mut self, block: Block) -> Block {
-        let Block { buffer, transactions, unsent } = block;
-        let exchanged = self.machine.exchange(buffer, transactions);
-        let (buffer, transactions) = exchanged.expect("a machine without storage, or a vacant one, can exchange it");
-        Block { buffer, transactions, unsent: std::mem::replace(&mut self.unsent, unsent) }
+        let Block { buffer, transactions, held, unsent } = block;
+        let Ok((buffer, transactions, held)) = self.machine.exchange(buffer, transactions, held) else {
+            unreachable!("a machine without storage, or a vacant one, can exchange it");
+        };
+        Block { buffer, transactions, held, unsent: std::mem::replace(&mut self.unsent, unsent) }
     }
 }
 
@@ -340,8 +394,27 @@ impl Service for Asked<'_> {
         self.units.refused(request, exception);
     }
 
+    fn prevented(&mut self, request: &Indication<'_>, exception: Option<Exception>) {
+        self.asked = true;
+        self.units.prevented(request, exception);
+    }
+
     fn discarded(&mut self, reason: Discard) {
         self.units.discarded(reason);
+    }
+}
+
+/// An input of the inner machine as the outer one takes it.
+fn with_faults<'a, 'b: 'a>(input: Input<'b>, faults: Option<&'a mut dyn Faults>) -> faults::Input<'a> {
+    match input {
+        Input::Received { bytes, service } => faults::Input::Received { bytes, service, faults },
+        Input::Transmitted { len } => faults::Input::Transmitted { len },
+        Input::Replied { id, pdu } => faults::Input::Replied { id, pdu, faults },
+        Input::Failed { id, exception } => faults::Input::Failed { id, exception, faults },
+        Input::PeerClosed => faults::Input::PeerClosed,
+        Input::PeerReset => faults::Input::PeerReset,
+        Input::Drain => faults::Input::Drain,
+        Input::Abort { reason } => faults::Input::Abort { reason },
     }
 }
 

@@ -65,8 +65,8 @@ struct Told {
 
 /// What a connection keeps for the faults that count for each connection by itself.
 #[derive(Debug, Default)]
-pub(super) struct Local {
-    tallies: Vec<Tally>,
+pub(super) struct Tallies {
+    places: Vec<Tally>,
     edition: u32,
 }
 
@@ -103,7 +103,8 @@ impl Board {
         match self.place(name) {
             Some(at) => {
                 let statistics = self.plan.entries[at].statistics;
-                self.plan.entries[at] = Entry { statistics, ..entry };
+                self.plan.entries[at] = entry;
+                self.plan.entries[at].statistics = statistics;
                 true
             }
             None => {
@@ -159,12 +160,12 @@ impl Board {
     }
 
     /// What stands between the plan and a connection; `None` if nothing can go wrong.
-    pub(super) fn deciding<'b>(&'b mut self, peer: Option<IpAddr>, local: &'b mut Local) -> Option<Deciding<'b>> {
+    pub(super) fn deciding<'b>(&'b mut self, peer: Option<IpAddr>, local: &'b mut Tallies) -> Option<Deciding<'b>> {
         if !self.is_active() {
             return None;
         }
         local.fit(&self.plan, self.edition);
-        let acting = self.plan.acting(peer, &mut local.tallies);
+        let acting = self.plan.acting(peer, &mut local.places);
         Some(Deciding { acting, delays: self.delays.as_deref(), told: &mut self.told })
     }
 
@@ -173,11 +174,11 @@ impl Board {
         &mut self,
         now: Instant,
         peer: Option<IpAddr>,
-        local: &mut Local,
+        local: &mut Tallies,
     ) -> Option<(How, Duration, Arc<str>)> {
         local.fit(&self.plan, self.edition);
         let before = self.applied();
-        let (how, delay) = self.plan.acting(peer, &mut local.tallies).accepted(now)?;
+        let (how, delay) = self.plan.acting(peer, &mut local.places).accepted(now)?;
         let name = self.acted_since(&before).next()?;
         Some((how, delay, name))
     }
@@ -215,13 +216,13 @@ impl Board {
     }
 }
 
-impl Local {
+impl Tallies {
     /// Keeps counts of faults that the plan has, and has room for those that it has none of yet.
     fn fit(&mut self, plan: &Plan<Vec<Entry>>, edition: u32) {
         if self.edition != edition {
             self.edition = edition;
-            self.tallies.retain(|tally| tally.fault().is_some_and(|id| plan.entry(id).is_some()));
-            self.tallies.resize(plan.tallies(), Tally::EMPTY);
+            self.places.retain(|tally| tally.fault().is_some_and(|id| plan.entry(id).is_some()));
+            self.places.resize(plan.tallies(), Tally::EMPTY);
         }
     }
 }

@@ -195,6 +195,12 @@ impl<B, T, H> Connection<B, T, H> {
         self.inner.is_closed()
     }
 
+    /// Whether what may leave belongs to a reply that was kept back, whose report follows when all of it has left.
+    #[must_use]
+    pub const fn sends_kept(&self) -> bool {
+        self.emission.is_some()
+    }
+
     /// The places for replies that are kept back. They may be added to at any time, and taken away while the connection is
     /// [vacant](Self::is_vacant).
     pub const fn held_mut(&mut self) -> &mut H {
