@@ -2,10 +2,12 @@
 //!
 //! Results go to standard output, everything else to standard error. Every command ends with a [`Status`].
 
+mod admin;
 mod modbus;
 mod plant;
 mod report;
 mod rows;
+mod status;
 mod target;
 mod transport;
 
@@ -15,7 +17,7 @@ use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use target::{Host, Kind, Mask, Table, Timeout, Units};
+use target::{Every, Host, Kind, Mask, Table, Timeout, Units};
 use tracing_subscriber::filter::LevelFilter;
 use wharf_core::modbus::typed::Order;
 use wharf_host::config::event_loop::MAX_THREADS;
@@ -65,6 +67,15 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Show what a running host runs.
+    #[command(after_help = help("  wharf status\n  wharf status --json\n  wharf status --admin /run/wharf/hall.sock"))]
+    Status {
+        #[command(flatten)]
+        admin: AdminSocket,
+        /// Print one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
     /// Modbus: serve, read, write.
     #[command(subcommand, after_help = help(
         "  wharf modbus serve --listen 127.0.0.1:5020 --units 1,3-5\n  wharf modbus read 127.0.0.1:5020 input 0 4 --type f32 --order cdab\n  wharf modbus write 127.0.0.1:5020 coils 8 1 0 1"
@@ -87,7 +98,7 @@ enum Modbus {
     Serve(Serve),
     /// Read values from a server.
     #[command(after_help = help(
-        "  wharf modbus read 192.0.2.7 holding 0 10\n  wharf modbus read 192.0.2.7 holding 40001 --ref\n  wharf modbus read 127.0.0.1:5020 holding 10 --type f32 --json\n  wharf modbus read 127.0.0.1:5020 file:1 0 3\n  wharf modbus read 127.0.0.1:5020 diag:11"
+        "  wharf modbus read 192.0.2.7 holding 0 10\n  wharf modbus read 192.0.2.7 holding 40001 --ref\n  wharf modbus read 127.0.0.1:5020 holding 10 --type f32 --json\n  wharf modbus read 127.0.0.1:5020 holding 0 4 --every 500ms -n 10\n  wharf modbus read 127.0.0.1:5020 file:1 0 3\n  wharf modbus read 127.0.0.1:5020 diag:11"
     ))]
     Read(Read),
     /// Write values to a server.
@@ -95,6 +106,14 @@ enum Modbus {
         "  wharf modbus write 192.0.2.7 holding 100 17 0x2A\n  wharf modbus write 192.0.2.7 holding 10 --type f32 --order cdab 123456.0\n  wharf modbus write 127.0.0.1:5020 coils 3 true --single\n  wharf modbus write 127.0.0.1:5020 holding 4 --mask 0xF2,0x25"
     ))]
     Write(WriteValues),
+}
+
+/// Which running host is meant.
+#[derive(Debug, Args)]
+struct AdminSocket {
+    /// The admin socket of the host [default: the only one in the runtime directory on which a host answers].
+    #[arg(long = "admin", value_name = "SOCKET")]
+    path: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -152,6 +171,12 @@ struct Read {
     /// How many values, decimal or 0x.
     #[arg(value_parser = count)]
     count: Option<u32>,
+    /// Read again and again, at multiples of this span, until SIGINT or SIGTERM.
+    #[arg(long, value_name = "SPAN")]
+    every: Option<Every>,
+    /// How often to read with --every [default: without end].
+    #[arg(short = 'n', value_name = "N", requires = "every", value_parser = clap::value_parser!(u64).range(1..))]
+    polls: Option<u64>,
     #[command(flatten)]
     shared: Shared,
 }
@@ -188,8 +213,12 @@ struct WriteValues {
 enum Failure {
     /// The command line asks for what cannot be.
     Usage(String),
+    /// What was asked for did not come about: how the process ends, and why.
+    Ended(Status, String),
     /// Standard output cannot be written.
     Output(io::Error),
+    /// The system gives this process no more.
+    System(String),
 }
 
 impl From<io::Error> for Failure {
@@ -222,9 +251,17 @@ pub(crate) fn main() -> ExitCode {
             complain(&format!("cannot write to standard output: {error}"));
             Status::Usage
         }
+        Err(Failure::Ended(status, message)) => {
+            complain(&message);
+            status
+        }
         Err(Failure::Usage(message)) => {
             complain(&message);
             Status::Usage
+        }
+        Err(Failure::System(message)) => {
+            complain(&message);
+            Status::Unreachable
         }
     };
     ExitCode::from(status as u8)
@@ -234,6 +271,7 @@ fn run(command: Command, out: &mut dyn Write) -> Result<Status, Failure> {
     match command {
         Command::Run { plant, threads } => Ok(plant::run(plant.as_deref(), threads, out)),
         Command::Check { plant, json } => plant::check(plant.as_deref(), json, out),
+        Command::Status { admin, json } => status::status(&admin, json, out),
         Command::Modbus(Modbus::Serve(serve)) => plant::serve(&serve, out),
         Command::Modbus(Modbus::Read(read)) => modbus::read(&read, out),
         Command::Modbus(Modbus::Write(write)) => modbus::write(&write, out),

@@ -1,7 +1,5 @@
 //! A server with faults on a thread of its own, and a client that looks at bytes.
 
-#![expect(clippy::wildcard_enum_match_arm, reason = "a test looks for some events among all")]
-
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::ops::Deref;

@@ -1,6 +1,7 @@
 //! One socket and its machine: bytes to the machine, outputs to the socket, deadlines to a timer.
 
 use super::Shared;
+use super::admission::Activity;
 use super::event::{ConnectionId, Event, Statistics};
 use super::faults::Tallies;
 use super::metrics::Response;
@@ -8,6 +9,7 @@ use super::storage::{Block, Heap};
 use super::unsent::Unsent;
 use crate::event_loop::{LoopMut, Stream, TimerId};
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::time::Duration;
 use wharf_core::modbus::diagnostics::Completion;
 use wharf_core::modbus::faults::{self, Connection, Faults, Held};
@@ -44,6 +46,8 @@ pub(super) struct Peer {
     reason: Option<Reason>,
     connected_at: Instant,
     last_request_at: Option<Instant>,
+    /// What admission sees of it.
+    pub(super) activity: Rc<Activity>,
     /// Without the times, which are those of the loop.
     counts: Statistics,
 }
@@ -69,6 +73,7 @@ impl Default for Peer {
             reason: None,
             connected_at: Instant::ORIGIN,
             last_request_at: None,
+            activity: Rc::default(),
             counts: Statistics::default(),
         }
     }
@@ -83,7 +88,9 @@ impl Peer {
         now: Instant,
     ) -> Self {
         let machine = Connection::new(config, Vec::new(), Vec::new(), Vec::new(), now);
-        Self { id, address, local, machine, now, connected_at: now, ..Self::default() }
+        let connection = Self { id, address, local, machine, now, connected_at: now, ..Self::default() };
+        connection.activity.last_request.set(now);
+        connection
     }
 
     /// What it did so far.
@@ -138,6 +145,11 @@ impl Peer {
 
     /// An input other than bytes. One that comes too late for the machine means nothing any more.
     pub(super) fn input<T>(&mut self, shared: &Shared, stream: &mut Stream<'_, T>, input: Input<'_>) {
+        self.answered(shared, stream, input);
+    }
+
+    /// The answer to a request that was put off, or why there is none; whether anybody still waited for it.
+    pub(super) fn answered<T>(&mut self, shared: &Shared, stream: &mut Stream<'_, T>, input: Input<'_>) -> bool {
         let now = self.time(shared, stream);
         let mut board = shared.faults.borrow_mut();
         let mut deciding = board.deciding(self.address.map(|address| address.ip()), &mut self.tallies);
@@ -148,6 +160,7 @@ impl Peer {
             shared.tell_faults(self.id);
             self.settle(shared, stream);
         }
+        taken
     }
 
     /// The timer has fired, perhaps for a deadline that has moved since.
@@ -206,6 +219,7 @@ impl Peer {
             drop(board);
             if service.asked {
                 self.last_request_at = Some(stream.now());
+                self.activity.last_request.set(stream.now());
             }
             drop(units);
             shared.tell_faults(self.id);
@@ -263,7 +277,7 @@ impl Peer {
         }
         // What a fault that ends the connection has left behind will never leave.
         let goes_on = self.machine.state() != State::Held;
-        if goes_on && self.machine.outstanding() == 0 && self.machine.transmit().iter().all(|part| part.is_empty()) {
+        if goes_on && self.machine.outstanding() == 0 && !self.has_output() {
             self.unsent.all_sent(now, |status, replies, took| metrics.replied(status, replies, took));
         }
         drop(metrics);
@@ -313,6 +327,11 @@ impl Peer {
         }
     }
 
+    /// Whether anything waits to be sent.
+    fn has_output(&self) -> bool {
+        self.machine.transmit().iter().any(|part| !part.is_empty())
+    }
+
     /// Notes a reply that is on its way.
     fn owe(&mut self, shared: &Shared, now: Instant, request: &Processed) {
         let status = match request.outcome {
@@ -356,6 +375,7 @@ impl Peer {
             *count = *count + in_flight as u64 - self.in_flight as u64;
             self.in_flight = in_flight;
         }
+        self.activity.in_flight.set(in_flight > 0 || self.has_output());
         if self.lent && self.machine.is_vacant() {
             // What is still here will never leave: the machine has closed.
             let dropped = self.unsent.drop_all();

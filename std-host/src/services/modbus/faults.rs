@@ -208,7 +208,7 @@ impl Board {
 
     fn acted_since(&self, before: &[u64]) -> impl Iterator<Item = Arc<str>> {
         let acted = self.plan.entries.iter().zip(before).map(|(entry, before)| entry.statistics.applied > *before);
-        acted.zip(&self.names).filter_map(|(acted, name)| acted.then(|| Arc::clone(name)))
+        acted.zip(&self.names).filter(|(acted, _)| *acted).map(|(_, name)| Arc::clone(name))
     }
 
     fn place(&self, name: &str) -> Option<usize> {

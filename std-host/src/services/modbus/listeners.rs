@@ -16,7 +16,7 @@ const RETRY: Duration = Duration::from_secs(1);
 /// The listeners of a server.
 pub(super) struct Listeners {
     /// With the addresses really bound; one that a fault has closed has none.
-    sockets: Vec<(Option<ListenerId>, SocketAddr)>,
+    pub(super) sockets: Vec<(Option<ListenerId>, SocketAddr)>,
     options: ListenOptions,
     /// What the faults said last.
     listening: Listening,

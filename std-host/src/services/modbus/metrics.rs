@@ -143,10 +143,10 @@ impl Metrics {
         self.timeouts[kind as usize]
     }
 
-    /// Failures of the system.
+    /// Failures of the system; those of handlers are events alone.
     #[must_use]
-    pub const fn errors(&self, operation: Operation) -> u64 {
-        self.errors[operation as usize]
+    pub fn errors(&self, operation: Operation) -> u64 {
+        self.errors.get(operation as usize).copied().unwrap_or(0)
     }
 
     /// Requests that have ended so.
@@ -206,6 +206,7 @@ impl Metrics {
                     self.timed_out(Timeout::Frame);
                 }
             }
+            Event::Error { operation: Operation::Handler, .. } => {}
             Event::Error { operation, .. } => self.errors[*operation as usize] += 1,
             Event::Fault { .. }
             | Event::Started { .. }
@@ -235,9 +236,7 @@ impl Metrics {
     /// So many replies have left whole.
     pub(super) fn replied(&mut self, status: Response, replies: u32, took: Duration) {
         self.responses[status as usize] += u64::from(replies);
-        for _ in 0..replies {
-            self.durations.record(took);
-        }
+        self.durations.record_many(took, replies.into());
     }
 
     /// So many requests will get no reply.

@@ -7,13 +7,16 @@
 mod admission;
 mod connection;
 mod connections;
+pub mod control;
 mod device;
 mod event;
 mod faults;
 mod generators;
 mod handle;
+mod handlers;
 mod listeners;
 mod metrics;
+mod options;
 mod points;
 mod running;
 mod storage;
@@ -27,6 +30,7 @@ pub use device::unit;
 pub use event::{ConnectionId, Event, Operation, Rejection, Statistics, UnitSet};
 pub use faults::FaultReport;
 pub use handle::Handle;
+pub use handlers::{Answer, Answerer, BoxedHandler, Call, Function, FunctionRefused, Handler, Later, set_function};
 pub use metrics::{Metrics, Response, Timeout};
 pub use points::{Reading, Refused, Typed};
 pub use running::{ConnectionReport, Running};
@@ -35,6 +39,8 @@ pub use subscribers::Subscriber;
 pub use threaded::Threaded;
 pub use wharf_core::modbus::server::State;
 
+/// The data of a unit on a host.
+pub type Device = wharf_core::modbus::data::Device<Heap>;
 /// A unit of a server on a host.
 pub type Unit = wharf_core::modbus::units::Unit<Heap>;
 
@@ -45,6 +51,7 @@ use connections::Connections;
 use faults::Board;
 use handle::Common;
 use listeners::Listeners;
+use options::Options;
 use points::Points;
 use running::OnLoop;
 use std::cell::{Cell, OnceCell, RefCell};
@@ -68,6 +75,8 @@ struct Shared {
     config: Config,
     observer: Box<dyn Fn(&Event)>,
     metrics: RefCell<Metrics>,
+    /// The server for its handlers; set before there is a connection.
+    handle: OnceCell<Handle>,
     /// What the handles have a share in.
     common: Arc<Common>,
     faults: RefCell<Board>,
@@ -158,6 +167,7 @@ impl Server {
             config: device::connection(described),
             observer: Box::new(observer),
             metrics: RefCell::new(Metrics::new(&described.name, started_at)),
+            handle: OnceCell::new(),
             common: Arc::clone(&common),
             faults: RefCell::new(faults),
             listeners: RefCell::new(Listeners::new(described)),
@@ -169,7 +179,8 @@ impl Server {
             cut: Cell::new(0),
             epoch: (started, started_at),
         });
-        let key = lp.context(Connections { shared: Rc::clone(&shared), admission: Admission::new(described) });
+        let (admission, options) = (Admission::new(described), Options::new(described));
+        let key = lp.context(Connections { shared: Rc::clone(&shared), admission, options });
         shared.key.get_or_init(|| key);
         listeners::open(lp, &shared, described)?;
         let addresses = shared.listeners.borrow().addresses();
@@ -179,7 +190,8 @@ impl Server {
         common.listening(addresses);
         listeners::follow(lp, &shared);
         generators::start(lp, &shared);
-        Ok(Self { shared, handle: Handle::new(lp.handle(), key, common) })
+        let handle = shared.handle.get_or_init(|| Handle::new(lp.handle(), key, common)).clone();
+        Ok(Self { shared, handle })
     }
 
     /// The addresses really bound, in order of the description.

@@ -54,12 +54,10 @@ const NONE: Duration = Duration::ZERO;
 const SECOND: Duration = millis(1_000);
 const HALF_A_MINUTE: Duration = millis(30_000);
 /// A cut further back leaves a frame whole, however long other faults have made it.
-const LAST_CUT: u16 = {
-    assert!(MAX_ALTERED <= 1 + u16::MAX as usize, "a place in a frame is 16 bits long");
-    (MAX_ALTERED - 1) as u16
-};
-/// Bytes of a PDU behind its function code.
-const BEHIND_CODE: u8 = (MAX_PDU - 1) as u8;
+const LAST_CUT: u16 = 758;
+/// Bytes of a longest PDU behind its function code.
+const BEHIND_CODE: u8 = 252;
+const _: () = assert!(LAST_CUT as usize + 1 == MAX_ALTERED && BEHIND_CODE as usize + 1 == MAX_PDU);
 
 /// The faults of a server, in file order.
 pub(in crate::config::modbus) fn faults(item: &Item<'_>) -> Option<Vec<Fault>> {
@@ -73,7 +71,7 @@ fn fault(r: &mut Reader<'_>, names: &mut Seen<String>) -> Option<Fault> {
         names.add(name.clone(), &item);
         Some(name)
     });
-    let keys = r.need("kind", &kinds(), kind);
+    let keys = r.need("kind", &kinds(), |item| kind(&item));
     let Some(keys) = keys else {
         // Without a kind nobody knows which keys there may be.
         r.entries();
@@ -101,7 +99,7 @@ fn fault(r: &mut Reader<'_>, names: &mut Seen<String>) -> Option<Fault> {
     Some(Fault { name: name?, seed: own_seed, what })
 }
 
-fn kind(item: Item<'_>) -> Option<Keys> {
+fn kind(item: &Item<'_>) -> Option<Keys> {
     if PLANNED_KINDS.into_iter().any(|planned| item.is_not_yet(planned)) { None } else { item.choice(&KINDS) }
 }
 
