@@ -9,10 +9,12 @@
 //! | [`request`] | decoding never panics, what is accepted encodes back, and a client can read what a server answers |
 //! | [`connection`] | a scripted connection sends what the naive server sends, byte for byte, and obeys its contract |
 //! | [`client`] | a scripted client connection ends every request once, as a model says, and obeys its contract |
+//! | [`fault_plan`] | faults act when and on what a second plan says, and change of a reply what they are there for |
 //! | [`laws()`] | a server connection and a client connection obey the laws of the machine contract |
 
 mod client;
 mod connection;
+mod fault_plan;
 mod framing;
 mod request;
 #[cfg(test)]
@@ -20,6 +22,7 @@ mod seeds;
 
 pub use client::client;
 pub use connection::connection;
+pub use fault_plan::fault_plan;
 pub use framing::mbap_stream;
 pub use request::request;
 
@@ -30,11 +33,12 @@ use crate::laws::{self, client::Asking, connection::Served};
 pub type Body = fn(&[u8]);
 
 /// Every target of `fuzz/` and its body.
-pub const TARGETS: [(&str, Body); 5] = [
+pub const TARGETS: [(&str, Body); 6] = [
     ("mbap_stream", mbap_stream),
     ("request", request),
     ("connection", connection),
     ("client", client),
+    ("fault_plan", fault_plan),
     ("laws", laws),
 ];
 
