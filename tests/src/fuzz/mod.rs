@@ -10,7 +10,7 @@
 //! | [`connection`] | a scripted connection sends what the naive server sends, byte for byte, and obeys its contract |
 //! | [`client`] | a scripted client connection ends every request once, as a model says, and obeys its contract |
 //! | [`fault_plan`] | faults act when and on what a second plan says, and change of a reply what they are there for |
-//! | [`laws()`] | a server connection and a client connection obey the laws of the machine contract |
+//! | [`laws()`] | a server connection, one with faults and a client connection obey the laws of the machine contract |
 
 mod client;
 mod connection;
@@ -27,7 +27,7 @@ pub use framing::mbap_stream;
 pub use request::request;
 
 use crate::fixture::{self, Access, Block, Device, File, Plant, Queue, Range, Table};
-use crate::laws::{self, client::Asking, connection::Served};
+use crate::laws::{self, client::Asking, connection::Served, faulty::Faulty};
 
 /// What a target does with its bytes.
 pub type Body = fn(&[u8]);
@@ -42,7 +42,7 @@ pub const TARGETS: [(&str, Body); 6] = [
     ("laws", laws),
 ];
 
-/// The six laws over one connection of either side; the first eight bytes are the seed, the ninth the length of the script.
+/// The six laws over one connection of either side, with and without faults; the first eight bytes are the seed, the ninth the length of the script.
 ///
 /// # Panics
 /// When a law is broken.
@@ -50,7 +50,8 @@ pub fn laws(data: &[u8]) {
     let mut source = Source::new(data);
     let seed = (0..8).fold(0, |seed, _| seed << 8 | u64::from(source.byte()));
     let steps = usize::from(source.byte());
-    for outcome in [laws::run::<Served>(seed, steps), laws::run::<Asking>(seed, steps)] {
+    let served = [laws::run::<Served>(seed, steps), laws::run::<Faulty>(seed, steps)];
+    for outcome in served.into_iter().chain([laws::run::<Asking>(seed, steps)]) {
         if let Err(violation) = outcome {
             panic!("{violation}");
         }
