@@ -7,6 +7,7 @@
 mod admission;
 mod connection;
 mod connections;
+pub mod control;
 mod device;
 mod event;
 mod generators;

@@ -103,6 +103,12 @@ impl<'a> Running<'a> {
         Some(outcome)
     }
 
+    /// How many connections there are.
+    #[must_use]
+    pub fn active(&self) -> usize {
+        self.site.shared().active()
+    }
+
     /// Says who answers a function code of a unit, from its next request on.
     ///
     /// # Errors
