@@ -266,7 +266,7 @@ impl Rig {
 }
 
 /// A complete request.
-fn request(function: u8, start: u16, quantity: u16) -> Vec<u8> {
+pub(super) fn request(function: u8, start: u16, quantity: u16) -> Vec<u8> {
     let [a, b] = start.to_be_bytes();
     let [c, d] = quantity.to_be_bytes();
     let mut pdu = vec![function, a, b, c, d];
@@ -277,7 +277,7 @@ fn request(function: u8, start: u16, quantity: u16) -> Vec<u8> {
 }
 
 /// A normal reply to it, as long as it must be.
-fn reply(request: &[u8]) -> Vec<u8> {
+pub(super) fn reply(request: &[u8]) -> Vec<u8> {
     let quantity = usize::from(u16::from_be_bytes([request[3], request[4]]));
     let bytes = match request[0] {
         1 | 2 => quantity.div_ceil(8),

@@ -10,11 +10,13 @@
 //! | [`connection`] | a scripted connection sends what the naive server sends, byte for byte, and obeys its contract |
 //! | [`client`] | a scripted client connection ends every request once, as a model says, and obeys its contract |
 //! | [`fault_plan`] | faults act when and on what a second plan says, and change of a reply what they are there for |
+//! | [`faulty_connection`] | a connection sends what the faults that were chosen ask for, in order, and loses nothing |
 //! | [`laws()`] | a server connection, one with faults and a client connection obey the laws of the machine contract |
 
 mod client;
 mod connection;
 mod fault_plan;
+mod faulty_connection;
 mod framing;
 mod request;
 #[cfg(test)]
@@ -23,6 +25,7 @@ mod seeds;
 pub use client::client;
 pub use connection::connection;
 pub use fault_plan::fault_plan;
+pub use faulty_connection::faulty_connection;
 pub use framing::mbap_stream;
 pub use request::request;
 
@@ -33,12 +36,13 @@ use crate::laws::{self, client::Asking, connection::Served, faulty::Faulty};
 pub type Body = fn(&[u8]);
 
 /// Every target of `fuzz/` and its body.
-pub const TARGETS: [(&str, Body); 6] = [
+pub const TARGETS: [(&str, Body); 7] = [
     ("mbap_stream", mbap_stream),
     ("request", request),
     ("connection", connection),
     ("client", client),
     ("fault_plan", fault_plan),
+    ("faulty_connection", faulty_connection),
     ("laws", laws),
 ];
 

@@ -23,6 +23,7 @@ fn listed(target: &str) -> Vec<Seed> {
         "connection" => scripts(),
         "client" => questions(),
         "fault_plan" => plans(),
+        "faulty_connection" => faulty(),
         "laws" => laws(),
         other => panic!("no seeds for {other}"),
     }
@@ -362,6 +363,60 @@ fn plans() -> Vec<Seed> {
             let listeners: [&[u8]; 2] = [&[23, WINDOW, 4, 20, 12], &[24, WINDOW, 3, 13, 95]];
             plan(&listeners, &[&[15], &[12], &[15], &[12], &[15], &[12], &[15], &[13, 0, 13], &[15], &[12], &[15]])
         }),
+    ]
+}
+
+/// Faults and scripts, in the terms of `faults.rs` and of the table in `faulty_connection.rs`.
+fn faulty() -> Vec<Seed> {
+    const NONE: u8 = 0;
+    const TARGET: u8 = 1;
+    const QUOTA: u8 = 4;
+    /// Every second request.
+    const SECOND: u8 = 2 << 2;
+    let script = |setting: u8, faults: &[&[u8]], steps: &[&[u8]]| {
+        let count = u8::try_from(faults.len() - 1).expect("few");
+        [&[setting, count][..], &faults.concat(), &steps.concat()].concat()
+    };
+    let (read, three, later, two): ([u8; 5], [u8; 5], [u8; 5], [u8; 5]) =
+        ([0, 0, 0, 5, 9], [0, 2, 0, 5, 9], [0, 0, 5, 0, 0], [0, 1, 5, 0, 0]);
+    let (wait, deadline, drain, fin) = ([10, 0xFC], [12], [14, 0], [14, 1]);
+    let (answer, fail) = ([7, 0, 3], [8, 0, 6]);
+    let delay: &[u8] = &[11, 20, 0, QUOTA, SECOND];
+    vec![
+        ("later_replies_behind_a_delayed_one", script(0, &[delay], &[&three, &three, &deadline, &read, &fin])),
+        ("a_reply_that_two_others_pass", script(0, &[&[13, 2, 0xFF, QUOTA, SECOND]], &[&three, &three, &wait])),
+        ("copies_in_pieces_with_frames_beside_them", {
+            let faults: [&[u8]; 4] =
+                [&[12, 2, 9, NONE], &[16, 5, 25, NONE], &[14, 1, 0, 1, NONE], &[14, 0, 0, 2, NONE]];
+            script(0, &faults, &[&read, &[9, 3], &three, &wait, &[9, 255]])
+        }),
+        ("a_frame_for_a_quiet_time", script(0, &[&[14, 2, 13, 9, QUOTA, SECOND]], &[&three, &deadline, &read, &wait])),
+        ("deferred_requests_with_faults_of_their_outcome", {
+            let faults: [&[u8]; 2] = [&[11, 20, 0, TARGET, 0x40], &[7, 0, TARGET, 0x80]];
+            script(0, &faults, &[&two, &read, &fail, &answer, &deadline])
+        }),
+        ("silences_and_exceptions_without_execution", {
+            script(2, &[&[0, 1, QUOTA, SECOND], &[1, 6, 0, NONE]], &[&three, &later, &three, &answer])
+        }),
+        ("a_drain_in_the_midst_of_every_wait", {
+            let faults: [&[u8]; 3] = [delay, &[13, 4, 0xFF, QUOTA, 3 << 2], &[16, 1, 0xFD, NONE]];
+            script(0, &faults, &[&three, &three, &[10, 12], &drain, &read, &deadline])
+        }),
+        ("a_connection_held_and_let_go", script(1, &[&[21, 20, 0, QUOTA, SECOND]], &[&three, &read, &wait, &three])),
+        ("a_connection_that_stops_reading", script(1, &[&[20, 20, 0, QUOTA, SECOND]], &[&three, &read, &wait, &three])),
+        ("a_connection_held_for_ever_and_drained", script(1, &[&[21, 0, 0, NONE]], &[&three, &drain, &read])),
+        ("a_frame_cut_behind_a_delayed_reply", {
+            script(1, &[delay, &[18, 9, 1, 20, QUOTA, 3 << 2]], &[&three, &read, &deadline, &deadline])
+        }),
+        ("a_close_before_a_reply", script(1, &[&[17, 2, 20, QUOTA, SECOND]], &[&three, &wait, &read])),
+        ("a_connection_half_closed", script(1, &[&[19, 20, QUOTA, SECOND]], &[&three, &read, &wait])),
+        ("more_delayed_requests_than_places", {
+            let all: [&[u8]; 6] = [&[0, 5, 0, 5, 9]; 6];
+            script(0, &[&[11, 20, 0, NONE]], &[all.concat().as_slice(), &deadline, &fin])
+        }),
+        ("half_a_frame_behind_a_delayed_reply", script(0, &[delay], &[&three, &[15, 5], &deadline, &wait])),
+        ("a_socket_that_takes_nothing", script(0, &[&[16, 3, 0, NONE]], &[&[9, 0], &three, &wait, &[9, 1], &three])),
+        ("a_fault_switched_off_while_its_reply_waits", script(0, &[delay], &[&three, &[13, 1], &three, &deadline])),
     ]
 }
 
