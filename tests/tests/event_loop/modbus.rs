@@ -98,8 +98,7 @@ fn write_on(mut lp: Loop) -> Writer {
     set.add_timer(hour, None, |_, _| panic!("the clients hang")).unwrap();
     assert!(lp.run_until(|_| clients.asker().closed == u32::from(CONNECTIONS)).unwrap());
     server.shutdown(&mut lp.loop_mut());
-    let writer = std::mem::take(&mut *clients.asker());
-    writer
+    std::mem::take(&mut *clients.asker())
 }
 
 #[test]
