@@ -18,7 +18,7 @@ use wharf_core::modbus::client::{Config, Done, Outcome, Reason};
 use wharf_core::modbus::mbap::MAX_PDU;
 use wharf_core::modbus::pdu::request::ReadCode;
 use wharf_core::modbus::pdu::{Exception, Reply, Request};
-use wharf_host::event_loop::{Error, Loop, LoopMut, SocketId};
+use wharf_host::event_loop::{Error, LoopMut, SocketId};
 use wharf_host::run::Status;
 use wharf_host::services::modbus_client::{Asker, Clients, Ended, Line};
 
