@@ -51,7 +51,7 @@ pub fn run(plant: &Plant, ready: &mut dyn Write) -> Result<Status, (Status, Stri
         return Err((Status::Usage, "the plant is empty: add a [[modbus.server]]".to_owned()));
     }
     let site = Arc::new(Site::new(plant));
-    let connections = plant.modbus.iter().map(|server| u64::from(server.max_connections)).sum();
+    let connections = plant.modbus.iter().map(connections).sum();
     raise_descriptor_limit(connections, site.loops);
     let (each, pin) = (options(&plant.event_loop), plant.event_loop.pin);
     if site.loops == 1 && !pin {
@@ -159,6 +159,11 @@ impl Site {
         // A panic under this lock leaves both lists whole.
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// How many connections a server may have, as far as that can be told: of a range of addresses with priority, one.
+fn connections(server: &modbus::Server) -> u64 {
+    u64::from(server.max_connections) + server.priority.len() as u64 * u64::from(server.priority_max)
 }
 
 /// Lets everything on a loop end in order; the second time, cuts it.

@@ -23,6 +23,8 @@ pub struct RequestId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Indication<'a> {
+    /// Its transaction id on the wire, which need not be unique.
+    pub transaction: u16,
     /// The name under which it can be answered later; `None` where the connection has no place to remember it, and
     /// [`Answer::Later`] is then answered with exception 06.
     pub id: Option<RequestId>,
@@ -146,6 +148,9 @@ pub trait Service {
 
     /// The connection itself has refused a well-formed request, before any unit saw it.
     fn refused(&mut self, _request: &Indication<'_>, _exception: Exception) {}
+
+    /// A fault keeps a well-formed request from being carried out; with an exception that is what the peer is told.
+    fn prevented(&mut self, _request: &Indication<'_>, _exception: Option<Exception>) {}
 
     /// The connection has thrown away what never became a request, in the course of one input. A frame that
     /// its stream or its time leaves unfinished is told by the connection's output alone.

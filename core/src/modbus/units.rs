@@ -584,6 +584,22 @@ impl<'u, S: Storage> Serving<'u, S> {
     }
 }
 
+impl<S: Storage<Handler: Handler<S>>> Serving<'_, S> {
+    /// Counts a request that ended before its unit saw it.
+    fn unserved(&mut self, request: &Indication<'_>, completion: Completion) {
+        self.units.bus.received();
+        let unit = match self.units.route(request.unit) {
+            Route::Unit(at) => self.units.units.as_mut().get_mut(at),
+            Route::Default => self.units.default_device(),
+            Route::All { .. } | Route::Refused(_) | Route::Discarded(_) => None,
+        };
+        if let Some(unit) = unit {
+            unit.diagnostics.received(false);
+            unit.diagnostics.completed(request.function(), completion);
+        }
+    }
+}
+
 impl<S: Storage<Handler: Handler<S>>> Service for Serving<'_, S> {
     fn serve(&mut self, request: &Indication<'_>, reply: &mut ReplyPdu) -> Answer {
         let Self { units, connection, observer } = self;
@@ -612,16 +628,12 @@ impl<S: Storage<Handler: Handler<S>>> Service for Serving<'_, S> {
     }
 
     fn refused(&mut self, request: &Indication<'_>, exception: Exception) {
-        self.units.bus.received();
-        let unit = match self.units.route(request.unit) {
-            Route::Unit(at) => self.units.units.as_mut().get_mut(at),
-            Route::Default => self.units.default_device(),
-            Route::All { .. } | Route::Refused(_) | Route::Discarded(_) => None,
-        };
-        if let Some(unit) = unit {
-            unit.diagnostics.received(false);
-            unit.diagnostics.completed(request.function(), Completion::Exception { exception, replied: true });
-        }
+        self.unserved(request, Completion::Exception { exception, replied: true });
+    }
+
+    fn prevented(&mut self, request: &Indication<'_>, exception: Option<Exception>) {
+        let told = exception.map(|exception| Completion::Exception { exception, replied: true });
+        self.unserved(request, told.unwrap_or(Completion::Ignored));
     }
 
     fn discarded(&mut self, reason: Discard) {

@@ -15,7 +15,7 @@ use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use target::{Host, Kind, Mask, Table, Timeout, Units};
+use target::{Every, Host, Kind, Mask, Table, Timeout, Units};
 use tracing_subscriber::filter::LevelFilter;
 use wharf_core::modbus::typed::Order;
 use wharf_host::config::event_loop::MAX_THREADS;
@@ -87,7 +87,7 @@ enum Modbus {
     Serve(Serve),
     /// Read values from a server.
     #[command(after_help = help(
-        "  wharf modbus read 192.0.2.7 holding 0 10\n  wharf modbus read 192.0.2.7 holding 40001 --ref\n  wharf modbus read 127.0.0.1:5020 holding 10 --type f32 --json\n  wharf modbus read 127.0.0.1:5020 file:1 0 3\n  wharf modbus read 127.0.0.1:5020 diag:11"
+        "  wharf modbus read 192.0.2.7 holding 0 10\n  wharf modbus read 192.0.2.7 holding 40001 --ref\n  wharf modbus read 127.0.0.1:5020 holding 10 --type f32 --json\n  wharf modbus read 127.0.0.1:5020 holding 0 4 --every 500ms -n 10\n  wharf modbus read 127.0.0.1:5020 file:1 0 3\n  wharf modbus read 127.0.0.1:5020 diag:11"
     ))]
     Read(Read),
     /// Write values to a server.
@@ -152,6 +152,12 @@ struct Read {
     /// How many values, decimal or 0x.
     #[arg(value_parser = count)]
     count: Option<u32>,
+    /// Read again and again, at multiples of this span, until SIGINT or SIGTERM.
+    #[arg(long, value_name = "SPAN")]
+    every: Option<Every>,
+    /// How often to read with --every [default: without end].
+    #[arg(short = 'n', value_name = "N", requires = "every", value_parser = clap::value_parser!(u64).range(1..))]
+    polls: Option<u64>,
     #[command(flatten)]
     shared: Shared,
 }
@@ -190,6 +196,8 @@ enum Failure {
     Usage(String),
     /// Standard output cannot be written.
     Output(io::Error),
+    /// The system gives this process no more.
+    System(String),
 }
 
 impl From<io::Error> for Failure {
@@ -225,6 +233,10 @@ pub(crate) fn main() -> ExitCode {
         Err(Failure::Usage(message)) => {
             complain(&message);
             Status::Usage
+        }
+        Err(Failure::System(message)) => {
+            complain(&message);
+            Status::Unreachable
         }
     };
     ExitCode::from(status as u8)

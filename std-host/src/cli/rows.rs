@@ -15,13 +15,13 @@ pub(super) struct Row {
     pub(super) hex: String,
     /// The value for people.
     pub(super) text: String,
-    /// The value for programs.
-    pub(super) json: Json,
+    /// The value for programs: mostly one.
+    pub(super) json: Vec<Json>,
 }
 
 pub(super) fn bit_row(table: Table, address: u32, bit: bool, shared: &Shared) -> Row {
     let label = table.label(address, shared.reference);
-    Row { label, hex: u8::from(bit).to_string(), text: bit.to_string(), json: json!(bit) }
+    Row { label, hex: u8::from(bit).to_string(), text: bit.to_string(), json: vec![json!(bit)] }
 }
 
 pub(super) fn word_row(table: Table, address: u32, words: &[u16], kind: Kind, shared: &Shared) -> Row {
@@ -39,7 +39,7 @@ pub(super) fn word_row(table: Table, address: u32, words: &[u16], kind: Kind, sh
             (format!("{text:?}"), Json::String(text))
         }
     };
-    Row { label, hex, text, json }
+    Row { label, hex, text, json: vec![json] }
 }
 
 /// A number in JSON, in the shortest form that reads back; what JSON has no number for is a string.
@@ -60,11 +60,11 @@ fn number_json(value: Value) -> Json {
 }
 
 pub(super) fn u16_row(index: usize, word: u16) -> Row {
-    Row { label: index.to_string(), hex: format!("{word:04X}"), text: word.to_string(), json: json!(word) }
+    Row { label: index.to_string(), hex: format!("{word:04X}"), text: word.to_string(), json: vec![json!(word)] }
 }
 
 pub(super) fn u8_row(index: usize, byte: u8, text: String) -> Row {
-    Row { label: index.to_string(), hex: format!("{byte:02X}"), text, json: json!(byte) }
+    Row { label: index.to_string(), hex: format!("{byte:02X}"), text, json: vec![json!(byte)] }
 }
 
 pub(super) fn object_row(id: u8, value: &[u8]) -> Row {
@@ -74,12 +74,18 @@ pub(super) fn object_row(id: u8, value: &[u8]) -> Row {
         label: name.clone(),
         hex: hex(value),
         text: text.clone(),
-        json: json!({ "id": id, "name": name, "text": text }),
+        json: vec![json!({ "id": id, "name": name, "text": text })],
     }
 }
 
-pub(super) fn printable(byte: u8) -> String {
-    if byte.is_ascii_graphic() { char::from(byte).to_string() } else { String::new() }
+/// Bytes that only the device's maker knows how to cut: in one line for people, one by one for programs.
+pub(super) fn bytes_row(bytes: &[u8]) -> Row {
+    Row {
+        label: "0".to_owned(),
+        hex: hex(bytes),
+        text: bytes.escape_ascii().to_string(),
+        json: bytes.iter().map(|byte| json!(byte)).collect(),
+    }
 }
 
 /// What an event of the log tells (AP 6.10).

@@ -229,6 +229,20 @@ impl FromStr for Timeout {
     }
 }
 
+/// The span between two polls, at least a millisecond.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Every(pub(super) Duration);
+
+impl FromStr for Every {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let span = parse_span(text).filter(|span| *span >= Duration::from_millis(1));
+        span.map(Self)
+            .ok_or_else(|| "expected a number with a unit (ms, s, m, h) such as 500ms, at least 1ms".to_owned())
+    }
+}
+
 /// Unit ids such as `1,3-5`, ascending, each once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Units(pub(super) Vec<u8>);

@@ -1,14 +1,18 @@
-//! A blocking Modbus TCP client: one connection, one request at a time, a deadline for each.
+//! One conversation with a server: a client connection on a loop of its own, and a thread that waits for each answer.
 //!
-//! It belongs to the command line alone. Its connection is good for the next request only after a proper reply, normal
-//! or exception; after any other failure it must be dropped, because a late reply could be taken for the next one.
+//! It belongs to the command line alone. It asks one thing at a time; so whatever comes and is no answer to that breaks the
+//! protocol, and after any failure but an exception the connection is dropped.
 
 use super::target::Host;
-use std::io::{self, ErrorKind, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
-use std::time::{Duration, Instant};
-use wharf_core::modbus::mbap::{self, Decoded, Frame, MAX_FRAME, MAX_PDU};
-use wharf_core::modbus::pdu::{Exception, Reply, ReplyError, Request};
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+use wharf_core::Instant;
+use wharf_core::modbus::client::{Config, Discard, Done, Outcome, Reason};
+use wharf_core::modbus::mbap::{HEADER_LEN, MAX_PDU};
+use wharf_core::modbus::pdu::{Exception, Reply, Request};
+use wharf_host::event_loop::{Error, Loop, Signal, SocketId};
+use wharf_host::services::modbus_client::{Asker, Clients, Ended, Line};
 
 /// Why there is no normal reply.
 #[derive(Debug)]
@@ -26,166 +30,217 @@ pub(super) enum NoReply {
         /// What came.
         bytes: Vec<u8>,
     },
+    /// The user wants no more.
+    Interrupted,
 }
 
-/// A connection to a server.
-#[derive(Debug)]
-pub(super) struct Connection {
-    stream: TcpStream,
+/// One request at a time has its timeout, and nothing is asked twice on one connection.
+const CONFIG: Config = Config { max_outstanding: 1, frame_timeout: Duration::ZERO };
+
+/// A server to talk to, connected or not.
+pub(super) struct Session {
+    lp: Loop,
+    clients: Clients<Listener>,
+    host: Host,
     timeout: Option<Duration>,
-    transaction: u16,
+    id: Option<SocketId>,
+    interrupted: Rc<Cell<bool>>,
+    /// From each request to its reply, summed.
+    round_trip: Duration,
+    /// The frame of the last reply.
+    reply: Vec<u8>,
 }
 
-impl Connection {
-    /// Connects to the first address of `host` that accepts, all of them within `timeout`.
-    pub(super) fn open(host: &Host, timeout: Option<Duration>) -> Result<Self, NoReply> {
-        let deadline = Deadline::after(timeout);
-        let addresses = (host.name.as_str(), host.port)
-            .to_socket_addrs()
-            .map_err(|error| NoReply::Connect(format!("cannot resolve {host}: {error}")))?;
-        let mut failure = NoReply::Connect(format!("{host} has no address"));
-        for address in addresses {
-            let connected = match deadline.left()? {
-                Some(left) => TcpStream::connect_timeout(&address, left),
-                None => TcpStream::connect(address),
-            };
-            match connected {
-                // Requests are single small segments that nothing should hold back; without it they are only slower.
-                Ok(stream) => {
-                    drop(stream.set_nodelay(true));
-                    return Ok(Self { stream, timeout, transaction: 0 });
-                }
-                Err(error) => failure = NoReply::Connect(format!("cannot connect to {address}: {error}")),
-            }
-        }
-        Err(failure)
+/// Writes down what happens.
+#[derive(Default)]
+struct Listener {
+    /// The connection that matters; what an earlier one still has to say does not.
+    id: Option<SocketId>,
+    opened: bool,
+    answer: Option<Result<(), NoReply>>,
+    /// The frame of the last normal reply.
+    frame: Vec<u8>,
+    /// Why the connection has ended.
+    ended: Option<String>,
+    round_trip: Duration,
+}
+
+impl Asker for Listener {
+    type Data = ();
+
+    fn opened(&mut self, _: &mut Line<'_, ()>) {
+        self.opened = true;
     }
 
-    /// Sends `request` to `unit`, waits for its reply in `buffer`, and returns it.
-    pub(super) fn ask<'b>(
-        &mut self,
-        unit: u8,
-        request: &Request<'_>,
-        buffer: &'b mut [u8; MAX_FRAME],
-    ) -> Result<Reply<'b>, NoReply> {
-        self.transaction = self.transaction.wrapping_add(1);
-        let deadline = Deadline::after(self.timeout);
-        self.send(unit, request, deadline)?;
-        let received = receive(buffer, |room| self.read(room, deadline))?;
-        let broken = |why: String| NoReply::Protocol { why, bytes: received.to_vec() };
-        let frame = match mbap::decode(received) {
-            Ok(Decoded::Frame { frame, len }) if len == received.len() => frame,
-            Ok(Decoded::Frame { len, .. }) => return Err(broken(format!("{} bytes too many", received.len() - len))),
-            Ok(Decoded::Foreign { protocol, .. }) => {
-                return Err(broken(format!("protocol id {protocol} instead of 0")));
+    fn done(&mut self, line: &mut Line<'_, ()>, done: &Done) {
+        self.round_trip = Duration::from_micros(done.micros.into());
+        let (frame, rest) = (line.frame(), line.rest());
+        let broken = |why: String| NoReply::Protocol { why, bytes: [frame, rest].concat() };
+        let too_many = || (!rest.is_empty()).then(|| broken(format!("{} bytes too many", rest.len())));
+        let answer = match done.outcome {
+            Outcome::Reply => too_many().map_or(Ok(()), Err),
+            Outcome::Exception(exception) => Err(too_many().unwrap_or(NoReply::Exception(exception))),
+            Outcome::Timeout => Err(NoReply::Timeout),
+            Outcome::Broken(breach) => Err(broken(breach.to_string())),
+            Outcome::Lost(Reason::Truncated | Reason::FrameTimeout) => {
+                Err(broken("the connection ended inside the reply".to_owned()))
             }
-            Ok(Decoded::Incomplete { .. }) => return Err(broken("the connection ended inside the reply".to_owned())),
-            Err(error) => return Err(broken(error.to_string())),
+            Outcome::Lost(Reason::BadFrame(error)) => Err(broken(error.to_string())),
+            Outcome::Lost(Reason::PeerClosed) => {
+                Err(NoReply::Connect("the server closed the connection without a reply".to_owned()))
+            }
+            Outcome::Lost(reason @ (Reason::PeerReset | Reason::Finished | Reason::Aborted)) => {
+                Err(NoReply::Connect(format!("the connection failed: {reason}")))
+            }
         };
-        if frame.transaction != self.transaction {
-            return Err(broken(format!("transaction id {} instead of {}", frame.transaction, self.transaction)));
-        }
-        if frame.unit != unit {
-            return Err(broken(format!("unit id {} instead of {unit}", frame.unit)));
-        }
-        Reply::decode(request, frame.pdu).map_err(|error| {
-            if let ReplyError::Exception(exception) = error {
-                return NoReply::Exception(exception);
+        self.frame = frame.to_vec();
+        // What was found first stays: after that nothing is to be believed.
+        self.answer.get_or_insert(answer);
+    }
+
+    fn discarded(&mut self, line: &mut Line<'_, ()>, reason: Discard, transaction: u16) {
+        let why = match reason {
+            // Every connection counts its own requests, and one at a time is outstanding.
+            Discard::Late | Discard::Unsolicited => {
+                format!("transaction id {transaction} instead of {}", line.last_transaction())
             }
-            broken(error.to_string())
-        })
+            Discard::ProtocolId { protocol } => format!("protocol id {protocol} instead of 0"),
+        };
+        let bytes = line.frame().to_vec();
+        self.answer.get_or_insert(Err(NoReply::Protocol { why, bytes }));
     }
 
-    fn send(&mut self, unit: u8, request: &Request<'_>, deadline: Deadline) -> Result<(), NoReply> {
-        let (mut pdu, mut frame) = ([0; MAX_PDU], [0; MAX_FRAME]);
-        let len = request.encode(&mut pdu).and_then(|len| {
-            let pdu = pdu.get(..len)?;
-            mbap::encode(&Frame { transaction: self.transaction, unit, pdu }, &mut frame)
-        });
-        let bytes = len.and_then(|len| frame.get(..len)).expect("253 bytes hold every request that is in bounds");
-        let left = deadline.left()?;
-        self.stream.set_write_timeout(left).and_then(|()| self.stream.write_all(bytes)).map_err(|error| failed(&error))
+    fn closed(&mut self, id: SocketId, (): (), ended: Ended) {
+        let why = match ended {
+            Ended::NotConnected(error) => format!("cannot {error}"),
+            Ended::Closed(reason) => reason.to_string(),
+            Ended::Failed(error) => format!("the connection failed: {error}"),
+        };
+        if self.id == Some(id) {
+            self.ended = Some(why);
+        }
+    }
+}
+
+impl Session {
+    /// Nothing is connected yet. With `interruptible`, SIGINT and SIGTERM end a wait rather than the process.
+    pub(super) fn new(host: &Host, timeout: Option<Duration>, interruptible: bool) -> Result<Self, Error> {
+        let mut lp = Loop::new()?;
+        let clients = Clients::new(&mut lp.loop_mut(), CONFIG, Listener::default());
+        let interrupted = Rc::new(Cell::new(false));
+        if interruptible {
+            let flag = Rc::clone(&interrupted);
+            lp.loop_mut().on_signal(&[Signal::Interrupt, Signal::Terminate], move |_, _| flag.set(true))?;
+        }
+        let host = host.clone();
+        Ok(Self { lp, clients, host, timeout, id: None, interrupted, round_trip: Duration::ZERO, reply: Vec::new() })
     }
 
-    fn read(&mut self, room: &mut [u8], deadline: Deadline) -> Result<usize, NoReply> {
+    /// Whether there was a connection when it was last used, and nothing is known of its end.
+    pub(super) fn is_connected(&mut self) -> bool {
+        self.forget_ended();
+        self.id.is_some()
+    }
+
+    /// Why the connection has ended since it was last used, if it has.
+    pub(super) fn lost(&mut self) -> Option<String> {
+        // A loop that cannot look around fails the next request with its reason.
+        let _ = self.glance();
+        self.forget_ended()
+    }
+
+    /// Whether the user wants no more.
+    pub(super) fn is_interrupted(&self) -> bool {
+        self.interrupted.get()
+    }
+
+    /// The time spent waiting for replies since it was last asked for.
+    pub(super) fn take_round_trip(&mut self) -> Duration {
+        std::mem::take(&mut self.round_trip)
+    }
+
+    /// Connects, if need be.
+    pub(super) fn connect(&mut self) -> Result<(), NoReply> {
+        self.glance()?;
+        if self.is_connected() {
+            return Ok(());
+        }
+        *self.clients.asker() = Listener::default();
+        let to = (self.host.name.as_str(), self.host.port);
+        let begun = self.clients.connect(&mut self.lp.loop_mut(), to, (), self.timeout);
+        let id = begun.map_err(|error| NoReply::Connect(format!("cannot {error}")))?;
+        self.id = Some(id);
+        self.clients.asker().id = Some(id);
+        self.run_until(|listener| listener.opened || listener.ended.is_some())?;
+        self.forget_ended().map_or(Ok(()), |why| Err(NoReply::Connect(why)))
+    }
+
+    /// Drops the connection, if there is one.
+    pub(super) fn disconnect(&mut self) {
+        if let Some(id) = self.id.take() {
+            self.clients.asker().id = None;
+            self.clients.abort(&mut self.lp.loop_mut(), id);
+        }
+    }
+
+    /// Sends `request` to `unit` over the connection that there is, waits for its reply, and returns it.
+    pub(super) fn ask(&mut self, unit: u8, request: &Request<'_>) -> Result<Reply<'_>, NoReply> {
+        let mut pdu = [0; MAX_PDU];
+        let len = request.encode(&mut pdu).expect("253 bytes hold every request that is in bounds");
+        let timeout = self.timeout.unwrap_or_default();
+        self.glance()?;
+        let lost = || NoReply::Connect("the connection is closed".to_owned());
+        let id = self.id.ok_or_else(lost)?;
+        let asked = self.clients.with(&mut self.lp.loop_mut(), id, |line| line.ask(0, unit, &pdu[..len], timeout, 0));
+        if !matches!(asked, Ok(Ok(()))) {
+            let why = self.forget_ended();
+            return Err(why.map_or_else(lost, NoReply::Connect));
+        }
+        self.run_until(|listener| listener.answer.is_some())?;
+        let listener = &mut *self.clients.asker();
+        self.round_trip += listener.round_trip;
+        listener.answer.take().unwrap_or(Err(NoReply::Timeout))?;
+        self.reply.clone_from(&listener.frame);
+        let reply = Reply::decode(request, self.reply.get(HEADER_LEN..).unwrap_or_default());
+        Ok(reply.expect("the machine has decoded it as the reply to this request"))
+    }
+
+    /// Waits, with an eye on the connection, until `due` on the loop's clock or until the user wants no more.
+    pub(super) fn wait_until(&mut self, due: Instant) -> Result<(), Error> {
         loop {
-            let left = deadline.left()?;
-            match self.stream.set_read_timeout(left).and_then(|()| self.stream.read(room)) {
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                read => return read.map_err(|error| failed(&error)),
+            let left = due.saturating_duration_since(self.lp.loop_mut().now());
+            if left.is_zero() || self.is_interrupted() {
+                return Ok(());
             }
+            self.lp.turn(Some(left))?;
         }
     }
-}
 
-/// Reads until a frame is whole, cannot become one, or the stream ends inside it.
-fn receive(
-    buffer: &mut [u8; MAX_FRAME],
-    mut read: impl FnMut(&mut [u8]) -> Result<usize, NoReply>,
-) -> Result<&[u8], NoReply> {
-    let mut filled = 0;
-    while filled < MAX_FRAME && matches!(mbap::decode(&buffer[..filled]), Ok(Decoded::Incomplete { .. })) {
-        match read(&mut buffer[filled..])? {
-            0 if filled == 0 => {
-                return Err(NoReply::Connect("the server closed the connection without a reply".to_owned()));
-            }
-            0 => break,
-            count => filled += count,
+    /// The loop's clock, as of now.
+    pub(super) fn now(&mut self) -> Result<Instant, Error> {
+        self.lp.turn(Some(Duration::ZERO))?;
+        Ok(self.lp.loop_mut().now())
+    }
+
+    /// Looks what has happened meanwhile, and what time it is.
+    fn glance(&mut self) -> Result<(), NoReply> {
+        self.now().map(drop).map_err(|error| NoReply::Connect(error.to_string()))
+    }
+
+    fn run_until(&mut self, over: impl Fn(&Listener) -> bool) -> Result<(), NoReply> {
+        let (clients, interrupted) = (&self.clients, &self.interrupted);
+        let ran = self.lp.run_until(|_| over(&clients.asker()) || interrupted.get());
+        match ran {
+            Ok(_) if self.is_interrupted() => Err(NoReply::Interrupted),
+            Ok(_) => Ok(()),
+            Err(error) => Err(NoReply::Connect(error.to_string())),
         }
     }
-    Ok(&buffer[..filled])
-}
 
-/// When to stop waiting, if ever.
-#[derive(Clone, Copy, Debug)]
-struct Deadline(Option<Instant>);
-
-impl Deadline {
-    fn after(timeout: Option<Duration>) -> Self {
-        Self(timeout.and_then(|timeout| Instant::now().checked_add(timeout)))
-    }
-
-    /// The time that is left, never zero, which sockets take for no limit.
-    fn left(self) -> Result<Option<Duration>, NoReply> {
-        let Some(deadline) = self.0 else { return Ok(None) };
-        match deadline.saturating_duration_since(Instant::now()) {
-            Duration::ZERO => Err(NoReply::Timeout),
-            left => Ok(Some(left)),
-        }
-    }
-}
-
-fn failed(error: &io::Error) -> NoReply {
-    if matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock) {
-        return NoReply::Timeout;
-    }
-    NoReply::Connect(format!("the connection failed: {error}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_reply_that_comes_byte_by_byte_is_put_together() {
-        let frame = [0, 1, 0, 0, 0, 5, 1, 3, 2, 0, 42];
-        let mut bytes = frame.iter();
-        let mut buffer = [0; MAX_FRAME];
-        let received = receive(&mut buffer, |room| {
-            room[0] = *bytes.next().expect("nothing is read behind the frame");
-            Ok(1)
-        });
-        assert_eq!(received.unwrap(), frame);
-    }
-
-    #[test]
-    fn a_length_that_cannot_be_is_not_waited_for() {
-        let mut bytes = [0, 1, 0, 0, 0, 0].iter();
-        let mut buffer = [0; MAX_FRAME];
-        let received = receive(&mut buffer, |room| {
-            room[0] = *bytes.next().expect("nothing is read behind the length");
-            Ok(1)
-        });
-        assert_eq!(received.unwrap().len(), 6);
+    /// Lets go of a connection that has ended, and says why it has.
+    fn forget_ended(&mut self) -> Option<String> {
+        let why = self.clients.asker().ended.take()?;
+        self.id = None;
+        Some(why)
     }
 }

@@ -7,8 +7,11 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 use wharf_core::modbus::pdu::function;
+use wharf_core::network::Network;
+pub use wharf_core::rate::Rate;
 
 pub(super) mod data;
+mod limits;
 pub mod point;
 pub(super) mod print;
 pub(super) mod read;
@@ -32,8 +35,25 @@ pub struct Server {
     pub listen: Vec<SocketAddr>,
     /// Connections that may wait to be accepted, 1..=65535.
     pub backlog: u16,
-    /// Connections served at once, 1..=1000000; the next newcomer is rejected.
+    /// Connections served at once, 1..=1000000.
     pub max_connections: u32,
+    /// What becomes of a newcomer beyond them.
+    pub when_full: WhenFull,
+    /// Connections of one IP address; `None` is no limit.
+    pub max_per_address: Option<u32>,
+    /// The addresses that may connect; `None` is all.
+    pub allow: Option<Vec<Network>>,
+    /// The addresses that are never evicted, and always admitted as long as they have fewer than `priority_max`
+    /// connections each; those count apart.
+    pub priority: Vec<Network>,
+    /// See `priority`, 1..=1000.
+    pub priority_max: u32,
+    /// How often one address may connect.
+    pub accept_rate: Option<Rate>,
+    /// How often one connection may ask.
+    pub request_rate: Option<Rate>,
+    /// What happens to a request beyond that.
+    pub rate_action: RateAction,
     /// How a newcomer learns that it is rejected.
     pub reject_with: RejectWith,
     /// TCP keep-alive on each accepted socket; `None` is off.
@@ -85,6 +105,14 @@ impl Server {
             listen: vec![(Ipv4Addr::UNSPECIFIED, 502).into()],
             backlog: 1024,
             max_connections: 10_000,
+            when_full: WhenFull::Reject,
+            max_per_address: None,
+            allow: None,
+            priority: Vec::new(),
+            priority_max: 4,
+            accept_rate: None,
+            request_rate: None,
+            rate_action: RateAction::Busy,
             reject_with: RejectWith::Reset,
             keepalive: Some(Keepalive::default()),
             nodelay: true,
@@ -107,6 +135,25 @@ impl Server {
             units: Vec::new(),
         }
     }
+}
+
+/// What becomes of a newcomer when there are `max_connections` already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenFull {
+    /// `reject`: it is turned away.
+    Reject,
+    /// `evict`: the connection that asked longest ago and waits for nothing makes room; if there is none, it is turned
+    /// away.
+    Evict,
+}
+
+/// What happens to a request beyond `request_rate`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RateAction {
+    /// `busy`: it is answered with exception 06 at once.
+    Busy,
+    /// `pause`: reading stops until it is due.
+    Pause,
 }
 
 /// How a newcomer is turned away, after it was accepted.

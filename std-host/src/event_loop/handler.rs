@@ -5,6 +5,7 @@ use super::{Address, ClientHello, CloseReason, Error, ListenerId, LoopMut, NameC
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
+use wharf_core::Instant;
 
 /// The callbacks of the sockets of one context, which share one `Handler` and have a `Data` value each.
 ///
@@ -128,6 +129,12 @@ impl<'a> RawSocket<'a> {
     #[must_use]
     pub fn peer_addr(&self) -> SocketAddr {
         self.peer.inet().unwrap_or_else(|| SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)))
+    }
+
+    /// The clock of the loop: [`LoopMut::clock`].
+    #[must_use]
+    pub fn clock(&mut self) -> Instant {
+        self.net.now()
     }
 
     /// The descriptor, for setting options; `None` in a simulated world and after [`RawSocket::take`].

@@ -1,6 +1,8 @@
 //! The running `wharf` and its Modbus servers, on real sockets of the loopback interface.
 
+mod admission;
 mod handle;
+mod handlers;
 mod harness;
 mod hostile;
 mod in_process;

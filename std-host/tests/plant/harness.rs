@@ -25,7 +25,6 @@ name = "hall.3"
 listen = ["127.0.0.1:0", "[::1]:1502"]
 backlog = 64
 max_connections = 100
-when_full = "reject"
 reject_with = "fin"
 keepalive = { idle = "2m", interval = "5s", probes = 3 }
 nodelay = false
@@ -37,6 +36,14 @@ coalesce = false
 max_outstanding = 4
 overflow = "wait"
 request_timeout = "2s"
+when_full = "evict"
+max_per_address = 7
+allow = ["10.0.0.0/8", "::1"]
+priority = ["10.0.0.7"]
+priority_max = 2
+accept_rate = { per_second = 20, burst = 5 }
+request_rate = { per_second = 1000 }
+rate_action = "pause"
 frame_timeout = "3s"
 idle_timeout = "0"
 write_timeout = "4s"

@@ -19,8 +19,8 @@ fn unknown_keys_are_refused_with_those_accepted() {
     one_problem(
         r#"colour = "red""#,
         Kind::UnknownKey,
-        "4:1: modbus.server[0].colour: unknown key; accepted: name, when_full, unit, listen, backlog, max_connections, \
-         reject_with, keepalive, nodelay, receive_buffer, send_buffer, shutdown_timeout, seed, coalesce, \
+        "4:1: modbus.server[0].colour: unknown key; accepted: name, unit, listen, backlog, max_connections, when_full, \
+         max_per_address, allow, priority, priority_max, accept_rate, request_rate, rate_action, reject_with, keepalive, nodelay, receive_buffer, send_buffer, shutdown_timeout, seed, coalesce, \
          max_outstanding, overflow, request_timeout, frame_timeout, idle_timeout, write_timeout, linger, unit_0, \
          unit_255, unknown_unit, default, default_unit",
     );
@@ -38,24 +38,10 @@ fn unknown_keys_are_refused_with_those_accepted() {
 
 #[test]
 fn planned_keys_are_refused_as_not_supported_yet() {
-    for key in ["allow", "priority", "priority_max", "accept_rate", "request_rate", "rate_action"] {
-        let words = format!("4:1: modbus.server[0].{key}: this key is not supported by this version yet");
-        one_problem(&format!("{key} = 1"), Kind::NotSupported, &words);
-    }
     one_unit_problem(
         "response_delay = 1",
         Kind::NotSupported,
         "6:1: modbus.server[0].unit[0].response_delay: this key is not supported by this version yet",
-    );
-    one_problem(
-        r#"when_full = "evict""#,
-        Kind::NotSupported,
-        r#"4:13: modbus.server[0].when_full: "evict" is not supported by this version yet"#,
-    );
-    one_problem(
-        "max_per_address = 3",
-        Kind::NotSupported,
-        "4:1: modbus.server[0].max_per_address: this key is not supported by this version yet",
     );
     one_problem(
         "fault = []",

@@ -2,10 +2,11 @@
 
 use crate::harness::{EVERYTHING, accepted};
 use std::time::Duration;
+use wharf_core::network::Network;
 use wharf_host::config::event_loop::EventLoop;
 use wharf_host::config::modbus::{
-    Access, DefaultDevice, Device, ExceptionStatus, Fill, Keepalive, Overflow, RejectWith, Table, Unit255, UnitZero,
-    UnknownUnit,
+    Access, DefaultDevice, Device, ExceptionStatus, Fill, Keepalive, Overflow, Rate, RateAction, RejectWith, Table,
+    Unit255, UnitZero, UnknownUnit, WhenFull,
 };
 use wharf_host::config::{DEFAULT, DEFAULT_NAME, parse};
 
@@ -32,6 +33,13 @@ fn every_key_is_read() {
     assert_eq!(server.name, "hall.3");
     assert_eq!(server.listen, ["127.0.0.1:0".parse().unwrap(), "[::1]:1502".parse().unwrap()]);
     assert_eq!((server.backlog, server.max_connections, server.reject_with), (64, 100, RejectWith::Finish));
+    let networks = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<Network>>();
+    assert_eq!((server.when_full, server.max_per_address), (WhenFull::Evict, Some(7)));
+    assert_eq!(server.allow, Some(networks(&["10.0.0.0/8", "::1"])));
+    assert_eq!((&server.priority, server.priority_max), (&networks(&["10.0.0.7"]), 2));
+    assert_eq!(server.accept_rate, Some(Rate { per_second: 20, burst: 5 }));
+    assert_eq!(server.request_rate, Some(Rate { per_second: 1000, burst: 1000 }));
+    assert_eq!(server.rate_action, RateAction::Pause);
     assert_eq!(server.keepalive, Some(Keepalive { idle_seconds: 120, interval_seconds: 5, probes: 3 }));
     assert_eq!((server.nodelay, server.coalesce, server.seed), (false, false, 42));
     assert_eq!((server.receive_buffer, server.send_buffer), (Some(16_384), Some(5000)));

@@ -87,7 +87,7 @@ fn values_out_of_range_or_off_the_list_are_refused() {
     one_problem(
         r#"when_full = "drop""#,
         Kind::NotAccepted,
-        r#"4:13: modbus.server[0].when_full: found "drop"; accepted: "reject""#,
+        r#"4:13: modbus.server[0].when_full: found "drop"; accepted: "reject", "evict""#,
     );
     one_problem(
         r#"unknown_unit = "0C""#,
@@ -247,4 +247,42 @@ fn a_server_id_has_at_most_251_bytes() {
     accepted(&format!("[[modbus.server]]\nname = \"a\"\n[[modbus.server.unit]]\nid = 1\n{}", with_extra(245)));
     let words = "6:13: modbus.server[0].unit[0].server_id: id, run indicator and extra are 252 bytes; accepted: at most 251 bytes";
     one_unit_problem(&with_extra(246), Kind::TooMany, words);
+}
+
+#[test]
+fn what_is_no_address_range_or_rate_is_refused() {
+    const NETWORKS: &str = r#"a list of IP addresses and ranges such as ["192.0.2.7", "10.0.0.0/8", "fd00::/8"]"#;
+    let network = |key: &str, text: &str, why: &str| {
+        let column = key.len() + 5;
+        let words = format!("4:{column}: modbus.server[0].{key}[0]: {why}; accepted: {NETWORKS}");
+        one_problem(&format!("{key} = [\"{text}\"]"), Kind::NotAccepted, &words);
+    };
+    for key in ["allow", "priority"] {
+        network(key, "localhost", "not an IP address");
+        network(key, "10.0.0.0/33", "prefix is not 0..=32 (IPv4) or 0..=128 (IPv6)");
+        network(key, "10.0.0.1/8", "bits behind the prefix are set");
+    }
+    one_problem(
+        "allow = []",
+        Kind::NotAccepted,
+        "4:9: modbus.server[0].allow: found an empty list, which would let nobody in; accepted: at least one address",
+    );
+    one_problem(
+        "priority_max = 0",
+        Kind::NotAccepted,
+        "4:16: modbus.server[0].priority_max: found 0; accepted: 1..=1000",
+    );
+    for key in ["accept_rate", "request_rate"] {
+        let column = key.len() + 4;
+        let accepted = "accepted: false, or a table with per_second, burst";
+        let words = format!("4:{column}: modbus.server[0].{key}: found 5; {accepted}");
+        one_problem(&format!("{key} = 5"), Kind::WrongType, &words);
+        let words = format!("4:{column}: modbus.server[0].{key}: found true; {accepted}");
+        one_problem(&format!("{key} = true"), Kind::NotAccepted, &words);
+        let words = format!("4:{column}: modbus.server[0].{key}.per_second: missing; accepted: 1..=1000000");
+        one_problem(&format!("{key} = {{ burst = 5 }}"), Kind::Missing, &words);
+        let column = key.len() + 19;
+        let words = format!("4:{column}: modbus.server[0].{key}.per_second: found 0; accepted: 1..=1000000");
+        one_problem(&format!("{key} = {{ per_second = 0 }}"), Kind::NotAccepted, &words);
+    }
 }

@@ -75,6 +75,12 @@ impl<B, T> Connection<B, T> {
         self.requests.waiting()
     }
 
+    /// The transaction id of the request that was asked last; 0 before the first.
+    #[must_use]
+    pub const fn last_transaction(&self) -> u16 {
+        self.requests.last_id()
+    }
+
     /// What was thrown away so far.
     #[must_use]
     pub const fn counters(&self) -> Counters {

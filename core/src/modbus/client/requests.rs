@@ -150,6 +150,11 @@ impl<T> Requests<T> {
         Self { places, limit, next: 1, given: 0, waiting: 0, unsaid: 0, cursor: 0, earliest: None }
     }
 
+    /// The transaction id that was given out last.
+    pub(super) const fn last_id(&self) -> u16 {
+        self.next.wrapping_sub(1)
+    }
+
     /// How many have not ended.
     pub(super) const fn waiting(&self) -> usize {
         self.waiting
@@ -216,7 +221,7 @@ impl<T: AsRef<[Transaction]> + AsMut<[Transaction]>> Requests<T> {
     /// Ends the request that this frame belongs to, and says in which place it is and whether this is its reply; `left`
     /// bytes have left so far.
     pub(super) fn resolve(&mut self, now: Instant, frame: &Frame<'_>, left: u64) -> Result<(usize, bool), Discard> {
-        let known = self.next.wrapping_sub(1).wrapping_sub(frame.transaction) < self.given;
+        let known = self.last_id().wrapping_sub(frame.transaction) < self.given;
         let stray = if known { Discard::Late } else { Discard::Unsolicited };
         let index = index_of(frame.transaction, self.capacity()).ok_or(stray)?;
         let place = self.places.as_mut().get_mut(index).ok_or(stray)?;

@@ -113,8 +113,10 @@ fn reply(transaction: u16) -> Vec<u8> {
 #[test]
 fn a_request_leaves_under_an_id_of_its_own_and_its_reply_is_shown() {
     let mut rig = Rig::new(1);
+    assert_eq!(rig.connection.last_transaction(), 0);
     rig.ask(7);
     assert_eq!(rig.wire, frame(1, 1, &READ));
+    assert_eq!(rig.connection.last_transaction(), 1);
     rig.now = Instant::from_millis(1003);
     rig.receive(&reply(1));
     let done = Done { tag: 7, unit: 1, function: 3, transaction: 1, retried: 0, outcome: Outcome::Reply, micros: 3000 };

@@ -16,6 +16,9 @@ pub struct Asked {
 }
 
 impl Asked {
+    /// No request.
+    pub(super) const NOTHING: Self = Self { unit: 0, function: 0, spans: [None; 2] };
+
     /// What a PDU of 1..=253 bytes asks of a unit. One that is cut short names no span.
     #[must_use]
     pub fn new(unit: u8, pdu: &[u8]) -> Self {

@@ -86,6 +86,12 @@ impl Decision {
         Some(self.choices.remove(at).fault)
     }
 
+    /// There is no reply to do anything to: takes out one fault of stages 1 to 5, and names it; call it until there is none.
+    pub fn settle_without_reply(&mut self) -> Option<FaultId> {
+        let at = self.choices.iter().position(|choice| choice.kind.stage() != Stage::Connection)?;
+        Some(self.choices.remove(at).fault)
+    }
+
     /// Whether the request must not take effect, as one of the faults that win says.
     #[must_use]
     pub fn prevents_execution(&self) -> bool {

@@ -1,7 +1,8 @@
 //! Faults: what goes wrong on purpose, as pure decisions.
 //!
 //! A [`Fault`] says what goes wrong, for whom and how often. A [`Plan`] is a server's list of them with their counters; it
-//! makes a [`Decision`] about each request, which a connection carries out: on the reply, on the wire, and on itself.
+//! makes a [`Decision`] about each request. A [`Connection`] is a server's connection that carries decisions out: on the
+//! reply, on the wire, and on itself.
 //!
 //! # In which order
 //!
@@ -26,8 +27,11 @@
 
 mod alter;
 mod asked;
+mod connection;
 mod decision;
 mod fault;
+mod held;
+mod interceptor;
 mod plan;
 mod target;
 #[cfg(test)]
@@ -35,11 +39,13 @@ mod tests;
 
 pub use alter::{Frame, MAX_ALTERED};
 pub use asked::Asked;
+pub use connection::{Connection, Input};
 pub use decision::{Choice, Cuts, Decision, MAX_CHOICES, Unsolicited};
 pub use fault::{
     CorruptMode, Count, CutPoints, ExtraMode, Fault, FunctionMode, How, Keep, Kind, LengthMode, MAX_CUTS, MAX_PAYLOAD,
     Moment, Order, Payload, Quota, Scope, Stage, Then, TransactionMode, UnitMode, Window,
 };
+pub use held::Held;
 pub use plan::{Acting, Entry, FaultId, Listening, Plan, Statistics, Tally};
 pub use target::{Addresses, ByteSet, MAX_PEERS, Relation, Reply, Target};
 

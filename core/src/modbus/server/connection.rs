@@ -20,12 +20,12 @@ const FRAME_REPORTS: usize = REPORTS - 1;
 /// One connection over a buffer `B` of bytes and a list `T` of [`Transaction`]s.
 #[derive(Debug)]
 pub struct Connection<B, T> {
-    config: Config,
+    pub(super) config: Config,
     buffer: B,
-    transactions: Transactions<T>,
-    replies: Replies,
+    pub(super) transactions: Transactions<T>,
+    pub(super) replies: Replies,
     reports: Deque<Output, REPORTS>,
-    phase: Phase,
+    pub(super) phase: Phase,
     /// Bytes of a frame that has begun, at the front of the buffer.
     partial: usize,
     /// Bytes of the last `Received` that are done with.
@@ -36,11 +36,13 @@ pub struct Connection<B, T> {
     transmit_asked: bool,
     pause_said: bool,
     /// When the frame that has begun did so, or reading went on.
-    frame_since: Instant,
+    pub(super) frame_since: Instant,
     /// The last whole frame, or the last byte sent.
-    active_since: Instant,
+    pub(super) active_since: Instant,
     /// Since when the peer takes nothing of what waits.
-    stuck_since: Instant,
+    pub(super) stuck_since: Instant,
+    /// Somebody above keeps the peer from taking it.
+    pub(super) withheld: bool,
     /// What is left of the request rate, if there is one.
     permits: Option<Bucket>,
     /// Until when the rate lets nothing be taken.
@@ -48,7 +50,7 @@ pub struct Connection<B, T> {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Phase {
+pub(super) enum Phase {
     /// Requests are taken.
     Open,
     /// Nothing new runs; what is owed is sent.
@@ -79,6 +81,7 @@ impl<B, T> Connection<B, T> {
             frame_since: now,
             active_since: now,
             stuck_since: now,
+            withheld: false,
             permits: None,
             paced_until: None,
         }
@@ -136,8 +139,12 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, T: AsRef<[Transaction]> + AsMut<[Transaction]
     /// What may leave now, in at most two parts.
     #[must_use]
     pub fn transmit(&self) -> [&[u8]; 2] {
+        [self.replies.transmit(self.queue(), self.config.coalesce), &[]]
+    }
+
+    pub(super) fn queue(&self) -> &[u8] {
         let [_, queue] = split(self.buffer.as_ref());
-        [self.replies.transmit(queue, self.config.coalesce), &[]]
+        queue
     }
 
     fn receive(&mut self, now: Instant, bytes: &[u8], service: &mut dyn Service) -> Result<(), Error> {
@@ -170,7 +177,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, T: AsRef<[Transaction]> + AsMut<[Transaction]
 
     /// Whether an open connection has no room for another request. One that stands on no storage at present has nothing to
     /// send either, and nothing to wait for.
-    fn is_blocked(&self) -> bool {
+    pub(super) fn is_blocked(&self) -> bool {
         let len = self.buffer.as_ref().len();
         if self.phase == Phase::Open && self.paced_until.is_some() {
             return true;
@@ -270,12 +277,14 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, T: AsRef<[Transaction]> + AsMut<[Transaction]
             bytes_in: u16::try_from(len).unwrap_or(u16::MAX),
             answerer: Answerer::default(),
         };
+        let transaction = frame.transaction;
         if self.is_full() || !self.is_permitted(now) {
-            let indication = Indication { id: None, unit: frame.unit, pdu: frame.pdu };
+            let indication = Indication { transaction, id: None, unit: frame.unit, pdu: frame.pdu };
             service.refused(&indication, Exception::SERVER_DEVICE_BUSY);
             return self.refuse_ahead(now, &request, Exception::SERVER_DEVICE_BUSY);
         }
-        let indication = Indication { id: self.transactions.next_id(), unit: frame.unit, pdu: frame.pdu };
+        let id = self.transactions.next_id();
+        let indication = Indication { transaction, id, unit: frame.unit, pdu: frame.pdu };
         let [_, queue] = split_mut(self.buffer.as_mut());
         let Some((moved, head, pdu)) = self.replies.reserve(queue) else { return };
         let answer = service.serve(&indication, pdu);
@@ -308,7 +317,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, T: AsRef<[Transaction]> + AsMut<[Transaction]
         }
         let was_ready = self.replies.is_ready();
         let len = HEADER_LEN.saturating_add(pdu_len);
-        self.replies.commit(len, self.transactions.deferred() > 0);
+        self.replies.commit(len, self.transactions.first_hole().is_some());
         if !was_ready {
             self.stuck_since = now;
         }
@@ -331,6 +340,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, T: AsRef<[Transaction]> + AsMut<[Transaction]
         let Some((request, at)) = self.transactions.find(id) else { return };
         let bytes_out = if pdu.is_empty() { 0 } else { self.insert(now, at, &request, pdu) };
         self.transactions.end(id, now, Ending { outcome, bytes_out, timed_out });
+        self.transactions.move_up(id, usize::from(bytes_out));
         self.release_ready();
     }
 
@@ -362,8 +372,8 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, T: AsRef<[Transaction]> + AsMut<[Transaction]
     }
 
     /// Lets go of the replies before the first hole.
-    fn release_ready(&mut self) {
-        self.replies.release(self.transactions.first_hole().unwrap_or(self.replies.end()));
+    pub(super) fn release_ready(&mut self) {
+        self.replies.release(self.transactions.first_hole().map_or(self.replies.end(), |(at, _)| at));
     }
 
     fn discard(&mut self, reason: Discard, service: Option<&mut dyn Service>) {
@@ -387,24 +397,29 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, T: AsRef<[Transaction]> + AsMut<[Transaction]
     }
 
     /// The same, and frames are not looked for any more.
-    fn break_off(&mut self, reason: Reason) {
+    pub(super) fn break_off(&mut self, reason: Reason) {
         self.partial = 0;
         self.deaf = true;
         self.end_with(reason);
     }
 
     /// Ends at once; deferred requests end without a reply.
-    fn close(&mut self, now: Instant, reason: Reason, reset: bool) {
-        while let Some(id) = self.transactions.any() {
-            self.transactions.end(id, now, Ending { outcome: Outcome::None, bytes_out: 0, timed_out: false });
-        }
+    pub(super) fn close(&mut self, now: Instant, reason: Reason, reset: bool) {
+        self.drop_deferred(now);
         self.partial = 0;
         self.replies = Replies::new();
         self.phase = Phase::Closed { reason, reset, said: false };
     }
 
+    /// Deferred requests end without a reply.
+    pub(super) fn drop_deferred(&mut self, now: Instant) {
+        while let Some(id) = self.transactions.any() {
+            self.transactions.end(id, now, Ending { outcome: Outcome::None, bytes_out: 0, timed_out: false });
+        }
+    }
+
     /// Goes on as far as nothing is owed any more. Ends every input and timeout.
-    fn settle(&mut self, now: Instant, was_blocked: bool) {
+    pub(super) fn settle(&mut self, now: Instant, was_blocked: bool) {
         if was_blocked && !self.is_blocked() {
             // The peer could not finish its frame while nothing was read.
             self.frame_since = now;
@@ -456,7 +471,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, T: AsRef<[Transaction]> + AsMut<[Transaction]
     }
 
     fn write_deadline(&self) -> Option<Instant> {
-        after(self.stuck_since, self.config.write_timeout).filter(|_| self.replies.is_ready())
+        after(self.stuck_since, self.config.write_timeout).filter(|_| self.replies.is_ready() && !self.withheld)
     }
 
     fn linger_deadline(&self) -> Option<Instant> {

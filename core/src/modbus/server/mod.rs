@@ -28,6 +28,7 @@
 //! It paces requests, if told to; it does not limit connections or authorise, which is its driver's part.
 
 mod connection;
+mod kept;
 mod replies;
 mod transactions;
 
@@ -235,7 +236,7 @@ pub struct Processed {
 }
 
 /// How a request ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Outcome {
     /// A normal reply.
@@ -243,6 +244,7 @@ pub enum Outcome {
     /// An exception reply.
     Exception(Exception),
     /// No reply.
+    #[default]
     None,
 }
 
@@ -257,6 +259,8 @@ pub enum State {
     Paused,
     /// It answers what it has accepted and takes nothing new.
     Draining,
+    /// A fault holds it: what comes is thrown away, and nothing is answered.
+    Held,
     /// Our FIN is sent, and the peer's is waited for.
     Closing,
     /// It is over.
@@ -271,6 +275,7 @@ impl State {
             Self::Open => "open",
             Self::Paused => "paused",
             Self::Draining => "draining",
+            Self::Held => "held",
             Self::Closing => "closing",
             Self::Closed => "closed",
         }

@@ -62,9 +62,20 @@ impl Replies {
 
     /// The first `len` of the bytes that may leave have left. Where that was all, [`Replies::compact`] it.
     pub(super) fn advance(&mut self, buffer: &[u8], len: usize) {
-        let front = self.front_end(buffer);
-        self.sent = self.sent.saturating_add(len);
+        let target = self.sent.saturating_add(len);
+        // Where all has left, the next frame begins at a boundary.
+        let mut front = if target == self.ready { target } else { self.front_end(buffer) };
+        while front < target {
+            self.sent = front;
+            front = self.front_end(buffer);
+        }
+        self.sent = target;
         self.front = front;
+    }
+
+    /// Whether some of the frame at the front has left.
+    pub(super) const fn is_mid_frame(&self) -> bool {
+        self.front > self.sent
     }
 
     /// Room for a largest reply at the end: its header and its PDU. Moves the queue to the front of the buffer if that

@@ -17,6 +17,12 @@ pub struct Transaction {
     deadline: Option<Instant>,
     arrived: Instant,
     request: Request,
+    /// Whether its answerer has put it off, rather than a fault that keeps its reply back.
+    put_off: bool,
+    /// Whether its deadline came before its answer.
+    timed_out: bool,
+    /// Whether the replies behind it may leave before it.
+    passed: bool,
 }
 
 impl Transaction {
@@ -28,6 +34,9 @@ impl Transaction {
         deadline: None,
         arrived: Instant::ORIGIN,
         request: Request { transaction: 0, unit: 0, function: 0, span: None, bytes_in: 0, answerer: Answerer(0) },
+        put_off: true,
+        timed_out: false,
+        passed: false,
     };
 }
 
@@ -131,7 +140,8 @@ impl<T: AsRef<[Transaction]> + AsMut<[Transaction]>> Transactions<T> {
         let order = self.order;
         let Some(place) = self.places.as_mut().get_mut(usize::from(id.index)) else { return };
         let deadline = (!timeout.is_zero()).then(|| now.saturating_add(timeout));
-        *place = Transaction { state: State::Deferred, order, at, deadline, arrived: now, request };
+        *place =
+            Transaction { state: State::Deferred, order, at, deadline, arrived: now, request, ..Transaction::EMPTY };
         self.order = order.wrapping_add(1);
         self.deferred = self.deferred.saturating_add(1);
     }
@@ -143,17 +153,43 @@ impl<T: AsRef<[Transaction]> + AsMut<[Transaction]>> Transactions<T> {
         open.then_some((place.request, place.at))
     }
 
-    /// Ends a deferred request, whose reply has been put into the queue.
+    /// Its reply is kept back by a fault: no deadline runs any more. It was answered `at_once`, or too late.
+    pub(super) fn keep(&mut self, id: RequestId, at_once: bool, timed_out: bool) {
+        if let Some(place) = self.places.as_mut().get_mut(usize::from(id.index)) {
+            place.deadline = None;
+            place.put_off = !at_once;
+            place.timed_out = timed_out;
+        }
+    }
+
+    /// The replies behind it may leave before it.
+    pub(super) fn pass(&mut self, id: RequestId) {
+        if let Some(place) = self.places.as_mut().get_mut(usize::from(id.index)) {
+            place.passed = true;
+        }
+    }
+
+    /// Whether the deadline of a deferred request has come.
+    pub(super) fn is_overdue(&self, id: RequestId, now: Instant) -> bool {
+        let place = self.places.as_ref().get(usize::from(id.index));
+        place.and_then(|place| place.deadline).is_some_and(|deadline| deadline <= now) && self.find(id).is_some()
+    }
+
+    /// Ends a deferred request.
     pub(super) fn end(&mut self, id: RequestId, now: Instant, ending: Ending) {
         let Some(place) = self.places.as_mut().get_mut(usize::from(id.index)) else { return };
         let Ending { outcome, bytes_out, timed_out } = ending;
         let span = now.saturating_duration_since(place.arrived);
         let micros = u32::try_from(span.as_micros()).unwrap_or(u32::MAX);
         place.state = State::Done { outcome, bytes_out, micros, timed_out };
-        let (at, order) = (place.at, place.order);
         self.deferred = self.deferred.saturating_sub(1);
         self.unreported = self.unreported.saturating_add(1);
-        let len = usize::from(bytes_out);
+    }
+
+    /// The reply of a request that has ended stands in the queue now, with so many bytes.
+    pub(super) fn move_up(&mut self, id: RequestId, len: usize) {
+        let Some(place) = self.places.as_ref().get(usize::from(id.index)) else { return };
+        let (at, order) = (place.at, place.order);
         for other in self.open_mut() {
             if other.at > at || (other.at == at && is_after(other.order, order)) {
                 other.at = other.at.saturating_add(len);
@@ -168,9 +204,10 @@ impl<T: AsRef<[Transaction]> + AsMut<[Transaction]>> Transactions<T> {
         }
     }
 
-    /// Where the first hole is.
-    pub(super) fn first_hole(&self) -> Option<usize> {
-        self.open().map(|(_, place)| place.at).min()
+    /// Where the first hole is, and whose.
+    pub(super) fn first_hole(&self) -> Option<(usize, RequestId)> {
+        let holes = self.open().filter(|(_, place)| !place.passed);
+        holes.reduce(|a, b| if is_after(a.1.order, b.1.order) { b } else { a }).map(|(id, place)| (place.at, id))
     }
 
     /// The earliest deadline of a deferred request.
@@ -198,8 +235,9 @@ impl<T: AsRef<[Transaction]> + AsMut<[Transaction]>> Transactions<T> {
         let place = self.places.as_mut().iter_mut().find(done)?;
         let State::Done { outcome, bytes_out, micros, timed_out } = place.state else { return None };
         place.state = State::Free;
+        let (deferred, timed_out) = (place.put_off, timed_out || place.timed_out);
         self.unreported = self.unreported.saturating_sub(1);
-        Some(Processed { micros, deferred: true, timed_out, ..place.request.processed(outcome, bytes_out) })
+        Some(Processed { micros, deferred, timed_out, ..place.request.processed(outcome, bytes_out) })
     }
 
     fn open(&self) -> impl Iterator<Item = (RequestId, &Transaction)> {

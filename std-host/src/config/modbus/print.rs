@@ -1,6 +1,7 @@
 //! Writes a server as it would stand in a plant file, every key included.
 
 use super::data::OBJECT_NAMES;
+use super::limits;
 use super::point::print::point;
 use super::{
     Access, AccessRange, Block, DefaultDevice, Device, ExceptionStatus, File, Fill, Identity, Keepalive, Overflow,
@@ -15,7 +16,13 @@ pub(in crate::config) fn server(server: &Server) -> Value {
         ("listen", list(&server.listen, |address| text(&address.to_string()))),
         ("backlog", integer(server.backlog)),
         ("max_connections", integer(server.max_connections)),
-        ("when_full", text("reject")),
+        ("when_full", limits::name_of(&limits::WHEN_FULL, &server.when_full)),
+        ("max_per_address", integer(server.max_per_address.unwrap_or(0))),
+        ("priority", limits::print_networks(&server.priority)),
+        ("priority_max", integer(server.priority_max)),
+        ("accept_rate", limits::print_rate(server.accept_rate)),
+        ("request_rate", limits::print_rate(server.request_rate)),
+        ("rate_action", limits::name_of(&limits::RATE_ACTION, &server.rate_action)),
         ("reject_with", text(reject_with(server.reject_with))),
         ("keepalive", server.keepalive.map_or(Value::Boolean(false), keepalive)),
         ("nodelay", Value::Boolean(server.nodelay)),
@@ -36,6 +43,7 @@ pub(in crate::config) fn server(server: &Server) -> Value {
     for (key, bytes) in [("receive_buffer", server.receive_buffer), ("send_buffer", server.send_buffer)] {
         keys.extend(bytes.map(|bytes| (key.to_owned(), size(bytes))));
     }
+    keys.extend(server.allow.as_ref().map(|allow| ("allow".to_owned(), limits::print_networks(allow))));
     match &server.default_device {
         DefaultDevice::LowestUnit => {}
         DefaultDevice::Unit(id) => drop(keys.insert("default_unit".to_owned(), integer(*id))),

@@ -1,6 +1,7 @@
 //! Reads `[[modbus.server]]` from a plant file.
 
 use super::data::{DEFAULT_IDENTITY, OBJECT_NAMES};
+use super::limits;
 use super::point::read::Points;
 use super::{
     Access, AccessRange, Block, DefaultDevice, Device, ExceptionStatus, FUNCTIONS, File, Fill, Identity, Keepalive,
@@ -20,8 +21,7 @@ const LONGEST_QUEUE: usize = 65_535;
 const FILLS: &str = "at most one of default, values, bits, random";
 
 /// Keys of a server that the specification names and this version does not implement.
-const PLANNED: &[&str] =
-    &["fault", "max_per_address", "allow", "priority", "priority_max", "accept_rate", "request_rate", "rate_action"];
+const PLANNED: &[&str] = &["fault"];
 /// The same for a unit.
 const PLANNED_UNIT: &[&str] = &["response_delay"];
 
@@ -50,7 +50,6 @@ pub(in crate::config) fn server(r: &mut Reader<'_>, unique: &mut Unique) -> Serv
     });
     let d = Server::new(name.unwrap_or_default());
     r.not_yet(PLANNED);
-    r.option("when_full", |item| if item.is_not_yet("evict") { None } else { item.choice(&[("reject", ())]) });
     let before = r.problems();
     let mut points = Points::new();
     let units = units(r, &mut points);
@@ -59,6 +58,16 @@ pub(in crate::config) fn server(r: &mut Reader<'_>, unique: &mut Unique) -> Serv
         listen: r.or("listen", d.listen, |item| listen(&item, &mut unique.addresses)),
         backlog: r.or("backlog", d.backlog, |item| item.integer(1..=u16::MAX)),
         max_connections: r.or("max_connections", d.max_connections, |item| item.integer(1..=1_000_000)),
+        when_full: r.or("when_full", d.when_full, |item| item.choice(&limits::WHEN_FULL)),
+        max_per_address: r.or("max_per_address", d.max_per_address, |item| {
+            item.integer(0..=1_000_000).map(|most: u32| (most > 0).then_some(most))
+        }),
+        allow: r.option("allow", |item| limits::some_networks(&item)),
+        priority: r.or("priority", d.priority, |item| limits::networks(&item)),
+        priority_max: r.or("priority_max", d.priority_max, |item| item.integer(1..=1000)),
+        accept_rate: r.or("accept_rate", d.accept_rate, |item| limits::rate(&item)),
+        request_rate: r.or("request_rate", d.request_rate, |item| limits::rate(&item)),
+        rate_action: r.or("rate_action", d.rate_action, |item| item.choice(&limits::RATE_ACTION)),
         reject_with: r.or("reject_with", d.reject_with, |item| {
             item.choice(&[("rst", RejectWith::Reset), ("fin", RejectWith::Finish)])
         }),

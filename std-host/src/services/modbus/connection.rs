@@ -1,12 +1,14 @@
 //! One socket and its machine: bytes to the machine, outputs to the socket, deadlines to a timer.
 
 use super::Shared;
+use super::admission::Activity;
 use super::event::{ConnectionId, Event, Statistics};
 use super::metrics::Response;
 use super::storage::{Block, Heap};
 use super::unsent::Unsent;
 use crate::event_loop::{LoopMut, Stream, TimerId};
 use std::net::SocketAddr;
+use std::rc::Rc;
 use wharf_core::modbus::diagnostics::Completion;
 use wharf_core::modbus::pdu::Exception;
 use wharf_core::modbus::server::{Config, Connection, Input, Outcome, Output, Processed, Reason, State, Transaction};
@@ -38,6 +40,8 @@ pub(super) struct Peer {
     reason: Option<Reason>,
     connected_at: Instant,
     last_request_at: Option<Instant>,
+    /// What admission sees of it.
+    pub(super) activity: Rc<Activity>,
     /// Without the times, which are those of the loop.
     counts: Statistics,
 }
@@ -61,6 +65,7 @@ impl Default for Peer {
             reason: None,
             connected_at: Instant::ORIGIN,
             last_request_at: None,
+            activity: Rc::default(),
             counts: Statistics::default(),
         }
     }
@@ -75,7 +80,9 @@ impl Peer {
         now: Instant,
     ) -> Self {
         let machine = Connection::new(config, Vec::new(), Vec::new(), now);
-        Self { id, address, local, machine, connected_at: now, ..Self::default() }
+        let connection = Self { id, address, local, machine, connected_at: now, ..Self::default() };
+        connection.activity.last_request.set(now);
+        connection
     }
 
     /// What it did so far.
@@ -127,6 +134,15 @@ impl Peer {
         }
     }
 
+    /// The answer to a request that was put off, or why there is none; whether anybody still waited for it.
+    pub(super) fn answered<T>(&mut self, shared: &Shared, stream: &mut Stream<'_, T>, input: Input<'_>) -> bool {
+        let taken = self.machine.handle_input(stream.now(), input).is_ok();
+        if taken {
+            self.settle(shared, stream);
+        }
+        taken
+    }
+
     /// The timer has fired, perhaps for a deadline that has moved since.
     pub(super) fn timeout<T>(&mut self, shared: &Shared, stream: &mut Stream<'_, T>) {
         self.armed = None;
@@ -176,6 +192,7 @@ impl Peer {
             }
             if service.asked {
                 self.last_request_at = Some(stream.now());
+                self.activity.last_request.set(stream.now());
             }
             drop(units);
             let taken = self.machine.taken();
@@ -226,7 +243,7 @@ impl Peer {
         metrics.bytes_out += len as u64;
         let now = stream.clock();
         self.unsent.sent(len, now, |status, replies, took| metrics.replied(status, replies, took));
-        if self.machine.outstanding() == 0 && self.machine.transmit().iter().all(|part| part.is_empty()) {
+        if self.machine.outstanding() == 0 && !self.has_output() {
             self.unsent.all_sent(now, |status, replies, took| metrics.replied(status, replies, took));
         }
         drop(metrics);
@@ -276,6 +293,11 @@ impl Peer {
         }
     }
 
+    /// Whether anything waits to be sent.
+    fn has_output(&self) -> bool {
+        self.machine.transmit().iter().any(|part| !part.is_empty())
+    }
+
     /// Notes a reply that is on its way.
     fn owe(&mut self, now: Instant, request: &Processed) {
         let status = match request.outcome {
@@ -303,6 +325,7 @@ impl Peer {
             *count = *count + in_flight as u64 - self.in_flight as u64;
             self.in_flight = in_flight;
         }
+        self.activity.in_flight.set(in_flight > 0 || self.has_output());
         if self.lent && self.machine.is_vacant() {
             // What is still here will never leave: the machine has closed.
             let dropped = self.unsent.drop_all();

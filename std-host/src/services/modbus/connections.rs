@@ -1,14 +1,16 @@
 //! The callbacks of a server's sockets.
 
 use super::Shared;
-use super::admission::Admission;
+use super::admission::{Admission, Entry};
 use super::connection::Peer;
-use super::event::{Event, Operation};
+use super::event::{ConnectionId, Event, Operation, Rejection};
 use super::listeners;
+use super::options::Options;
 use crate::event_loop::{
     AcceptFailed, CloseReason, Closed, Error, Handler, ListenerId, LoopMut, Opened, PreOpen, RawSocket, Socket,
     SocketId, Stream, TimerId,
 };
+use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 use wharf_core::modbus::server::{Input, Reason};
 
@@ -16,6 +18,7 @@ use wharf_core::modbus::server::{Input, Reason};
 pub(super) struct Connections {
     pub(super) shared: Rc<Shared>,
     pub(super) admission: Admission,
+    pub(super) options: Options,
 }
 
 /// Lets `f` act on a connection, then sees to its timer.
@@ -33,11 +36,12 @@ impl<T: 'static> Handler<T> for Connections {
 
     fn pre_open(&mut self, raw: &mut RawSocket<'_>) -> PreOpen {
         let shared = &self.shared;
-        if let Some(reason) = self.admission.refuses(shared.active()) {
-            shared.emit(&Event::Rejected { peer: raw.peer_addr(), reason });
-            return self.admission.rejection();
+        let peer = raw.peer_addr();
+        if let Err(reason) = self.admission.judge(raw.clock(), peer.ip()) {
+            shared.emit(&Event::Rejected { peer, reason });
+            return self.options.rejection();
         }
-        if let Err(error) = self.admission.options(raw) {
+        if let Err(error) = self.options.set(raw) {
             shared.emit(&Event::Error { operation: Operation::Option, message: error.to_string() });
         }
         PreOpen::Keep
@@ -46,11 +50,20 @@ impl<T: 'static> Handler<T> for Connections {
     fn open(&mut self, s: &mut Socket<'_, T, Peer>, _: Opened) {
         let shared = &self.shared;
         let id = shared.accepted.get() + 1;
+        let (socket, peer, local, now) = (s.id(), s.peer_addr(), s.local_addr().ok(), s.now());
+        let mut connection = Peer::new(id, (peer, local), shared.config, now);
+        let address = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
+        let entry = self.admission.enter(id, address, &connection.activity);
+        if let (Entry::Refused, Some(peer)) = (entry, peer) {
+            shared.emit(&Event::Rejected { peer, reason: Rejection::Limit });
+            return if self.options.reset { s.abort() } else { s.close(0) };
+        }
         shared.accepted.set(id);
-        let (socket, peer, local) = (s.id(), s.peer_addr(), s.local_addr().ok());
         shared.sockets.borrow_mut().insert(id, socket);
         let lp = s.loop_mut();
-        let mut connection = Peer::new(id, (peer, local), shared.config, lp.now());
+        if let Entry::InPlaceOf(victim) = entry {
+            evict(lp, shared, victim);
+        }
         connection.timer = Some(self.timer(lp, socket));
         *s.data() = connection;
         if let Some(peer) = peer {
@@ -74,6 +87,11 @@ impl<T: 'static> Handler<T> for Connections {
     fn close(&mut self, lp: &mut LoopMut<'_, T>, closed: Closed<Peer>) {
         let shared = &self.shared;
         let mut peer = closed.data;
+        if peer.id == 0 {
+            // It was turned away as soon as it was there.
+            return;
+        }
+        self.admission.leave(peer.id);
         if let Some(timer) = peer.timer {
             // The timer is this connection's own, and nothing else ends it.
             let _ = lp.close(timer);
@@ -116,6 +134,15 @@ impl Connections {
             let _ = lp.with_socket(shared.key(), socket, |s| drive(s, |peer, stream| peer.timeout(&shared, stream)));
         })
     }
+}
+
+/// Ends a connection that makes room for another.
+fn evict<T: 'static>(lp: &mut LoopMut<'_, T>, shared: &Shared, victim: ConnectionId) {
+    let Some(socket) = shared.sockets.borrow().get(&victim).copied() else { return };
+    // One that is closed already has made room.
+    let _ = lp.with_socket(shared.key(), socket, |s| {
+        drive(s, |peer, stream| peer.input(shared, stream, Input::Abort { reason: Reason::Evicted }));
+    });
 }
 
 /// Whether reading or writing failed.

@@ -70,8 +70,11 @@ pub(super) fn connection(server: &plant::Server) -> server::Config {
             plant::Overflow::Busy => server::Overflow::Busy,
             plant::Overflow::Wait => server::Overflow::Wait,
         },
-        request_rate: None,
-        rate_action: server::RateAction::Busy,
+        request_rate: server.request_rate,
+        rate_action: match server.rate_action {
+            plant::RateAction::Busy => server::RateAction::Busy,
+            plant::RateAction::Pause => server::RateAction::Pause,
+        },
         coalesce: server.coalesce,
         request_timeout: server.request_timeout.unwrap_or_default(),
         frame_timeout: server.frame_timeout.unwrap_or_default(),

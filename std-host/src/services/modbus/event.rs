@@ -94,19 +94,28 @@ pub enum Event {
 pub enum Rejection {
     /// There are `max_connections` already.
     Limit,
-    /// The process has no descriptors left.
+    /// There are `max_per_address` of its address already.
+    PerAddress,
+    /// Its address is beyond the `accept_rate`.
+    Rate,
+    /// Its address is not on the list of `allow`.
+    NotAllowed,
+    /// There are no descriptors left.
     Descriptors,
 }
 
 impl Rejection {
     /// Every reason, in the order of the enum.
-    pub const ALL: [Self; 2] = [Self::Limit, Self::Descriptors];
+    pub const ALL: [Self; 5] = [Self::Limit, Self::PerAddress, Self::Rate, Self::NotAllowed, Self::Descriptors];
 
     /// The name in metrics and events.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Limit => "limit",
+            Self::PerAddress => "per_address",
+            Self::Rate => "rate",
+            Self::NotAllowed => "not_allowed",
             Self::Descriptors => "descriptors",
         }
     }
@@ -124,10 +133,12 @@ pub enum Operation {
     Write,
     /// Setting an option of a socket.
     Option,
+    /// Answering by a handler, which is no failure of the system and has no label.
+    Handler,
 }
 
 impl Operation {
-    /// Every operation, in the order of the enum.
+    /// Every operation of the system, in the order of the enum.
     pub const ALL: [Self; 4] = [Self::Accept, Self::Read, Self::Write, Self::Option];
 
     /// The name in metrics and events.
@@ -138,6 +149,7 @@ impl Operation {
             Self::Read => "read",
             Self::Write => "write",
             Self::Option => "option",
+            Self::Handler => "handler",
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::connections::Connections;
 use super::event::ConnectionId;
+use super::handlers::{Function, FunctionRefused};
 use super::running::{ConnectionReport, OnLoop, Running};
 use super::subscribers::{Subscriber, Subscribers};
 use super::{Metrics, Unit};
@@ -86,6 +87,11 @@ impl Handle {
         self.reach.defer(Box::new(f))
     }
 
+    /// [`Handle::defer`] that no full queue refuses. After the end of the loop `f` is dropped.
+    pub(super) fn defer_always(&self, f: impl FnOnce(&mut Running<'_>) + Send + 'static) {
+        self.reach.defer_always(Box::new(f));
+    }
+
     /// Has the loop call `f` with the server, and waits for what it returns.
     ///
     /// # Errors
@@ -128,6 +134,14 @@ impl Handle {
         f: impl FnOnce(&mut Unit) -> R + Send + 'static,
     ) -> Result<Option<R>, Error> {
         self.call(move |server| server.with_unit(id, f))
+    }
+
+    /// [`Running::set_function`].
+    ///
+    /// # Errors
+    /// As for [`Handle::call`]; within, why the function cannot be answered so.
+    pub fn set_function(&self, unit: u8, code: u8, function: Function) -> Result<Result<(), FunctionRefused>, Error> {
+        self.call(move |server| server.set_function(unit, code, function))
     }
 
     /// [`Running::connections`].

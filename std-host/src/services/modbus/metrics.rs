@@ -139,10 +139,10 @@ impl Metrics {
         self.timeouts[kind as usize]
     }
 
-    /// Failures of the system.
+    /// Failures of the system; those of handlers are events alone.
     #[must_use]
-    pub const fn errors(&self, operation: Operation) -> u64 {
-        self.errors[operation as usize]
+    pub fn errors(&self, operation: Operation) -> u64 {
+        self.errors.get(operation as usize).copied().unwrap_or(0)
     }
 
     /// Requests that have ended so.
@@ -202,6 +202,7 @@ impl Metrics {
                     self.timed_out(Timeout::Frame);
                 }
             }
+            Event::Error { operation: Operation::Handler, .. } => {}
             Event::Error { operation, .. } => self.errors[*operation as usize] += 1,
             Event::Started { .. } | Event::UnitAdded { .. } | Event::UnitRemoved { .. } | Event::Stopped { .. } => {}
         }

@@ -11,8 +11,10 @@ mod device;
 mod event;
 mod generators;
 mod handle;
+mod handlers;
 mod listeners;
 mod metrics;
+mod options;
 mod points;
 mod running;
 mod storage;
@@ -25,6 +27,7 @@ mod unsent;
 pub use device::unit;
 pub use event::{ConnectionId, Event, Operation, Rejection, Statistics, UnitSet};
 pub use handle::Handle;
+pub use handlers::{Answer, Answerer, BoxedHandler, Call, Function, FunctionRefused, Handler, Later, set_function};
 pub use metrics::{Metrics, Response, Timeout};
 pub use points::{Reading, Refused, Typed};
 pub use running::{ConnectionReport, Running};
@@ -33,6 +36,8 @@ pub use subscribers::Subscriber;
 pub use threaded::Threaded;
 pub use wharf_core::modbus::server::State;
 
+/// The data of a unit on a host.
+pub type Device = wharf_core::modbus::data::Device<Heap>;
 /// A unit of a server on a host.
 pub type Unit = wharf_core::modbus::units::Unit<Heap>;
 
@@ -41,6 +46,7 @@ use crate::event_loop::{ContextKey, Error, ListenerId, LoopMut, SocketId};
 use admission::Admission;
 use connections::Connections;
 use handle::Common;
+use options::Options;
 use points::Points;
 use running::OnLoop;
 use std::cell::{Cell, OnceCell, RefCell};
@@ -64,6 +70,8 @@ struct Shared {
     config: Config,
     observer: Box<dyn Fn(&Event)>,
     metrics: RefCell<Metrics>,
+    /// The server for its handlers; set before there is a connection.
+    handle: OnceCell<Handle>,
     /// What the handles have a share in.
     common: Arc<Common>,
     listeners: RefCell<Vec<(ListenerId, SocketAddr)>>,
@@ -150,6 +158,7 @@ impl Server {
             config: device::connection(described),
             observer: Box::new(observer),
             metrics: RefCell::new(Metrics::new(&described.name, started_at)),
+            handle: OnceCell::new(),
             common: Arc::clone(&common),
             listeners: RefCell::default(),
             shutdown_timeout: described.shutdown_timeout,
@@ -159,7 +168,8 @@ impl Server {
             cut: Cell::new(0),
             epoch: (lp.clock(), started_at),
         });
-        let key = lp.context(Connections { shared: Rc::clone(&shared), admission: Admission::new(described) });
+        let (admission, options) = (Admission::new(described), Options::new(described));
+        let key = lp.context(Connections { shared: Rc::clone(&shared), admission, options });
         shared.key.get_or_init(|| key);
         listeners::open(lp, &shared, described)?;
         let addresses: Vec<_> = shared.listeners.borrow().iter().map(|(_, address)| *address).collect();
@@ -168,7 +178,8 @@ impl Server {
         }
         common.listening(addresses);
         generators::start(lp, &shared);
-        Ok(Self { shared, handle: Handle::new(lp.handle(), key, common) })
+        let handle = shared.handle.get_or_init(|| Handle::new(lp.handle(), key, common)).clone();
+        Ok(Self { shared, handle })
     }
 
     /// The addresses really bound, in order of the description.

@@ -2,12 +2,14 @@
 
 use super::connection::Peer;
 use super::connections::drive;
-use super::event::{ConnectionId, Event, Statistics};
+use super::event::{ConnectionId, Event, Operation, Statistics};
+use super::handlers::{Function, FunctionRefused, Given, MAX_DATA, Request, Wrong, complaint, set_function};
 use super::{Metrics, Shared, Unit, listeners};
 use crate::event_loop::{LoopMut, SocketId};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use wharf_core::Instant;
+use wharf_core::modbus::pdu::Exception;
 use wharf_core::modbus::server::{Input, Reason, State};
 
 /// A running server, on its loop. A [`Handle`](super::Handle) brings others there.
@@ -55,8 +57,9 @@ impl<'a> Running<'a> {
 
     /// Adds a unit, or puts it in the place of the one with its id, which comes back. Connections see it with their next
     /// request; what the old one has deferred will still be answered.
-    pub fn add_unit(&mut self, unit: Unit) -> Option<Unit> {
+    pub fn add_unit(&mut self, mut unit: Unit) -> Option<Unit> {
         let shared = self.site.shared();
+        shared.settle(&mut unit);
         let id = unit.id;
         let replaced = shared.change_units(|units| match units.binary_search_by_key(&id, |unit| unit.id) {
             Ok(at) => {
@@ -90,12 +93,58 @@ impl<'a> Running<'a> {
 
     /// Lets `f` act on a unit, if it is there; clients see all of it or nothing.
     pub fn with_unit<R>(&mut self, id: u8, f: impl FnOnce(&mut Unit) -> R) -> Option<R> {
-        let mut units = self.site.shared().units.borrow_mut();
+        let shared = self.site.shared();
+        let mut units = shared.units.borrow_mut();
         let unit = units.unit_mut(id)?;
         let outcome = f(unit);
         // The list is in order of the ids, and stays so.
         unit.id = id;
+        shared.settle(unit);
         Some(outcome)
+    }
+
+    /// Says who answers a function code of a unit, from its next request on.
+    ///
+    /// # Errors
+    /// When the code is no function code, has no built-in function, or there is no such unit.
+    pub fn set_function(&mut self, unit: u8, code: u8, function: Function) -> Result<(), FunctionRefused> {
+        let set = self.with_unit(unit, |unit| set_function(unit, code, function));
+        set.unwrap_or(Err(FunctionRefused::NoUnit(unit)))
+    }
+
+    /// Hands over what an answerer has to say.
+    pub(super) fn answer(&mut self, request: &Request, given: Given) {
+        let dropped = matches!(given, Given::Dropped);
+        let (pdu, wrong) = match given {
+            Given::Reply(data) if data.len() <= MAX_DATA => (Ok(data), None),
+            Given::Reply(data) => (Err(Exception::SERVER_DEVICE_FAILURE), Some(Wrong::Length(data.len()))),
+            Given::Exception(code) => {
+                let exception = Exception::new(code);
+                let wrong = if exception.is_some() { None } else { Some(Wrong::Exception) };
+                (Err(exception.unwrap_or(Exception::SERVER_DEVICE_FAILURE)), wrong)
+            }
+            Given::Dropped => (Err(Exception::SERVER_DEVICE_FAILURE), None),
+        };
+        let socket = self.site.shared().sockets.borrow().get(&request.connection).copied();
+        let waited = socket.filter(|_| request.is_armed()).is_some_and(|socket| match pdu {
+            Ok(mut data) => {
+                data.insert(0, request.function);
+                self.site.answer(socket, Input::Replied { id: request.id, pdu: &data })
+            }
+            Err(exception) => self.site.answer(socket, Input::Failed { id: request.id, exception }),
+        });
+        match wrong {
+            Some(wrong) if waited => {
+                self.handler_failed(complaint(request.connection, request.unit, request.function, wrong));
+            }
+            _ if waited || dropped => {}
+            _ => self.site.shared().metrics.borrow_mut().late_replies += 1,
+        }
+    }
+
+    /// Tells of a handler that has given a wrong answer.
+    pub(super) fn handler_failed(&self, message: String) {
+        self.site.shared().emit(&Event::Error { operation: Operation::Handler, message });
     }
 
     /// The ids of the units, ascending.
@@ -146,6 +195,8 @@ pub(super) trait Site {
     fn clock(&mut self) -> Instant;
     /// Gives a connection an input; false if it has ended.
     fn input(&mut self, socket: SocketId, input: Input<'_>) -> bool;
+    /// Gives a connection the answer to a request that was put off; false if nobody waits for it any more.
+    fn answer(&mut self, socket: SocketId, input: Input<'_>) -> bool;
     fn report(&mut self, socket: SocketId) -> Option<ConnectionReport>;
     fn shutdown(&mut self);
 }
@@ -175,6 +226,15 @@ impl<T> Site for OnLoop<'_, '_, T> {
             });
         });
         found.is_ok() && open
+    }
+
+    fn answer(&mut self, socket: SocketId, input: Input<'_>) -> bool {
+        let shared = &self.shared;
+        let mut waited = false;
+        let found = self.lp.with_socket(shared.key(), socket, |s| {
+            drive(s, |peer, stream| waited = peer.answered(shared, stream, input));
+        });
+        found.is_ok() && waited
     }
 
     fn report(&mut self, socket: SocketId) -> Option<ConnectionReport> {
@@ -231,6 +291,13 @@ fn each<T>(lp: &mut LoopMut<'_, T>, shared: &Shared, input: impl Fn() -> Input<'
 }
 
 impl Shared {
+    /// Tells the handlers of a unit where they are.
+    fn settle(&self, unit: &mut Unit) {
+        if let Some(home) = self.handle.get() {
+            unit.handlers.iter_mut().for_each(|entry| entry.handler.settle(home));
+        }
+    }
+
     /// Lets `f` change the list of units, which it keeps in order of their ids.
     fn change_units<R>(&self, f: impl FnOnce(&mut Vec<Unit>) -> R) -> R {
         let mut units = self.units.borrow_mut();

@@ -3,8 +3,9 @@
 //! An idle connection owns no buffer: [`Pool`] lends one while there is a partial frame, a reply or a deferred request,
 //! and takes it back afterwards.
 
+use super::handlers::BoxedHandler;
 use super::unsent::Unsent;
-use wharf_core::modbus::data::{NoHandler, Storage};
+use wharf_core::modbus::data::Storage;
 use wharf_core::modbus::mbap::MAX_FRAME;
 use wharf_core::modbus::server::Transaction;
 
@@ -15,7 +16,7 @@ pub struct Heap;
 impl Storage for Heap {
     type Of<T: 'static> = Vec<T>;
     type Text = Box<[u8]>;
-    type Handler = NoHandler;
+    type Handler = BoxedHandler;
 }
 
 /// What a busy connection stands on.

@@ -33,7 +33,11 @@ fn run_until(lp: &mut Loop, events: &Events, found: impl Fn(&Event) -> bool) {
 }
 
 fn connections(shared: &Rc<Shared>) -> Connections {
-    Connections { shared: Rc::clone(shared), admission: Admission::new(&described()) }
+    Connections {
+        shared: Rc::clone(shared),
+        admission: Admission::new(&described()),
+        options: Options::new(&described()),
+    }
 }
 
 #[test]

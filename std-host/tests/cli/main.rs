@@ -1,5 +1,7 @@
 //! The command line, as a user meets it: help, `check`, and `modbus read` and `write` against a scripted server.
 
+mod polling;
+
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -119,7 +121,7 @@ fn every_command_has_help_with_examples_and_exit_statuses() {
 
 #[test]
 fn a_wrong_command_line_ends_with_2() {
-    let wrong: [&[&str]; 20] = [
+    let wrong: [&[&str]; 23] = [
         &["sing"],
         &["modbus", "read", "127.0.0.1:1"],
         &["modbus", "read", "127.0.0.1:1", "coil", "0"],
@@ -137,6 +139,9 @@ fn a_wrong_command_line_ends_with_2() {
         &["modbus", "write", "127.0.0.1:1", "holding", "0", "1", "--type", "u32", "--single"],
         &["modbus", "read", "127.0.0.1:1", "file:1", "0", "--type", "string(125)"],
         &["modbus", "read", "127.0.0.1:1", "holding", "0", "--type", "string(2)", "--order", "cdab"],
+        &["modbus", "read", "127.0.0.1:1", "holding", "0", "-n", "3"],
+        &["modbus", "read", "127.0.0.1:1", "holding", "0", "--every", "0"],
+        &["modbus", "read", "127.0.0.1:1", "holding", "0", "--every", "1s", "-n", "0"],
         &["modbus", "serve", "--units", "9-3"],
         &["run", "--threads", "0"],
         &["run", "--threads", "1025"],
