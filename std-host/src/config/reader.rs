@@ -260,15 +260,6 @@ impl<'a> Item<'a> {
         }
     }
 
-    /// A value that is planned but not implemented: notes so and says true.
-    pub(super) fn is_not_yet(&self, planned: &str) -> bool {
-        let hit = self.value.get_ref().as_str() == Some(planned);
-        if hit {
-            self.note(Kind::NotSupported, format!("\"{planned}\" is not supported by this version yet"), None);
-        }
-        hit
-    }
-
     /// The elements of a list, described as `what` if it is none.
     pub(super) fn list(&self, what: &str) -> Option<Vec<Item<'a>>> {
         let DeValue::Array(array) = self.value.get_ref() else {

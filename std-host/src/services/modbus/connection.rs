@@ -13,7 +13,7 @@ use wharf_core::modbus::diagnostics::Completion;
 use wharf_core::modbus::pdu::Exception;
 use wharf_core::modbus::server::{Config, Connection, Input, Outcome, Output, Processed, Reason, State, Transaction};
 use wharf_core::modbus::service::{Answer, Discard, Indication, ReplyPdu, Service};
-use wharf_core::modbus::units::Serving;
+use wharf_core::modbus::units::{Change, Serving};
 use wharf_core::{Instant, Machine, Step};
 
 /// What belongs to one connection.
@@ -185,7 +185,9 @@ impl Peer {
         let mut done = 0;
         while done < bytes.len() && !self.is_over() {
             let mut units = shared.units.borrow_mut();
-            let mut service = Asked { units: units.serving(self.id), asked: false };
+            let mut changes = shared.changes.borrow_mut();
+            let mut observer = |change: &Change| changes.push(*change);
+            let mut service = Asked { units: units.serving(self.id).observed(&mut observer), asked: false };
             let input = Input::Received { bytes: &bytes[done..], service: &mut service };
             if self.machine.handle_input(stream.now(), input).is_err() {
                 return bytes.len();
@@ -194,7 +196,8 @@ impl Peer {
                 self.last_request_at = Some(stream.now());
                 self.activity.last_request.set(stream.now());
             }
-            drop(units);
+            drop((units, changes));
+            shared.tell_changes();
             let taken = self.machine.taken();
             done += taken;
             self.drain(shared, stream);

@@ -204,7 +204,11 @@ impl Metrics {
             }
             Event::Error { operation: Operation::Handler, .. } => {}
             Event::Error { operation, .. } => self.errors[*operation as usize] += 1,
-            Event::Started { .. } | Event::UnitAdded { .. } | Event::UnitRemoved { .. } | Event::Stopped { .. } => {}
+            Event::Started { .. }
+            | Event::Changed(_)
+            | Event::UnitAdded { .. }
+            | Event::UnitRemoved { .. }
+            | Event::Stopped { .. } => {}
         }
     }
 

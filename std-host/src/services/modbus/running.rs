@@ -11,6 +11,7 @@ use std::rc::Rc;
 use wharf_core::Instant;
 use wharf_core::modbus::pdu::Exception;
 use wharf_core::modbus::server::{Input, Reason, State};
+use wharf_core::modbus::units::Cause;
 
 /// A running server, on its loop. A [`Handle`](super::Handle) brings others there.
 pub struct Running<'a> {
@@ -94,13 +95,14 @@ impl<'a> Running<'a> {
     /// Lets `f` act on a unit, if it is there; clients see all of it or nothing.
     pub fn with_unit<R>(&mut self, id: u8, f: impl FnOnce(&mut Unit) -> R) -> Option<R> {
         let shared = self.site.shared();
-        let mut units = shared.units.borrow_mut();
-        let unit = units.unit_mut(id)?;
-        let outcome = f(unit);
-        // The list is in order of the ids, and stays so.
-        unit.id = id;
-        shared.settle(unit);
-        Some(outcome)
+        shared.step(Cause::Api, |units| {
+            let unit = units.unit_mut(id)?;
+            let outcome = f(unit);
+            // The list is in order of the ids, and stays so.
+            unit.id = id;
+            shared.settle(unit);
+            Some(outcome)
+        })
     }
 
     /// Says who answers a function code of a unit, from its next request on.
