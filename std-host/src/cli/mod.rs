@@ -2,10 +2,12 @@
 //!
 //! Results go to standard output, everything else to standard error. Every command ends with a [`Status`].
 
+mod admin;
 mod modbus;
 mod plant;
 mod report;
 mod rows;
+mod status;
 mod target;
 mod transport;
 
@@ -65,6 +67,15 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Show what a running host runs.
+    #[command(after_help = help("  wharf status\n  wharf status --json\n  wharf status --admin /run/wharf/hall.sock"))]
+    Status {
+        #[command(flatten)]
+        admin: AdminSocket,
+        /// Print one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
     /// Modbus: serve, read, write.
     #[command(subcommand, after_help = help(
         "  wharf modbus serve --listen 127.0.0.1:5020 --units 1,3-5\n  wharf modbus read 127.0.0.1:5020 input 0 4 --type f32 --order cdab\n  wharf modbus write 127.0.0.1:5020 coils 8 1 0 1"
@@ -95,6 +106,14 @@ enum Modbus {
         "  wharf modbus write 192.0.2.7 holding 100 17 0x2A\n  wharf modbus write 192.0.2.7 holding 10 --type f32 --order cdab 123456.0\n  wharf modbus write 127.0.0.1:5020 coils 3 true --single\n  wharf modbus write 127.0.0.1:5020 holding 4 --mask 0xF2,0x25"
     ))]
     Write(WriteValues),
+}
+
+/// Which running host is meant.
+#[derive(Debug, Args)]
+struct AdminSocket {
+    /// The admin socket of the host [default: the only one in the runtime directory on which a host answers].
+    #[arg(long = "admin", value_name = "SOCKET")]
+    path: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -194,6 +213,8 @@ struct WriteValues {
 enum Failure {
     /// The command line asks for what cannot be.
     Usage(String),
+    /// What was asked for did not come about: how the process ends, and why.
+    Ended(Status, String),
     /// Standard output cannot be written.
     Output(io::Error),
     /// The system gives this process no more.
@@ -230,6 +251,10 @@ pub(crate) fn main() -> ExitCode {
             complain(&format!("cannot write to standard output: {error}"));
             Status::Usage
         }
+        Err(Failure::Ended(status, message)) => {
+            complain(&message);
+            status
+        }
         Err(Failure::Usage(message)) => {
             complain(&message);
             Status::Usage
@@ -246,6 +271,7 @@ fn run(command: Command, out: &mut dyn Write) -> Result<Status, Failure> {
     match command {
         Command::Run { plant, threads } => Ok(plant::run(plant.as_deref(), threads, out)),
         Command::Check { plant, json } => plant::check(plant.as_deref(), json, out),
+        Command::Status { admin, json } => status::status(&admin, json, out),
         Command::Modbus(Modbus::Serve(serve)) => plant::serve(&serve, out),
         Command::Modbus(Modbus::Read(read)) => modbus::read(&read, out),
         Command::Modbus(Modbus::Write(write)) => modbus::write(&write, out),

@@ -99,10 +99,11 @@ fn json_without_rtt(output: &Output) -> serde_json::Value {
 
 #[test]
 fn every_command_has_help_with_examples_and_exit_statuses() {
-    let commands: [&[&str]; 8] = [
+    let commands: [&[&str]; 9] = [
         &[],
         &["run"],
         &["check"],
+        &["status"],
         &["modbus"],
         &["modbus", "serve"],
         &["modbus", "read"],

@@ -20,6 +20,10 @@ udp_batch = 64
 udp_payload = "9k"
 resolver_threads = 5
 
+[admin]
+socket = "/run/hall/admin.sock"
+listen = "[::1]:9502"
+
 [[modbus.server]]
 name = "hall.3"
 listen = ["127.0.0.1:0", "[::1]:1502"]

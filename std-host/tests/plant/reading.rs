@@ -3,6 +3,7 @@
 use crate::harness::{EVERYTHING, accepted};
 use std::time::Duration;
 use wharf_core::network::Network;
+use wharf_host::config::admin::{Admin, Socket};
 use wharf_host::config::event_loop::EventLoop;
 use wharf_host::config::modbus::{
     Access, DefaultDevice, Device, ExceptionStatus, Fill, Keepalive, Overflow, Rate, RateAction, RejectWith, Table,
@@ -29,6 +30,8 @@ fn every_key_is_read() {
         resolver_threads: 5,
     };
     assert_eq!(plant.event_loop, settings);
+    let socket = Socket::At("/run/hall/admin.sock".into());
+    assert_eq!(plant.admin, Admin { socket, listen: Some("[::1]:9502".parse().unwrap()) });
     let [server, plain] = plant.modbus.as_slice() else { panic!("{plant:?}") };
     assert_eq!(server.name, "hall.3");
     assert_eq!(server.listen, ["127.0.0.1:0".parse().unwrap(), "[::1]:1502".parse().unwrap()]);

@@ -29,7 +29,7 @@ const PLANNED_UNIT: &[&str] = &["response_delay"];
 #[derive(Debug)]
 pub(in crate::config) struct Unique {
     names: Seen<String>,
-    addresses: Seen<SocketAddr>,
+    pub(in crate::config) addresses: Seen<SocketAddr>,
 }
 
 impl Unique {

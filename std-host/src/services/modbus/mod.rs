@@ -8,6 +8,7 @@ mod admission;
 mod changes;
 mod connection;
 mod connections;
+pub mod control;
 mod device;
 mod event;
 mod generators;

@@ -105,6 +105,12 @@ impl<'a> Running<'a> {
         })
     }
 
+    /// How many connections there are.
+    #[must_use]
+    pub fn active(&self) -> usize {
+        self.site.shared().active()
+    }
+
     /// Says who answers a function code of a unit, from its next request on.
     ///
     /// # Errors
