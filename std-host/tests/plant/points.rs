@@ -81,6 +81,13 @@ fn every_key_of_a_point_and_its_generator_is_read() {
 }
 
 #[test]
+fn the_plant_of_the_documentation_is_accepted() {
+    let page = include_str!("../../../docs/modbus-data.md");
+    let plant = page.split("```toml").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    assert_eq!(points(plant).len(), 11);
+}
+
+#[test]
 fn absent_keys_of_points_have_the_defaults_of_the_specification() {
     let made = |keys: &str| {
         let list = format!("{{ name = \"p\", table = \"input\", address = 0, generator = {{ {keys} }} }}");

@@ -8,9 +8,8 @@
 pub(crate) struct Mark {
     /// The file; 0 in a table.
     pub(crate) file: u16,
-    pub(crate) first: u32,
-    /// The entry after the last.
-    pub(crate) end: u32,
+    pub(crate) first: u16,
+    pub(crate) last: u16,
     /// Whether any entry was different before.
     pub(crate) changed: bool,
 }
@@ -19,8 +18,10 @@ pub(crate) struct Mark {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Marks<const N: usize> {
     is_on: bool,
-    list: heapless::Vec<Mark, N>,
+    list: List<N>,
 }
+
+type List<const N: usize> = heapless::Vec<Mark, N, u8>;
 
 /// The marks of a table. A request writes one run; what writes more of them in one step is told by runs that cover them.
 pub(crate) type TableMarks = Marks<4>;
@@ -29,7 +30,7 @@ pub(crate) type FileMarks = Marks<27>;
 
 impl<const N: usize> Marks<N> {
     pub(crate) const fn new() -> Self {
-        Self { is_on: false, list: heapless::Vec::new() }
+        Self { is_on: false, list: List::new() }
     }
 
     pub(crate) const fn is_on(&self) -> bool {
@@ -48,27 +49,26 @@ impl<const N: usize> Marks<N> {
         self.list.is_empty()
     }
 
-    /// Notes entries of a table. Runs that touch become one.
+    /// Notes entries of a table, at least one. Runs that touch become one.
     pub(crate) fn table(&mut self, start: u16, len: usize, changed: bool) {
-        let first = u32::from(start);
-        let end = first.saturating_add(u32::try_from(len).unwrap_or(u32::MAX));
-        let mark = Mark { file: 0, first, end, changed };
-        match self.list.iter_mut().find(|other| other.first <= end && first <= other.end) {
+        let mark = mark(0, start, len, changed);
+        let touches = |other: &&mut Mark| {
+            other.first <= mark.last.saturating_add(1) && mark.first <= other.last.saturating_add(1)
+        };
+        match self.list.iter_mut().find(touches) {
             Some(other) => cover(other, mark),
             None => self.push(mark),
         }
     }
 
-    /// Notes records of a file.
+    /// Notes records of a file, at least one.
     pub(crate) fn records(&mut self, file: u16, start: u16, len: usize, changed: bool) {
-        let first = u32::from(start);
-        let end = first.saturating_add(u32::try_from(len).unwrap_or(u32::MAX));
-        self.push(Mark { file, first, end, changed });
+        self.push(mark(file, start, len, changed));
     }
 
     /// The marks so far, which are forgotten here.
-    pub(crate) const fn take(&mut self) -> heapless::Vec<Mark, N> {
-        core::mem::replace(&mut self.list, heapless::Vec::new())
+    pub(crate) const fn take(&mut self) -> List<N> {
+        core::mem::replace(&mut self.list, List::new())
     }
 
     /// With no room left, the last run of the same file grows; another file's is forgotten.
@@ -81,9 +81,14 @@ impl<const N: usize> Marks<N> {
     }
 }
 
+fn mark(file: u16, first: u16, len: usize, changed: bool) -> Mark {
+    let more = u16::try_from(len.saturating_sub(1)).unwrap_or(u16::MAX);
+    Mark { file, first, last: first.saturating_add(more), changed }
+}
+
 fn cover(mark: &mut Mark, other: Mark) {
     mark.first = mark.first.min(other.first);
-    mark.end = mark.end.max(other.end);
+    mark.last = mark.last.max(other.last);
     mark.changed |= other.changed;
 }
 
@@ -92,8 +97,8 @@ mod tests {
     use super::*;
     use std::vec::Vec;
 
-    fn runs<const N: usize>(marks: &mut Marks<N>) -> Vec<(u32, u32, bool)> {
-        marks.take().iter().map(|mark| (mark.first, mark.end, mark.changed)).collect()
+    fn runs<const N: usize>(marks: &mut Marks<N>) -> Vec<(u16, u16, bool)> {
+        marks.take().iter().map(|mark| (mark.first, mark.last, mark.changed)).collect()
     }
 
     #[test]
@@ -103,14 +108,14 @@ mod tests {
         marks.table(7, 1, true);
         marks.table(4, 1, false);
         marks.table(100, 3, false);
-        assert_eq!(runs(&mut marks), [(4, 8, true), (100, 103, false)]);
+        assert_eq!(runs(&mut marks), [(4, 7, true), (100, 102, false)]);
         assert!(marks.is_empty());
         for at in 0..6 {
             marks.table(at * 10, 1, at == 5);
         }
-        assert_eq!(runs(&mut marks), [(0, 1, false), (10, 11, false), (20, 21, false), (30, 51, true)]);
+        assert_eq!(runs(&mut marks), [(0, 0, false), (10, 10, false), (20, 20, false), (30, 50, true)]);
         marks.table(65_535, 1, true);
-        assert_eq!(runs(&mut marks), [(65_535, 65_536, true)]);
+        assert_eq!(runs(&mut marks), [(65_535, 65_535, true)]);
     }
 
     #[test]
@@ -120,6 +125,6 @@ mod tests {
         marks.records(1, 40, 1, false);
         let found = runs(&mut marks);
         assert_eq!(found.len(), 27);
-        assert_eq!((found[0], found[26]), ((0, 1, true), (26, 41, true)));
+        assert_eq!((found[0], found[26]), ((0, 0, true), (26, 40, true)));
     }
 }

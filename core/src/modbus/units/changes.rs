@@ -146,7 +146,8 @@ impl<S: Storage<Handler: Handler<S>>> Units<S> {
         for (table, marks) in tables {
             for mark in marks {
                 observer.written(&change(id, Place::Table(table), &mark, cause));
-                self.follow(id, table, mark.first, mark.end, observer);
+                let end = u32::from(mark.last).saturating_add(1);
+                self.follow(id, table, mark.first.into(), end, observer);
             }
         }
         for mark in &files {
@@ -184,6 +185,6 @@ impl<S: Storage<Handler: Handler<S>>> Units<S> {
 }
 
 fn change(unit: Option<u8>, place: Place, mark: &Mark, cause: Cause) -> Change {
-    let start = u16::try_from(mark.first).unwrap_or(u16::MAX);
-    Change { unit, place, start, len: mark.end.saturating_sub(mark.first), changed: mark.changed, cause }
+    let len = u32::from(mark.last).saturating_sub(mark.first.into()).saturating_add(1);
+    Change { unit, place, start: mark.first, len, changed: mark.changed, cause }
 }

@@ -57,7 +57,8 @@ fn ask(units: &mut Units<S>, unit: u8, pdu: &[u8]) -> (Answer, Vec<Change>) {
     let mut changes = Vec::new();
     let mut observer = |change: &Change| changes.push(*change);
     let mut reply = [0; 253];
-    let answer = units.serving(5).observed(&mut observer).serve(&Indication { id: None, unit, pdu }, &mut reply);
+    let answer =
+        units.serving(5).observed(&mut observer).serve(&Indication { id: None, transaction: 0, unit, pdu }, &mut reply);
     (answer, changes)
 }
 
