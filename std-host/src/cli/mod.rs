@@ -76,7 +76,7 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Modbus: serve, read, write.
+    /// Modbus: serve, read, write, scan, bench.
     #[command(subcommand, after_help = help(
         "  wharf modbus serve --listen 127.0.0.1:5020 --units 1,3-5\n  wharf modbus read 127.0.0.1:5020 input 0 4 --type f32 --order cdab\n  wharf modbus write 127.0.0.1:5020 coils 8 1 0 1"
     ))]
@@ -106,6 +106,16 @@ enum Modbus {
         "  wharf modbus write 192.0.2.7 holding 100 17 0x2A\n  wharf modbus write 192.0.2.7 holding 10 --type f32 --order cdab 123456.0\n  wharf modbus write 127.0.0.1:5020 coils 3 true --single\n  wharf modbus write 127.0.0.1:5020 holding 4 --mask 0xF2,0x25"
     ))]
     Write(WriteValues),
+    /// Find out which units of a server answer, and who they are.
+    #[command(after_help = help(
+        "  wharf modbus scan 192.0.2.7\n  wharf modbus scan 127.0.0.1:5020 --units 1-16,247 --probe input:0 --timeout 200ms --json"
+    ))]
+    Scan(modbus::Scan),
+    /// Load a server with requests, check every reply, and say how many it answers and how fast.
+    #[command(after_help = help(
+        "  wharf modbus bench 127.0.0.1:5020\n  wharf modbus bench 127.0.0.1:5020 --connections 8 --depth 16 --mix fc3x10,fc16x123 --duration 5s --json"
+    ))]
+    Bench(modbus::Bench),
 }
 
 /// Which running host is meant.
@@ -275,6 +285,8 @@ fn run(command: Command, out: &mut dyn Write) -> Result<Status, Failure> {
         Command::Modbus(Modbus::Serve(serve)) => plant::serve(&serve, out),
         Command::Modbus(Modbus::Read(read)) => modbus::read(&read, out),
         Command::Modbus(Modbus::Write(write)) => modbus::write(&write, out),
+        Command::Modbus(Modbus::Scan(scan)) => modbus::scan(&scan, out),
+        Command::Modbus(Modbus::Bench(bench)) => modbus::bench(&bench, out),
         Command::Completions { shell } => {
             // The generator panics where it cannot write, and a closed pipe must not do that.
             let mut script = Vec::new();

@@ -59,7 +59,6 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use storage::Pool;
 use wharf_core::Instant;
-use wharf_core::modbus::server::Config;
 use wharf_core::modbus::units::{Change, Units};
 
 /// What all connections of a server share.
@@ -71,7 +70,6 @@ struct Shared {
     /// What has been written and not been told yet.
     changes: RefCell<Vec<Change>>,
     pool: RefCell<Pool>,
-    config: Config,
     observer: Box<dyn Fn(&Event)>,
     metrics: RefCell<Metrics>,
     /// The server for its handlers; set before there is a connection.
@@ -161,8 +159,7 @@ impl Server {
             units: RefCell::new(units),
             points: RefCell::new(points),
             changes: RefCell::default(),
-            pool: RefCell::new(Pool::new(described.max_outstanding.into())),
-            config: device::connection(described),
+            pool: RefCell::new(Pool::new(device::connection(described))),
             observer: Box::new(observer),
             metrics: RefCell::new(Metrics::new(&described.name, started_at)),
             handle: OnceCell::new(),

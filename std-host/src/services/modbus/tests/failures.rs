@@ -106,7 +106,7 @@ fn a_failure_of_the_system_is_told_before_the_connection_that_it_ends() {
     let failure = Error::Io { op: "read from", object: "192.0.2.7:4000".to_owned(), source };
     let closed = Closed {
         id,
-        data: Peer::new(7, (Some("192.0.2.7:4000".parse().unwrap()), None), shared.config, lp.now()),
+        data: Box::new(Peer::new(7, Some("192.0.2.7:4000".parse().unwrap()), lp.now())),
         reason: CloseReason::Failed(failure),
         unsent: 0,
         received: 0,
