@@ -254,3 +254,25 @@ impl<S: Storage> Model for Device<S> {
             .fold(0, |status, bit| status | 1 << bit)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::modbus::data::Static;
+
+    #[test]
+    fn an_identity_can_be_changed_within_its_bounds() {
+        static LONG: [u8; 251] = [b'x'; 251];
+        let objects = std::vec![(0, b"a".as_slice()), (0x80, b"b".as_slice())].leak();
+        let mut identity: Identity<Static> = Identity::new(objects, b"id".as_slice(), b"more".as_slice()).unwrap();
+        assert_eq!(identity.set_object(0x80, b"new"), Ok(b"b".as_slice()));
+        assert_eq!(identity.object(0x80), Some(b"new".as_slice()));
+        assert_eq!(identity.set_object(0x81, b"new"), Err(b"new".as_slice()), "there is none");
+        assert_eq!(identity.set_object(0, &LONG[..245]), Err(&LONG[..245]));
+        assert_eq!(identity.set_object(0, &LONG[..244]), Ok(b"a".as_slice()));
+        assert_eq!(identity.set_server_id(&LONG[..200], &LONG[..51]), Err(BuildError::TextLong { len: 252 }));
+        assert_eq!((identity.id, identity.extra), (b"id".as_slice(), b"more".as_slice()));
+        assert_eq!(identity.set_server_id(&LONG[..200], &LONG[..50]), Ok(()));
+        assert_eq!((identity.id.len(), identity.extra.len()), (200, 50));
+    }
+}

@@ -78,7 +78,8 @@ const INPUT: Place = Place::Table(TableKind::Input);
 
 #[test]
 fn every_function_that_writes_tells_what_it_wrote_and_whether_that_is_new() {
-    let writes: [(&[u8], Vec<(Place, u16, u32)>); 7] = [
+    type Writes<'a> = (&'a [u8], Vec<(Place, u16, u32)>);
+    let writes: [Writes<'_>; 7] = [
         (&[5, 0, 3, 0xFF, 0], vec![(COILS, 3, 1)]),
         (&[6, 0, 4, 0, 1], vec![(HOLDING, 4, 1)]),
         (&[15, 0, 25, 0, 10, 2, 0xFF, 3], vec![(COILS, 25, 10)]),
