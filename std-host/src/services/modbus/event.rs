@@ -2,9 +2,11 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::SystemTime;
 use wharf_core::modbus::server::{Outcome, Processed, Reason};
 use wharf_core::modbus::service::Discard;
+use wharf_core::modbus::units::Change;
 
 /// Names a connection of a server in events: counted from 1.
 pub type ConnectionId = u64;
@@ -60,6 +62,15 @@ pub enum Event {
         /// Why.
         reason: Discard,
     },
+    /// A fault acts.
+    Fault {
+        /// On which connection; on the listeners if absent.
+        id: Option<ConnectionId>,
+        /// The name of the fault.
+        fault: Arc<str>,
+        /// On a request for this unit with this function code.
+        request: Option<(u8, u8)>,
+    },
     /// The system failed, or a handler; the server goes on.
     Error {
         /// What failed.
@@ -67,6 +78,8 @@ pub enum Event {
         /// Operation, object and cause.
         message: String,
     },
+    /// Something was written. The connection of a client is named as in the other events.
+    Changed(Change),
     /// A unit was added.
     UnitAdded {
         /// Its id.
@@ -199,6 +212,8 @@ pub struct Statistics {
     pub bytes_in: u64,
     /// Bytes written.
     pub bytes_out: u64,
+    /// Faults that acted on it or on its requests.
+    pub faults: u64,
 }
 
 impl Default for Statistics {
@@ -214,6 +229,7 @@ impl Default for Statistics {
             discards: 0,
             bytes_in: 0,
             bytes_out: 0,
+            faults: 0,
         }
     }
 }
@@ -222,6 +238,7 @@ impl Statistics {
     /// Counts a request.
     pub(super) const fn processed(&mut self, request: &Processed) {
         self.requests += 1;
+        self.faults += request.faults as u64;
         self.units.insert(request.unit);
         match request.outcome {
             Outcome::Ok => self.ok += 1,
@@ -261,9 +278,25 @@ impl fmt::Display for Event {
                 }
             }
             Self::Discarded { id, reason } => write!(f, "connection {id}: discarded ({reason})"),
+            Self::Fault { id, fault, request } => match (id, request) {
+                (Some(id), Some((unit, function))) => {
+                    write!(f, "connection {id}: fault {fault:?} on unit {unit} function {function}")
+                }
+                (Some(id), None) => write!(f, "connection {id}: fault {fault:?}"),
+                (None, _) => write!(f, "fault {fault:?} on the listeners"),
+            },
             Self::Error { message, .. } => f.write_str(message),
             Self::UnitAdded { unit, replaced: false } => write!(f, "unit {unit} added"),
             Self::UnitAdded { unit, replaced: true } => write!(f, "unit {unit} replaced"),
+            Self::Changed(change) => {
+                let (first, last) = (u32::from(change.start), u32::from(change.start) + change.len - 1);
+                match change.unit {
+                    Some(unit) => write!(f, "unit {unit}")?,
+                    None => f.write_str("default device")?,
+                }
+                let unchanged = if change.changed { "" } else { ", unchanged" };
+                write!(f, " {} {first}..={last} written by {}{unchanged}", change.place, change.cause)
+            }
             Self::UnitRemoved { unit } => write!(f, "unit {unit} removed"),
             Self::Stopped { graceful: true, .. } => f.write_str("stopped"),
             Self::Stopped { graceful: false, cut } => write!(f, "stopped, {cut} connections cut"),

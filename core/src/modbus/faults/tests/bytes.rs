@@ -19,7 +19,7 @@ fn altered(faults: &[Fault], seed: u64, asked: &Asked, pdu: &[u8]) -> (Vec<u8>, 
     }
     let mut bytes = frame(pdu);
     let mut notes = Vec::new();
-    decision.alter(asked, &mut bytes, |_, changed| notes.push(changed));
+    decision.alter(asked, &[], &mut bytes, |_, changed| notes.push(changed));
     (bytes.to_vec(), notes)
 }
 
@@ -331,7 +331,7 @@ fn ids_wrap_when_they_are_counted_on() {
         let mut bytes = Frame::new();
         bytes.extend_from_slice(&mbap::header(0xFFFF, 0xFF, 1)).unwrap();
         bytes.push(7).unwrap();
-        decision.alter(&asks(7, 0, 0), &mut bytes, |_, _| ());
+        decision.alter(&asks(7, 0, 0), &[], &mut bytes, |_, _| ());
         (bytes[0], bytes[1], bytes[6])
     };
     assert_eq!(last(Kind::WrongTransaction(TransactionMode::Increment)), (0, 0, 0xFF));
@@ -374,6 +374,17 @@ fn random_values_differ_from_the_honest_ones_after_other_faults_too() {
             assert_ne!(bytes[place.clone()], honest[place.clone()], "{first:?}, then {then:?}, seed {seed}");
             assert!(notes[1] > 0, "and from what was there before: {first:?}, then {then:?}, seed {seed}");
         }
+    }
+}
+
+#[test]
+fn random_bytes_in_place_of_those_cut_off_are_not_those() {
+    let cut = fault(Kind::Truncate { keep: Keep::HeaderOnly, relength: true });
+    let more = fault(Kind::Extra { mode: ExtraMode::Random, count: 5, relength: true });
+    for seed in 0..2000 {
+        let (bytes, _) = altered(&[cut.clone(), more.clone()], seed, &asks(3, 0, 2), &TWO);
+        assert_eq!(bytes.len(), 13);
+        assert!((8..13).all(|at| bytes[at] != frame(&TWO)[at]), "seed {seed}: {bytes:?}");
     }
 }
 
@@ -443,9 +454,9 @@ fn one_seed_gives_one_reply_and_faults_differ() {
     assert_ne!(of(3), of(4));
     let mut server = Server::new([extra.clone(), Fault { seed: 1, ..extra }]);
     let mut bytes = frame(&TWO);
-    server.ask(&asks(3, 0, 2)).alter(&asks(3, 0, 2), &mut bytes, |_, _| ());
+    server.ask(&asks(3, 0, 2)).alter(&asks(3, 0, 2), &[], &mut bytes, |_, _| ());
     let mut next = frame(&TWO);
-    server.ask(&asks(3, 0, 2)).alter(&asks(3, 0, 2), &mut next, |_, _| ());
+    server.ask(&asks(3, 0, 2)).alter(&asks(3, 0, 2), &[], &mut next, |_, _| ());
     assert_ne!(bytes[13..17], bytes[17..21], "faults of other seeds choose otherwise");
     assert_ne!(bytes, next, "and so does one the next time");
 }
