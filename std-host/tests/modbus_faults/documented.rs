@@ -44,7 +44,7 @@ fn every_example_of_the_page_does_what_the_page_says() {
         while server.metrics().unwrap().requests(3) == 0 {
             std::thread::yield_now();
         }
-        server.stop();
+        server.shutdown();
         assert_eq!(client.end(), (End::Fin, vec![]), "nothing more: {line}");
     }
     kinds.dedup();
