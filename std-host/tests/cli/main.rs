@@ -99,7 +99,7 @@ fn json_without_rtt(output: &Output) -> serde_json::Value {
 
 #[test]
 fn every_command_has_help_with_examples_and_exit_statuses() {
-    let commands: [&[&str]; 9] = [
+    let commands: [&[&str]; 10] = [
         &[],
         &["run"],
         &["check"],
@@ -108,6 +108,7 @@ fn every_command_has_help_with_examples_and_exit_statuses() {
         &["modbus", "serve"],
         &["modbus", "read"],
         &["modbus", "write"],
+        &["modbus", "control"],
         &["completions"],
     ];
     for command in commands {
