@@ -238,7 +238,7 @@ fn advice(kind: ErrorKind) -> &'static str {
 }
 
 /// Lets the process have as many descriptors as its servers may need, or says how to.
-fn raise_descriptor_limit(connections: u64, loops: usize) {
+pub fn raise_descriptor_limit(connections: u64, loops: usize) {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let needed = connections + OTHER_DESCRIPTORS + DESCRIPTORS_OF_A_LOOP * loops as u64;
     let limit = getrlimit(Resource::Nofile);

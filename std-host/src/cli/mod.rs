@@ -77,7 +77,7 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Modbus: serve, read, write, control.
+    /// Modbus: serve, read, write, scan, bench, control.
     #[command(subcommand, after_help = help(
         "  wharf modbus serve --listen 127.0.0.1:5020 --units 1,3-5\n  wharf modbus read 127.0.0.1:5020 input 0 4 --type f32 --order cdab\n  wharf modbus write 127.0.0.1:5020 coils 8 1 0 1"
     ))]
@@ -107,6 +107,16 @@ enum Modbus {
         "  wharf modbus write 192.0.2.7 holding 100 17 0x2A\n  wharf modbus write 192.0.2.7 holding 10 --type f32 --order cdab 123456.0\n  wharf modbus write 127.0.0.1:5020 coils 3 true --single\n  wharf modbus write 127.0.0.1:5020 holding 4 --mask 0xF2,0x25"
     ))]
     Write(WriteValues),
+    /// Find out which units of a server answer, and who they are.
+    #[command(after_help = help(
+        "  wharf modbus scan 192.0.2.7\n  wharf modbus scan 127.0.0.1:5020 --units 1-16,247 --probe input:0 --timeout 200ms --json"
+    ))]
+    Scan(modbus::Scan),
+    /// Load a server with requests, check every reply, and say how many it answers and how fast.
+    #[command(after_help = help(
+        "  wharf modbus bench 127.0.0.1:5020\n  wharf modbus bench 127.0.0.1:5020 --connections 8 --depth 16 --mix fc3x10,fc16x123 --duration 5s --json"
+    ))]
+    Bench(modbus::Bench),
     /// Act on a running server: values, units, connections, events.
     #[command(after_help = help(
         "  wharf modbus control status\n  wharf modbus control get 1/holding/40 --type f32\n  wharf modbus control set temperature 21.5\n  wharf modbus control --server hall unit add 7 --size 100\n  wharf modbus control connections --json\n  wharf modbus control watch --event Connected --event Disconnected"
@@ -281,6 +291,8 @@ fn run(command: Command, out: &mut dyn Write) -> Result<Status, Failure> {
         Command::Modbus(Modbus::Serve(serve)) => plant::serve(&serve, out),
         Command::Modbus(Modbus::Read(read)) => modbus::read(&read, out),
         Command::Modbus(Modbus::Write(write)) => modbus::write(&write, out),
+        Command::Modbus(Modbus::Scan(scan)) => modbus::scan(&scan, out),
+        Command::Modbus(Modbus::Bench(bench)) => modbus::bench(&bench, out),
         Command::Modbus(Modbus::Control(control)) => control::control(&control, out),
         Command::Completions { shell } => {
             // The generator panics where it cannot write, and a closed pipe must not do that.

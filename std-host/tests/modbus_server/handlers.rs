@@ -4,11 +4,11 @@ use crate::harness::{Client, End, PATIENCE, frame};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::Duration;
-use wharf_core::modbus::server::Outcome;
-use wharf_host::config::modbus::{Overflow, Server as Described, Unit as DescribedUnit, UnitZero};
+use wharf_core::modbus::server::{Outcome, Reason};
+use wharf_host::config::modbus::{Overflow, Server as Described, Unit as DescribedUnit, UnitZero, WhenFull};
 use wharf_host::services::modbus::{
-    Answer, Answerer, Call, Device, Event, Function, FunctionRefused, Handler, Operation, Response, Server, Threaded,
-    Timeout, set_function, unit,
+    Answer, Answerer, Call, Device, Event, Function, FunctionRefused, Handler, Operation, Rejection, Response, Server,
+    Threaded, Timeout, set_function, unit,
 };
 
 fn described() -> Described {
@@ -202,6 +202,7 @@ fn a_request_that_nobody_answers_in_time_gets_06_and_the_late_answer_is_counted(
     client.is_served();
     let metrics = server.metrics().unwrap();
     assert_eq!((metrics.timeouts(Timeout::Request), metrics.exceptions(6)), (2, 2));
+    assert!(metrics.durations().sum() >= Duration::from_millis(60), "they waited that long: {metrics:?}");
 }
 
 #[test]
@@ -306,6 +307,27 @@ fn a_deferred_reply_outlives_its_unit_and_counts_for_nobody_else() {
     third.reply([]);
     assert_eq!(client.reply(9, 1).unwrap(), [100]);
     assert_eq!(other.ask(1, &[11]), [11, 0, 0, 0, 1]);
+}
+
+#[test]
+fn with_nobody_to_evict_a_newcomer_is_rejected() {
+    let one = Described { max_connections: 1, when_full: WhenFull::Evict, ..described() };
+    let (server, answerers) = deferring(one);
+    let mut first = connect(&server);
+    first.send(&frame(1, 1, &[100]));
+    let answerer = next(&answerers);
+    let turned_away = std::net::TcpStream::connect(server.local_addrs()[0]);
+    // It may learn so before it knows that it has connected.
+    if let Ok(stream) = turned_away {
+        assert_eq!(Client { stream, transaction: 0 }.end(), (End::Reset, vec![]));
+    }
+    let metrics = server.metrics().unwrap();
+    assert_eq!((metrics.rejected(Rejection::Limit), metrics.connections), (1, 1));
+    answerer.reply([]);
+    assert_eq!(first.reply(1, 1).unwrap(), [100]);
+    connect(&server).is_served();
+    assert_eq!(first.end(), (End::Fin, vec![]));
+    assert_eq!(server.metrics().unwrap().closed(Reason::Evicted), 1);
 }
 
 #[test]

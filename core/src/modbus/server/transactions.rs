@@ -115,6 +115,15 @@ impl<T> Transactions<T> {
         self.deferred == 0 && self.unreported == 0
     }
 
+    /// How many requests have been deferred, which gives the next its name.
+    pub(super) const fn order(&self) -> u32 {
+        self.order
+    }
+
+    pub(super) const fn set_order(&mut self, order: u32) {
+        self.order = order;
+    }
+
     pub(super) const fn exchange(&mut self, places: T) -> T {
         core::mem::replace(&mut self.places, places)
     }

@@ -58,7 +58,6 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use storage::Pool;
 use wharf_core::Instant;
-use wharf_core::modbus::server::Config;
 use wharf_core::modbus::units::Units;
 
 /// What all connections of a server share.
@@ -68,7 +67,6 @@ struct Shared {
     units: RefCell<Units<Heap>>,
     points: RefCell<Points>,
     pool: RefCell<Pool>,
-    config: Config,
     observer: Box<dyn Fn(&Event)>,
     metrics: RefCell<Metrics>,
     /// The server for its handlers; set before there is a connection.
@@ -155,8 +153,7 @@ impl Server {
             key: OnceCell::new(),
             units: RefCell::new(units),
             points: RefCell::new(points),
-            pool: RefCell::new(Pool::new(described.max_outstanding.into())),
-            config: device::connection(described),
+            pool: RefCell::new(Pool::new(device::connection(described))),
             observer: Box::new(observer),
             metrics: RefCell::new(Metrics::new(&described.name, started_at)),
             handle: OnceCell::new(),

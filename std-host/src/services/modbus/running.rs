@@ -257,8 +257,9 @@ impl<T> Site for OnLoop<'_, '_, T> {
     }
 
     fn report(&mut self, socket: SocketId) -> Option<ConnectionReport> {
+        let local = self.lp.stream(socket).and_then(|stream| stream.local_addr()).ok();
         let peer = self.lp.user(self.shared.key(), socket).ok()?;
-        report(&self.shared, &peer)
+        Some(ConnectionReport { local, ..report(&peer)? })
     }
 
     fn shutdown(&mut self) {
@@ -266,14 +267,14 @@ impl<T> Site for OnLoop<'_, '_, T> {
     }
 }
 
-fn report(shared: &Shared, peer: &Peer) -> Option<ConnectionReport> {
+fn report(peer: &Peer) -> Option<ConnectionReport> {
     Some(ConnectionReport {
         id: peer.id,
         peer: peer.address?,
-        local: peer.local,
+        local: None,
         state: peer.state(),
         outstanding: peer.outstanding(),
-        statistics: peer.statistics(shared),
+        statistics: peer.statistics(),
     })
 }
 
