@@ -94,7 +94,7 @@ fn a_handler_of_43_gets_every_mei_type_but_14() {
 }
 
 /// Counts broadcasts in holding register 0.
-struct Counting;
+struct Counting(Sender<Answerer>);
 
 impl Handler for Counting {
     fn call(&mut self, call: &Call<'_>, device: &mut Device) -> Answer {
@@ -102,8 +102,9 @@ impl Handler for Counting {
             let count = device.holding.register(0).unwrap_or(0) + 1;
             device.holding.set_register(0, count);
         }
-        // Nobody waits for it where it was broadcast.
-        call.later().0
+        let (answer, answerer) = call.later();
+        self.0.send(answerer).unwrap();
+        answer
     }
 
     fn takes_broadcasts(&self) -> bool {
@@ -115,7 +116,8 @@ impl Handler for Counting {
 fn a_broadcast_reaches_the_handlers_that_take_it() {
     let units = vec![DescribedUnit::with_size(1, 10), DescribedUnit::with_size(2, 10)];
     let server = Server::spawn(Described { unit_0: UnitZero::Broadcast, units, ..described() }).unwrap();
-    server.set_function(1, 100, Function::handler(Counting)).unwrap().unwrap();
+    let (sender, answerers) = channel();
+    server.set_function(1, 100, Function::handler(Counting(sender))).unwrap().unwrap();
     let deaf = Function::handler(|_: &Call<'_>, _: &mut Device| -> Answer { panic!("it takes no broadcasts") });
     server.set_function(2, 100, deaf).unwrap().unwrap();
     let mut client = connect(&server);
@@ -123,6 +125,14 @@ fn a_broadcast_reaches_the_handlers_that_take_it() {
     assert_eq!(client.ask(1, &[3, 0, 0, 0, 1]), [3, 2, 0, 1]);
     let metrics = server.metrics().unwrap();
     assert_eq!((metrics.responses(Response::None), metrics.requests_in_flight), (1, 0));
+    // What a handler says to a broadcast later goes to nobody, whoever waits meanwhile.
+    let broadcast = next(&answerers);
+    client.send(&frame(9, 1, &[100]));
+    let asked = next(&answerers);
+    broadcast.reply([66]);
+    asked.reply([1]);
+    assert_eq!(client.reply(9, 1).unwrap(), [100, 1]);
+    late(&server, 1);
 }
 
 #[test]
@@ -357,7 +367,8 @@ fn a_shutdown_waits_for_deferred_requests_and_no_longer_than_it_may() {
     client.send(&frame(1, 1, &[100]));
     let answerer = next(&answerers);
     server.shutdown();
-    // It drains: what comes now is thrown away.
+    // It drains as soon as it has had its turn: what comes now is thrown away.
+    server.call(|_| ()).unwrap();
     client.send(&frame(2, 1, &[100]));
     loop {
         if let Event::Discarded { .. } = events.next_within(PATIENCE).expect("it is thrown away") {

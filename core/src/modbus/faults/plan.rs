@@ -20,6 +20,11 @@ use core::time::Duration;
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct FaultId(pub u32);
 
+impl FaultId {
+    /// No fault of any plan, so that nothing counts it: what a driver does of its own accord to the replies of a unit.
+    pub const OF_UNIT: Self = Self(u32::MAX);
+}
+
 /// A fault with its counters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
@@ -67,6 +72,12 @@ pub struct Tally {
 impl Tally {
     /// A free place.
     pub const EMPTY: Self = Self { fault: None, matches: 0, actions: 0 };
+
+    /// The fault that it counts, if the place is taken.
+    #[must_use]
+    pub const fn fault(&self) -> Option<FaultId> {
+        self.fault
+    }
 }
 
 /// Whether anybody can connect.
@@ -106,6 +117,12 @@ impl Entry {
     pub const fn enable(&mut self, on: bool, until: Option<Instant>) {
         self.fault.enabled = on;
         self.until = until;
+    }
+
+    /// When it goes off, if it was switched on for a while only.
+    #[must_use]
+    pub const fn until(&self) -> Option<Instant> {
+        self.until
     }
 
     /// Whether it is switched on now, be it in its window or not.

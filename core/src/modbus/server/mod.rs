@@ -231,6 +231,10 @@ pub struct Processed {
     pub deferred: bool,
     /// Whether its `request_timeout` ran out.
     pub timed_out: bool,
+    /// Whether its reply was kept back for a fault. It has left by now, and `micros` says when.
+    pub kept: bool,
+    /// How many faults acted on it.
+    pub faults: u8,
     /// Who put it off, where it was answered later.
     pub answerer: Answerer,
 }

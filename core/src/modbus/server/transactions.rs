@@ -23,6 +23,8 @@ pub struct Transaction {
     timed_out: bool,
     /// Whether the replies behind it may leave before it.
     passed: bool,
+    /// How many faults have acted on a reply that was kept back and has left.
+    left: Option<u8>,
 }
 
 impl Transaction {
@@ -37,6 +39,7 @@ impl Transaction {
         put_off: true,
         timed_out: false,
         passed: false,
+        left: None,
     };
 }
 
@@ -79,6 +82,8 @@ impl Request {
             bytes_out,
             deferred: false,
             timed_out: false,
+            kept: false,
+            faults: 0,
             answerer: self.answerer,
         }
     }
@@ -184,6 +189,13 @@ impl<T: AsRef<[Transaction]> + AsMut<[Transaction]>> Transactions<T> {
         place.and_then(|place| place.deadline).is_some_and(|deadline| deadline <= now) && self.find(id).is_some()
     }
 
+    /// The reply that was kept back has left, after so many faults have acted on it.
+    pub(super) fn leave(&mut self, id: RequestId, faults: u8) {
+        if let Some(place) = self.places.as_mut().get_mut(usize::from(id.index)) {
+            place.left = Some(faults);
+        }
+    }
+
     /// Ends a deferred request.
     pub(super) fn end(&mut self, id: RequestId, now: Instant, ending: Ending) {
         let Some(place) = self.places.as_mut().get_mut(usize::from(id.index)) else { return };
@@ -245,8 +257,9 @@ impl<T: AsRef<[Transaction]> + AsMut<[Transaction]>> Transactions<T> {
         let State::Done { outcome, bytes_out, micros, timed_out } = place.state else { return None };
         place.state = State::Free;
         let (deferred, timed_out) = (place.put_off, timed_out || place.timed_out);
+        let (kept, faults) = (place.left.is_some(), place.left.unwrap_or(0));
         self.unreported = self.unreported.saturating_sub(1);
-        Some(Processed { micros, deferred, timed_out, ..place.request.processed(outcome, bytes_out) })
+        Some(Processed { micros, deferred, timed_out, kept, faults, ..place.request.processed(outcome, bytes_out) })
     }
 
     fn open(&self) -> impl Iterator<Item = (RequestId, &Transaction)> {

@@ -5,12 +5,15 @@
 use super::Shared;
 use super::admission::Activity;
 use super::event::{ConnectionId, Event, Statistics};
+use super::faults::Tallies;
 use super::metrics::Response;
 use super::storage::{Heap, Work};
 use crate::event_loop::{LoopMut, Stream, TimerId};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
+use std::time::Duration;
 use wharf_core::modbus::diagnostics::Completion;
+use wharf_core::modbus::faults::{self, Faults};
 use wharf_core::modbus::pdu::Exception;
 use wharf_core::modbus::server::{Input, Outcome, Output, Processed, Reason, Rest, State};
 use wharf_core::modbus::service::{Answer, Discard, Indication, ReplyPdu, Service};
@@ -24,6 +27,9 @@ pub(super) struct Peer {
     pub(super) address: Option<SocketAddr>,
     pub(super) timer: Option<TimerId>,
     standing: Standing,
+    tallies: Tallies,
+    /// What the machine was told last that the time is.
+    now: Instant,
     /// Requests in flight that the metrics know of: at most 16.
     in_flight: u8,
     /// The machine has bytes that may leave, and the socket is not known to be full.
@@ -52,6 +58,8 @@ impl Default for Peer {
             address: None,
             timer: None,
             standing: Standing::AtRest(Rest::new(Instant::ORIGIN)),
+            tallies: Tallies::default(),
+            now: Instant::ORIGIN,
             in_flight: 0,
             transmit: false,
             paused: false,
@@ -67,7 +75,7 @@ impl Default for Peer {
 impl Peer {
     /// A connection that was accepted just now from this address.
     pub(super) fn new(id: ConnectionId, address: Option<SocketAddr>, now: Instant) -> Self {
-        Self { id, address, standing: Standing::AtRest(Rest::new(now)), ..Self::default() }
+        Self { id, address, standing: Standing::AtRest(Rest::new(now)), now, ..Self::default() }
     }
 
     /// What it did so far.
@@ -90,10 +98,17 @@ impl Peer {
         }
     }
 
-    /// The socket is there, and with it the first deadline.
+    /// The socket is there, and with it the first deadline, or a fault that ends it.
     pub(super) fn opened<T>(&mut self, shared: &Shared, stream: &mut Stream<'_, T>) {
         self.counts.connected_at = shared.world_time(stream.now());
-        self.work(shared, stream, |_, _, _| ());
+        let now = self.time(shared, stream);
+        let ends = shared.faults.borrow_mut().accepted(now, self.ip(), &mut self.tallies);
+        self.work(shared, stream, |peer, work, _| {
+            let Some((how, delay, fault)) = ends else { return };
+            peer.counts.faults += 1;
+            shared.emit(&Event::Fault { id: Some(peer.id), fault, request: None });
+            work.machine.handle_input(now, faults::Input::EndAfter { how, delay }).expect("a new connection is open");
+        });
     }
 
     /// Bytes have come.
@@ -119,16 +134,20 @@ impl Peer {
 
     /// An input other than bytes. One that comes too late for the machine means nothing any more.
     pub(super) fn input<T>(&mut self, shared: &Shared, stream: &mut Stream<'_, T>, input: Input<'_>) {
-        self.work(shared, stream, |_, work, stream| {
-            let _ = work.machine.handle_input(stream.now(), input);
-        });
+        self.answered(shared, stream, input);
     }
 
     /// The answer to a request that was put off, or why there is none; whether anybody still waited for it.
     pub(super) fn answered<T>(&mut self, shared: &Shared, stream: &mut Stream<'_, T>, input: Input<'_>) -> bool {
         let mut taken = false;
-        self.work(shared, stream, |_, work, stream| {
-            taken = work.machine.handle_input(stream.now(), input).is_ok();
+        self.work(shared, stream, |peer, work, stream| {
+            let now = peer.time(shared, stream);
+            let mut board = shared.faults.borrow_mut();
+            let mut deciding = board.deciding(peer.ip(), &mut peer.tallies);
+            let faults = deciding.as_mut().map(|faults| faults as &mut dyn Faults);
+            taken = work.machine.handle_input(now, with_faults(input, faults)).is_ok();
+            drop(board);
+            shared.tell_faults(peer.id);
         });
         taken
     }
@@ -136,14 +155,15 @@ impl Peer {
     /// The timer has fired, perhaps for a deadline that has moved since.
     pub(super) fn timeout<T>(&mut self, shared: &Shared, stream: &mut Stream<'_, T>) {
         self.armed = Instant::MAX;
-        self.work(shared, stream, |_, work, stream| work.machine.handle_timeout(stream.now()));
+        self.work(shared, stream, |peer, work, stream| work.machine.handle_timeout(peer.time(shared, stream)));
     }
 
     /// The socket is gone; why, if the machine does not know yet.
     pub(super) fn gone(&mut self, shared: &Shared, now: Instant, input: Input<'_>) -> Reason {
         let mut work = self.take_work(shared);
+        let now = self.now.max(now);
         // A machine that has closed by itself refuses the news.
-        let _ = work.machine.handle_input(now, input);
+        let _ = work.machine.handle_input(now, with_faults(input, None));
         while let Step::Do(output) = work.machine.poll_output() {
             self.note(shared, &mut work, now, output);
         }
@@ -153,7 +173,7 @@ impl Peer {
         if dropped > 0 {
             shared.metrics.borrow_mut().dropped(dropped);
         }
-        shared.pool.borrow_mut().renew(work);
+        shared.pool.borrow_mut().renew(work, shared.faults.borrow().is_active());
         self.reason.unwrap_or(Reason::IoError)
     }
 
@@ -174,6 +194,18 @@ impl Peer {
         self.reason.is_some()
     }
 
+    fn ip(&self) -> Option<IpAddr> {
+        self.address.map(|address| address.ip())
+    }
+
+    /// The time, which never goes back. Where faults make replies wait it is read anew, so that no wait is short; else it is
+    /// that of the loop's turn, which costs nothing.
+    fn time<T>(&mut self, shared: &Shared, stream: &mut Stream<'_, T>) -> Instant {
+        let now = if shared.faults.borrow().is_active() { stream.clock() } else { stream.now() };
+        self.now = self.now.max(now);
+        self.now
+    }
+
     /// Lets `f` act on the machine, then does all that can be done now, and rests if nothing is left.
     fn work<T>(
         &mut self,
@@ -188,7 +220,7 @@ impl Peer {
         match work.machine.rest() {
             Some(rest) if work.leftover.is_empty() => {
                 self.standing = Standing::AtRest(rest);
-                shared.pool.borrow_mut().take_back(work);
+                shared.pool.borrow_mut().take_back(work, shared.faults.borrow().is_active());
             }
             _ => self.standing = Standing::Working(work),
         }
@@ -209,14 +241,22 @@ impl Peer {
 
     /// Offers bytes until the machine takes no more; how many it took.
     fn offer<T>(&mut self, shared: &Shared, work: &mut Work, stream: &mut Stream<'_, T>, bytes: &[u8]) -> usize {
+        let now = self.time(shared, stream);
         let mut done = 0;
         while done < bytes.len() && !self.is_over() {
             let mut units = shared.units.borrow_mut();
             let mut service = Asked { units: units.serving(self.id), asked: false };
+            let mut board = shared.faults.borrow_mut();
+            let mut deciding = board.deciding(self.ip(), &mut self.tallies);
+            if deciding.is_some() {
+                shared.pool.borrow().lend_places(work);
+            }
+            let faults = deciding.as_mut().map(|faults| faults as &mut dyn Faults);
             let input = Input::Received { bytes: &bytes[done..], service: &mut service };
-            if work.machine.handle_input(stream.now(), input).is_err() {
+            if work.machine.handle_input(now, with_faults(input, faults)).is_err() {
                 return bytes.len();
             }
+            drop(board);
             if service.asked {
                 self.counts.last_request_at = Some(shared.world_time(stream.now()));
                 if let Some(activity) = &self.activity {
@@ -224,6 +264,7 @@ impl Peer {
                 }
             }
             drop(units);
+            shared.tell_faults(self.id);
             let taken = work.machine.taken();
             done += taken;
             self.drain(shared, work, stream);
@@ -264,14 +305,20 @@ impl Peer {
             return false;
         }
         self.counts.bytes_out += len as u64;
+        let kept = work.machine.sends_kept();
+        let now = self.time(shared, stream);
         work.machine
-            .handle_input(stream.now(), Input::Transmitted { len })
+            .handle_input(now, faults::Input::Transmitted { len })
             .expect("no more was sent than the machine showed");
         let mut metrics = shared.metrics.borrow_mut();
         metrics.bytes_out += len as u64;
         let now = stream.clock();
-        work.unsent.sent(len, now, |status, replies, took| metrics.replied(status, replies, took));
-        if work.machine.outstanding() == 0 && !work.has_output() {
+        if !kept {
+            work.unsent.sent(len, now, |status, replies, took| metrics.replied(status, replies, took));
+        }
+        // What a fault that ends the connection has left behind will never leave.
+        let goes_on = work.machine.state() != State::Held;
+        if goes_on && work.machine.outstanding() == 0 && !work.has_output() {
             work.unsent.all_sent(now, |status, replies, took| metrics.replied(status, replies, took));
         }
         drop(metrics);
@@ -308,7 +355,7 @@ impl Peer {
                     shared.units.borrow_mut().finished(request.answerer, request.function, completion(&request));
                 }
                 self.counts.processed(&request);
-                owe(work, now, &request);
+                owe(shared, work, now, &request);
                 shared.emit(&Event::Processed { id: self.id, request });
             }
             Output::Discarded(reason) => {
@@ -336,12 +383,17 @@ impl Peer {
 }
 
 /// Notes a reply that is on its way.
-fn owe(work: &mut Work, now: Instant, request: &Processed) {
+fn owe(shared: &Shared, work: &mut Work, now: Instant, request: &Processed) {
     let status = match request.outcome {
         Outcome::Ok => Response::Ok,
         Outcome::Exception(_) => Response::Exception,
         Outcome::None => return,
     };
+    if request.kept {
+        // It has left already.
+        shared.metrics.borrow_mut().replied(status, 1, Duration::from_micros(request.micros.into()));
+        return;
+    }
     let arrived = Instant::from_micros(now.as_micros().saturating_sub(request.micros.into()));
     work.unsent.push(arrived, request.bytes_out, status);
 }
@@ -363,8 +415,27 @@ impl Service for Asked<'_> {
         self.units.refused(request, exception);
     }
 
+    fn prevented(&mut self, request: &Indication<'_>, exception: Option<Exception>) {
+        self.asked = true;
+        self.units.prevented(request, exception);
+    }
+
     fn discarded(&mut self, reason: Discard) {
         self.units.discarded(reason);
+    }
+}
+
+/// An input of the inner machine as the outer one takes it.
+fn with_faults<'a, 'b: 'a>(input: Input<'b>, faults: Option<&'a mut dyn Faults>) -> faults::Input<'a> {
+    match input {
+        Input::Received { bytes, service } => faults::Input::Received { bytes, service, faults },
+        Input::Transmitted { len } => faults::Input::Transmitted { len },
+        Input::Replied { id, pdu } => faults::Input::Replied { id, pdu, faults },
+        Input::Failed { id, exception } => faults::Input::Failed { id, exception, faults },
+        Input::PeerClosed => faults::Input::PeerClosed,
+        Input::PeerReset => faults::Input::PeerReset,
+        Input::Drain => faults::Input::Drain,
+        Input::Abort { reason } => faults::Input::Abort { reason },
     }
 }
 

@@ -82,7 +82,8 @@ fn a_client_turned_away_without_descriptors_is_reported_as_rejected() {
     for refused in [Some(client), None] {
         let refused = refused.map(Address::Inet);
         let failed = AcceptFailed::Exhausted { error: Error::Ended, pause: Duration::from_millis(100), refused };
-        connections.accept_error(&mut lp.loop_mut(), server.shared.listeners.borrow()[0].0, failed);
+        let listener = server.shared.listeners.borrow().sockets[0].0.unwrap();
+        connections.accept_error(&mut lp.loop_mut(), listener, failed);
     }
     let rejected = |event: &Event| {
         if let Event::Rejected { peer, reason: Rejection::Descriptors } = event { Some(*peer) } else { None }
