@@ -60,6 +60,9 @@ enum Verb {
     /// Add or remove a unit.
     #[command(subcommand)]
     Unit(UnitVerb),
+    /// List faults, or switch them on and off.
+    #[command(subcommand)]
+    Fault(FaultVerb),
     /// End connections at once, by a reset.
     Close {
         /// Their ids, as `connections` shows them.
@@ -94,6 +97,27 @@ enum UnitVerb {
     Remove {
         /// Its id.
         unit: u8,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum FaultVerb {
+    /// List the faults with what each has done.
+    List,
+    /// Switch faults on, from the next request on.
+    On {
+        /// Their names.
+        #[arg(value_name = "NAME", required = true)]
+        names: Vec<String>,
+        /// Switch them off again after this time.
+        #[arg(long = "for", value_name = "SPAN")]
+        span: Option<String>,
+    },
+    /// Switch faults off.
+    Off {
+        /// Their names.
+        #[arg(value_name = "NAME", required = true)]
+        names: Vec<String>,
     },
 }
 
@@ -153,6 +177,19 @@ pub(super) fn control(control: &Control, out: &mut dyn Write) -> Result<Status, 
         Verb::Unit(UnitVerb::Remove { unit }) => {
             server.ask("unit.remove", json!({ "unit": unit }))?;
             done(&json!({ "unit": unit }), &format!("unit {unit} removed"), control.json, out)?;
+        }
+        Verb::Fault(FaultVerb::List) => list(&server.ask("fault.list", json!({}))?, control.json, out)?,
+        Verb::Fault(FaultVerb::On { names, span }) => {
+            for name in names {
+                server.ask("fault.on", json!({ "name": name, "for": span }))?;
+                done(&json!({ "fault": name, "enabled": true }), &format!("fault {name} on"), control.json, out)?;
+            }
+        }
+        Verb::Fault(FaultVerb::Off { names }) => {
+            for name in names {
+                server.ask("fault.off", json!({ "name": name }))?;
+                done(&json!({ "fault": name, "enabled": false }), &format!("fault {name} off"), control.json, out)?;
+            }
         }
         Verb::Close { ids } => {
             for id in ids {

@@ -117,9 +117,9 @@ enum Modbus {
         "  wharf modbus bench 127.0.0.1:5020\n  wharf modbus bench 127.0.0.1:5020 --connections 8 --depth 16 --mix fc3x10,fc16x123 --duration 5s --json"
     ))]
     Bench(modbus::Bench),
-    /// Act on a running server: values, units, connections, events.
+    /// Act on a running server: values, units, connections, faults, events.
     #[command(after_help = help(
-        "  wharf modbus control status\n  wharf modbus control get 1/holding/40 --type f32\n  wharf modbus control set temperature 21.5\n  wharf modbus control --server hall unit add 7 --size 100\n  wharf modbus control connections --json\n  wharf modbus control watch --event Connected --event Disconnected"
+        "  wharf modbus control status\n  wharf modbus control get 1/holding/40 --type f32\n  wharf modbus control set temperature 21.5\n  wharf modbus control --server hall unit add 7 --size 100\n  wharf modbus control fault on slow --for 30s\n  wharf modbus control connections --json\n  wharf modbus control watch --event Connected --event Disconnected"
     ))]
     Control(control::Control),
 }

@@ -154,6 +154,31 @@ fn units_come_and_go_while_clients_are_connected() {
 }
 
 #[test]
+fn faults_are_switched_from_the_next_request_on() {
+    let folder = Folder::new();
+    let fault = r#"fault = [{ name = "busy", kind = "exception", code = 6, functions = [4], enabled = false }]"#;
+    let plant = PLANT.replacen("listen = [\"127.0.0.1:0\"]\n", &format!("listen = [\"127.0.0.1:0\"]\n{fault}\n"), 1);
+    let host = folder.host("hall", &plant);
+    let mut stream = connect(&host, 0);
+    let mut read = || ask(&mut stream, 1, &[4, 0, 0, 0, 1]);
+    assert_eq!(read(), [4, 2, 0, 7]);
+    assert_eq!(done(&folder, &["fault", "on", "busy"]), "fault busy on\n");
+    assert_eq!(read(), [0x84, 6]);
+    let told = control(&folder, &["fault", "list", "--json"]).json();
+    assert_eq!((&told["name"], &told["kind"]), (&json!("busy"), &json!("exception")));
+    assert_eq!((&told["enabled"], &told["until"], &told["applied"]), (&json!(true), &Value::Null, &json!(1)));
+    assert_eq!(done(&folder, &["fault", "off", "busy"]), "fault busy off\n");
+    assert_eq!(read(), [4, 2, 0, 7]);
+    done(&folder, &["fault", "on", "busy", "--for", "1h"]);
+    assert_eq!(read(), [0x84, 6]);
+    assert!(control(&folder, &["fault", "list", "--json"]).json()["until"].is_number());
+    assert!(done(&folder, &["fault", "list"]).starts_with("name busy  kind exception  enabled true  until "));
+    refused(&folder, &["fault", "on", "slow"], 1, "there is no fault \"slow\"");
+    let spans = "`for` is a number with a unit (us, ms, s, m, h) such as \"30s\"";
+    refused(&folder, &["fault", "on", "busy", "--for", "5"], 2, spans);
+}
+
+#[test]
 fn connections_are_listed_and_closed() {
     let folder = Folder::new();
     let host = folder.host("hall", PLANT);

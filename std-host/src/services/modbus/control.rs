@@ -18,6 +18,7 @@ use crate::admin::registry::Registry;
 use crate::config::modbus::{UNCONFIGURED, Unit};
 use arguments::Arguments;
 use serde_json::{Map, Value, json};
+use std::time::Duration;
 use values::Place;
 
 /// The system of the entries.
@@ -28,7 +29,7 @@ const PAGE: usize = 250;
 /// A verb that the loop of the server carries out.
 type Act = fn(&mut Running<'_>, Arguments) -> Outcome;
 
-const VERBS: [(&str, Act); 10] = [
+const VERBS: [(&str, Act); 13] = [
     ("status", |server, arguments| arguments.end().map(|()| status(server).into())),
     ("units", units),
     ("points", |server, arguments| arguments.end().map(|()| server.points().into())),
@@ -39,6 +40,9 @@ const VERBS: [(&str, Act); 10] = [
     ("reset", reset),
     ("unit.add", add_unit),
     ("unit.remove", remove_unit),
+    ("fault.list", faults),
+    ("fault.on", fault_on),
+    ("fault.off", fault_off),
 ];
 
 /// Gives a server that is yet to be opened its place among the entries.
@@ -145,5 +149,32 @@ fn remove_unit(server: &mut Running<'_>, mut arguments: Arguments) -> Outcome {
     match server.remove_unit(id) {
         Some(_) => Ok(Value::Null),
         None => Err(Refusal::refused(format!("there is no unit {id}"))),
+    }
+}
+
+fn faults(server: &mut Running<'_>, arguments: Arguments) -> Outcome {
+    arguments.end()?;
+    Ok(server.faults().iter().map(describe::fault).collect())
+}
+
+/// For a while, if `for` says how long, and then off again.
+fn fault_on(server: &mut Running<'_>, mut arguments: Arguments) -> Outcome {
+    let name = arguments.text("name")?;
+    let span = arguments.option_span("for")?;
+    arguments.end()?;
+    switch(server, &name, true, span)
+}
+
+fn fault_off(server: &mut Running<'_>, mut arguments: Arguments) -> Outcome {
+    let name = arguments.text("name")?;
+    arguments.end()?;
+    switch(server, &name, false, None)
+}
+
+fn switch(server: &mut Running<'_>, name: &str, on: bool, span: Option<Duration>) -> Outcome {
+    if server.fault(name, on, span) {
+        Ok(Value::Null)
+    } else {
+        Err(Refusal::refused(format!("there is no fault {name:?}")))
     }
 }

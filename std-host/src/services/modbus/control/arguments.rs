@@ -1,7 +1,9 @@
 //! The arguments of a verb, asked for one by one; what nobody asked for is a mistake.
 
 use crate::admin::answer::Refusal;
+use crate::config::scalar::parse_span;
 use serde_json::{Map, Value};
+use std::time::Duration;
 
 /// Arguments that are left.
 pub(super) struct Arguments(pub(super) Map<String, Value>);
@@ -35,6 +37,14 @@ impl Arguments {
     pub(super) fn unit(&mut self, key: &str) -> Result<u8, Refusal> {
         let id = self.number(key, u8::MAX.into())?;
         Ok(u8::try_from(id).unwrap_or(u8::MAX))
+    }
+
+    /// A span such as `"30s"`.
+    pub(super) fn option_span(&mut self, key: &str) -> Result<Option<Duration>, Refusal> {
+        let Some(text) = self.option_text(key)? else { return Ok(None) };
+        let span = parse_span(&text).filter(|span| !span.is_zero());
+        let wrong = || Refusal::usage(format!("`{key}` is a number with a unit (us, ms, s, m, h) such as \"30s\""));
+        span.map(Some).ok_or_else(wrong)
     }
 
     pub(super) fn flag(&mut self, key: &str) -> Result<bool, Refusal> {

@@ -1,5 +1,6 @@
-//! Connections and events as JSON.
+//! Connections, faults and events as JSON.
 
+use crate::services::modbus::FaultReport;
 use crate::services::modbus::event::{Event, Statistics};
 use crate::services::modbus::running::ConnectionReport;
 use serde_json::{Map, Value, json};
@@ -19,8 +20,28 @@ pub(super) fn connection(report: &ConnectionReport) -> Value {
     Value::Object(object)
 }
 
+/// A fault at one moment.
+pub(super) fn fault(report: &FaultReport) -> Value {
+    json!({
+        "name": *report.name,
+        "kind": report.fault.kind.name(),
+        "enabled": report.enabled,
+        "until": report.until.map(seconds),
+        "checked": report.checked,
+        "matched": report.matched,
+        "applied": report.applied,
+        "suppressed": report.suppressed,
+        "bytes": report.bytes,
+        "last": report.last.map(seconds),
+    })
+}
+
+/// Since the beginning of 1970.
+fn seconds(at: SystemTime) -> f64 {
+    at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}
+
 fn statistics(statistics: &Statistics) -> Map<String, Value> {
-    let seconds = |at: SystemTime| at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
     Map::from_iter([
         ("connected_at".to_owned(), json!(seconds(statistics.connected_at))),
         ("last_request_at".to_owned(), json!(statistics.last_request_at.map(seconds))),
@@ -30,19 +51,21 @@ fn statistics(statistics: &Statistics) -> Map<String, Value> {
         ("exceptions".to_owned(), json!(statistics.exceptions)),
         ("unanswered".to_owned(), json!(statistics.unanswered)),
         ("discards".to_owned(), json!(statistics.discards)),
+        ("faults".to_owned(), json!(statistics.faults)),
         ("bytes_in".to_owned(), json!(statistics.bytes_in)),
         ("bytes_out".to_owned(), json!(statistics.bytes_out)),
     ])
 }
 
 /// The names of all events.
-pub(super) const EVENTS: [&str; 10] = [
+pub(super) const EVENTS: [&str; 11] = [
     "Started",
     "Connected",
     "Disconnected",
     "Rejected",
     "Processed",
     "Discarded",
+    "Fault",
     "Error",
     "UnitAdded",
     "UnitRemoved",
@@ -58,6 +81,7 @@ pub(super) const fn name(event: &Event) -> &'static str {
         Event::Rejected { .. } => "Rejected",
         Event::Processed { .. } => "Processed",
         Event::Discarded { .. } => "Discarded",
+        Event::Fault { .. } => "Fault",
         Event::Error { .. } => "Error",
         Event::UnitAdded { .. } => "UnitAdded",
         Event::UnitRemoved { .. } => "UnitRemoved",
@@ -90,6 +114,9 @@ fn facts(event: &Event) -> Value {
         Event::Rejected { peer, reason } => json!({ "peer": peer.to_string(), "reason": reason.name() }),
         Event::Processed { id, request } => processed(*id, request),
         Event::Discarded { id, reason } => json!({ "id": id, "reason": reason.name() }),
+        Event::Fault { id, fault, request } => {
+            json!({ "id": id, "fault": **fault, "unit": request.map(|(unit, _)| unit), "function": request.map(|(_, code)| code) })
+        }
         Event::Error { operation, message } => json!({ "operation": operation.name(), "message": message }),
         Event::UnitAdded { unit, replaced } => json!({ "unit": unit, "replaced": replaced }),
         Event::UnitRemoved { unit } => json!({ "unit": unit }),
@@ -114,5 +141,6 @@ fn processed(id: u64, request: &Processed) -> Value {
         "latency_us": request.micros,
         "bytes_in": request.bytes_in,
         "bytes_out": request.bytes_out,
+        "faults": request.faults,
     })
 }
