@@ -4,5 +4,6 @@ mod control;
 mod harness;
 mod http;
 mod runtime;
+mod simulated;
 mod socket;
 mod status;
