@@ -235,6 +235,27 @@ fn a_client_has_eight_requests_in_work_and_the_rest_wait() {
 }
 
 #[test]
+fn a_client_that_takes_nothing_is_not_read_from() {
+    let mut scene = scene(Sim::strict());
+    let client = scene.admin();
+    let requests = request(1, "status").repeat(100);
+    let mut sent = 0;
+    loop {
+        let taken = client.peer.send(requests.as_bytes());
+        scene.sim.run_for(Duration::from_millis(1));
+        sent += taken;
+        if taken == 0 {
+            break;
+        }
+        assert!(sent < 1 << 20, "the host takes whatever it is sent");
+    }
+    assert_eq!(client.peer.ended(), None);
+    // Once it takes what there is, the host goes on.
+    scene.drain(&client);
+    assert!(client.peer.send(requests.as_bytes()) > 0);
+}
+
+#[test]
 fn an_answer_that_comes_too_late_is_nobodys() {
     let mut scene = scene(Sim::strict());
     for _ in 0..3 {
@@ -269,7 +290,7 @@ fn a_stream_is_asked_at_a_pace_and_only_while_its_client_takes() {
     let before = scene.made.load(Ordering::Relaxed);
     scene.pass(20);
     let waiting = scene.made.load(Ordering::Relaxed) - before;
-    assert!(waiting < 1500, "{waiting}");
+    assert!(waiting < 900, "{waiting}");
     // Then it goes on where it was, with nothing lost.
     for _ in 0..50 {
         scene.sim.run_for(Duration::from_millis(10));
