@@ -292,6 +292,27 @@ fn only_the_events_that_are_asked_for_are_told_with_their_facts() {
 }
 
 #[test]
+fn writes_are_watched_whoever_makes_them() {
+    let folder = Folder::new();
+    let host = folder.host("hall", PLANT);
+    let mut client = Client::connect(&folder.socket("hall"));
+    client.send("{\"id\":1,\"verb\":\"modbus.watch\",\"args\":{\"events\":[\"Changed\"]}}\n");
+    assert!(client.ask("modbus.units")["ok"].is_array());
+    ask(&mut connect(&host, 0), 1, &[5, 0, 3, 255, 0]);
+    done(&folder, &["set", "1/input/1", "70", "80"]);
+    let facts = |line: &Value| {
+        let event = &line["event"];
+        ["table", "start", "len", "changed", "cause", "id"].map(|key| event[key].clone())
+    };
+    let first = client.line();
+    assert_eq!(facts(&first), [json!("coils"), json!(3), json!(1), json!(true), json!("client"), json!(1)]);
+    assert_eq!(first["event"]["text"], "unit 1 coils 3..=3 written by client 1");
+    // Two values are two writes, which nobody sees one of.
+    let second = facts(&client.line());
+    assert_eq!((&second[0], &second[1], &second[4]), (&json!("input"), &json!(1), &json!("api")));
+}
+
+#[test]
 fn a_watch_ends_with_its_server() {
     let folder = Folder::new();
     let host = folder.host("hall", PLANT);

@@ -6,6 +6,7 @@ use crate::services::modbus::running::ConnectionReport;
 use serde_json::{Map, Value, json};
 use std::time::SystemTime;
 use wharf_core::modbus::server::{Outcome, Processed};
+use wharf_core::modbus::units::{Cause, Change, Place};
 
 /// A connection at one moment.
 pub(super) fn connection(report: &ConnectionReport) -> Value {
@@ -58,13 +59,14 @@ fn statistics(statistics: &Statistics) -> Map<String, Value> {
 }
 
 /// The names of all events.
-pub(super) const EVENTS: [&str; 11] = [
+pub(super) const EVENTS: [&str; 12] = [
     "Started",
     "Connected",
     "Disconnected",
     "Rejected",
     "Processed",
     "Discarded",
+    "Changed",
     "Fault",
     "Error",
     "UnitAdded",
@@ -81,6 +83,7 @@ pub(super) const fn name(event: &Event) -> &'static str {
         Event::Rejected { .. } => "Rejected",
         Event::Processed { .. } => "Processed",
         Event::Discarded { .. } => "Discarded",
+        Event::Changed(_) => "Changed",
         Event::Fault { .. } => "Fault",
         Event::Error { .. } => "Error",
         Event::UnitAdded { .. } => "UnitAdded",
@@ -114,6 +117,7 @@ fn facts(event: &Event) -> Value {
         Event::Rejected { peer, reason } => json!({ "peer": peer.to_string(), "reason": reason.name() }),
         Event::Processed { id, request } => processed(*id, request),
         Event::Discarded { id, reason } => json!({ "id": id, "reason": reason.name() }),
+        Event::Changed(change) => changed(change),
         Event::Fault { id, fault, request } => {
             json!({ "id": id, "fault": **fault, "unit": request.map(|(unit, _)| unit), "function": request.map(|(_, code)| code) })
         }
@@ -122,6 +126,21 @@ fn facts(event: &Event) -> Value {
         Event::UnitRemoved { unit } => json!({ "unit": unit }),
         Event::Stopped { graceful, cut } => json!({ "graceful": graceful, "cut": cut }),
     }
+}
+
+fn changed(change: &Change) -> Value {
+    let file = if let Place::File(number) = change.place { Some(number) } else { None };
+    let table = if let Place::Table(table) = change.place { Some(table.name()) } else { None };
+    json!({
+        "unit": change.unit.map_or_else(|| json!("default"), |unit| json!(unit)),
+        "table": table,
+        "file": file,
+        "start": change.start,
+        "len": change.len,
+        "changed": change.changed,
+        "cause": change.cause.name(),
+        "id": if let Cause::Client(id) = change.cause { Some(id) } else { None },
+    })
 }
 
 fn processed(id: u64, request: &Processed) -> Value {

@@ -2,12 +2,11 @@
 
 use super::arguments::Arguments;
 use crate::admin::answer::{Outcome, Refusal};
-use crate::config::modbus::Table;
 use crate::config::modbus::point::{self, Address, Datum, Number};
 use crate::services::modbus::points::{Reading, Refused, Typed};
 use crate::services::modbus::running::Running;
 use serde_json::{Map, Value, json};
-use wharf_core::modbus::data::{PointError, TableKind};
+use wharf_core::modbus::data::PointError;
 use wharf_core::modbus::typed::{self, Order};
 
 /// The most values at a time, so that the reply stays below its bound.
@@ -108,18 +107,13 @@ fn describe(readings: &[(String, Reading)]) -> Value {
             put("point", json!(name));
         }
         put("unit", first.unit.map_or_else(|| json!("default"), |unit| json!(unit)));
-        put("table", json!(table_name(first.at.table())));
+        put("table", json!(first.at.table().name()));
         put("address", json!(first.at.address()));
         put("type", json!(first.at.kind().to_string()));
         put("step", json!(first.at.len()));
     }
     put("values", readings.iter().map(|(_, reading)| plain(&reading.value)).collect());
     Value::Object(object)
-}
-
-fn table_name(kind: TableKind) -> &'static str {
-    let table = Table::ALL.into_iter().find(|table| TableKind::from(*table) == kind);
-    table.expect("a plant has every kind of table").name()
 }
 
 fn plain(value: &Datum) -> Value {
