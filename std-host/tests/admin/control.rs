@@ -306,8 +306,7 @@ fn writes_are_watched_whoever_makes_them() {
     };
     let first = client.line();
     assert_eq!(facts(&first), [json!("coils"), json!(3), json!(1), json!(true), json!("client"), json!(1)]);
-    assert_eq!(first["event"]["text"], "unit 1 coils 3..=3 written by client 1");
-    // Two values are two writes, which nobody sees one of.
+    assert_eq!(first["event"]["text"], "unit 1 coils 3..=3 written by client(1)");
     let second = facts(&client.line());
     assert_eq!((&second[0], &second[1], &second[4]), (&json!("input"), &json!(1), &json!("api")));
 }

@@ -124,8 +124,12 @@ impl Client {
         String::from_utf8(self.seen.borrow().clone()).unwrap()
     }
 
+    /// The whole lines.
     fn lines(&self) -> Vec<Value> {
-        self.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        let text = self.text();
+        // The last may be on its way.
+        let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+        whole.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
     fn responses(&self) -> usize {
