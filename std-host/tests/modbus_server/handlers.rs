@@ -7,8 +7,8 @@ use std::time::Duration;
 use wharf_core::modbus::server::{Outcome, Reason};
 use wharf_host::config::modbus::{Overflow, Server as Described, Unit as DescribedUnit, UnitZero, WhenFull};
 use wharf_host::services::modbus::{
-    Answer, Answerer, Call, Device, Event, Function, FunctionRefused, Handler, Operation, Rejection, Response, Server,
-    Threaded, Timeout, set_function, unit,
+    Answer, Answerer, Call, Device, Event, Function, FunctionRefused, Handle, Handler, Operation, Rejection, Response,
+    Server, Threaded, Timeout, set_function, unit,
 };
 
 fn described() -> Described {
@@ -317,6 +317,14 @@ fn a_deferred_reply_outlives_its_unit_and_counts_for_nobody_else() {
     third.reply([]);
     assert_eq!(client.reply(9, 1).unwrap(), [100]);
     assert_eq!(other.ask(1, &[11]), [11, 0, 0, 0, 1]);
+    // The same for one that was taken out.
+    client.send(&frame(10, 1, &[100]));
+    let fourth = next(&answerers);
+    let removed = server.remove_unit(1).unwrap().unwrap();
+    server.add_unit(removed).unwrap();
+    assert_eq!(other.ask(1, &[11]), [11, 0, 0, 0, 1], "it has forgotten that it waited");
+    fourth.reply([6]);
+    assert_eq!(client.reply(10, 1).unwrap(), [100, 6]);
 }
 
 #[test]
@@ -384,4 +392,30 @@ fn a_shutdown_waits_for_deferred_requests_and_no_longer_than_it_may() {
         .filter_map(|event| if let Event::Processed { request, .. } = event { Some(request.outcome) } else { None })
         .collect();
     assert_eq!(processed, [Outcome::Ok]);
+}
+
+#[test]
+fn a_stop_after_a_shutdown_cuts_nobody() {
+    let (server, answerers) = deferring(Described { request_timeout: None, shutdown_timeout: None, ..described() });
+    let (handle, events) = (Handle::clone(&server), server.subscribe(1024));
+    let mut client = connect(&server);
+    client.send(&frame(1, 1, &[100]));
+    let answerer = next(&answerers);
+    handle.shutdown();
+    let (sender, begun) = channel();
+    let stopping = thread::spawn(move || {
+        sender.send(()).unwrap();
+        server.stop()
+    });
+    begun.recv_timeout(PATIENCE).unwrap();
+    // Whatever it asks for has been done when this returns, or else there was nothing.
+    for _ in 0..100 {
+        handle.call(|_| ()).unwrap();
+    }
+    answerer.reply([4]);
+    assert_eq!(client.reply(1, 1).unwrap(), [100, 4]);
+    drop(client);
+    stopping.join().unwrap().unwrap();
+    let last = std::iter::from_fn(|| events.try_next()).last();
+    assert!(matches!(last, Some(Event::Stopped { graceful: true, cut: 0 })), "{last:?}");
 }
