@@ -31,8 +31,6 @@ pub(super) struct Peer {
     pub(super) timer: Option<TimerId>,
     standing: Standing,
     tallies: Tallies,
-    /// What the machine was told last that the time is.
-    now: Instant,
     /// Requests in flight that the metrics know of: at most 16.
     in_flight: u8,
     /// The machine has bytes that may leave, and the socket is not known to be full.
@@ -67,7 +65,6 @@ impl Default for Peer {
             timer: None,
             standing: Standing::AtRest(Rest::new(Instant::ORIGIN)),
             tallies: Tallies::default(),
-            now: Instant::ORIGIN,
             in_flight: 0,
             transmit: false,
             paused: false,
@@ -85,7 +82,7 @@ impl Default for Peer {
 impl Peer {
     /// A connection that was accepted just now from this address.
     pub(super) fn new(id: ConnectionId, address: Option<SocketAddr>, now: Instant) -> Self {
-        Self { id, address, standing: Standing::AtRest(Rest::new(now)), now, ..Self::default() }
+        Self { id, address, standing: Standing::AtRest(Rest::new(now)), ..Self::default() }
     }
 
     /// What it did so far.
@@ -111,9 +108,9 @@ impl Peer {
     /// The socket is there, and with it the first deadline, or a fault that ends it.
     pub(super) fn opened<T>(&mut self, shared: &Shared, stream: &mut Stream<'_, T>) {
         self.counts.connected_at = shared.world_time(stream.now());
-        let now = self.time(shared, stream);
-        let ends = shared.faults.borrow_mut().accepted(now, self.ip(), &mut self.tallies);
-        self.work(shared, stream, |peer, work, _| {
+        self.work(shared, stream, |peer, work, stream| {
+            let now = work.time(shared, stream);
+            let ends = shared.faults.borrow_mut().accepted(now, peer.ip(), &mut peer.tallies);
             let Some((how, delay, fault)) = ends else { return };
             peer.counts.faults += 1;
             shared.emit(&Event::Fault { id: Some(peer.id), fault, request: None });
@@ -151,7 +148,7 @@ impl Peer {
     pub(super) fn answered<T>(&mut self, shared: &Shared, stream: &mut Stream<'_, T>, input: Input<'_>) -> bool {
         let mut taken = false;
         self.work(shared, stream, |peer, work, stream| {
-            let now = peer.time(shared, stream);
+            let now = work.time(shared, stream);
             let mut board = shared.faults.borrow_mut();
             let mut deciding = board.deciding(peer.ip(), &mut peer.tallies);
             let faults = deciding.as_mut().map(|faults| faults as &mut dyn Faults);
@@ -165,13 +162,16 @@ impl Peer {
     /// The timer has fired, perhaps for a deadline that has moved since.
     pub(super) fn timeout<T>(&mut self, shared: &Shared, stream: &mut Stream<'_, T>) {
         self.armed = Instant::MAX;
-        self.work(shared, stream, |peer, work, stream| work.machine.handle_timeout(peer.time(shared, stream)));
+        self.work(shared, stream, |_, work, stream| {
+            let now = work.time(shared, stream);
+            work.machine.handle_timeout(now);
+        });
     }
 
     /// The socket is gone; why, if the machine does not know yet.
     pub(super) fn gone(&mut self, shared: &Shared, now: Instant, input: Input<'_>) -> Reason {
         let mut work = self.take_work(shared);
-        let now = self.now.max(now);
+        let now = work.now.max(now);
         // A machine that has closed by itself refuses the news.
         let _ = work.machine.handle_input(now, with_faults(input, None));
         while let Step::Do(output) = work.machine.poll_output() {
@@ -209,14 +209,6 @@ impl Peer {
 
     fn ip(&self) -> Option<IpAddr> {
         self.address.map(|address| address.ip())
-    }
-
-    /// The time, which never goes back. Where faults make replies wait it is read anew, so that no wait is short; else it is
-    /// that of the loop's turn, which costs nothing.
-    fn time<T>(&mut self, shared: &Shared, stream: &mut Stream<'_, T>) -> Instant {
-        let now = if shared.faults.borrow().is_active() { stream.clock() } else { stream.now() };
-        self.now = self.now.max(now);
-        self.now
     }
 
     /// Lets `f` act on the machine, then does all that can be done now, and rests if nothing is left.
@@ -257,7 +249,7 @@ impl Peer {
 
     /// Offers bytes until the machine takes no more; how many it took.
     fn offer<T>(&mut self, shared: &Shared, work: &mut Work, stream: &mut Stream<'_, T>, bytes: &[u8]) -> usize {
-        let now = self.time(shared, stream);
+        let now = work.time(shared, stream);
         let mut done = 0;
         while done < bytes.len() && !self.is_over() && self.handled() < work.turn_ends {
             let mut units = shared.units.borrow_mut();
@@ -266,7 +258,8 @@ impl Peer {
             let mut service = Asked { units: units.serving(self.id).observed(&mut observer), asked: false };
             let mut board = shared.faults.borrow_mut();
             let mut deciding = board.deciding(self.ip(), &mut self.tallies);
-            if deciding.is_some() {
+            let faulty = deciding.is_some();
+            if faulty {
                 shared.pool.borrow().lend_places(work);
             }
             let faults = deciding.as_mut().map(|faults| faults as &mut dyn Faults);
@@ -283,7 +276,9 @@ impl Peer {
             }
             drop((units, changes));
             shared.tell_changes();
-            shared.tell_faults(self.id);
+            if faulty {
+                shared.tell_faults(self.id);
+            }
             let taken = work.machine.taken();
             done += taken;
             self.drain(shared, work, stream);
@@ -342,7 +337,7 @@ impl Peer {
         }
         self.counts.bytes_out += len as u64;
         let kept = work.machine.sends_kept();
-        let now = self.time(shared, stream);
+        let now = work.time(shared, stream);
         work.machine
             .handle_input(now, faults::Input::Transmitted { len })
             .expect("no more was sent than the machine showed");
