@@ -7,7 +7,7 @@ use super::data::{
 use super::diagnostics::Diagnostics;
 use super::mbap;
 use super::pdu::request::{Request, named_span};
-use super::pdu::{Exception, ReplyError, Span, Words};
+use super::pdu::{Exception, Reply, ReplyError, Span, Words};
 use super::service::{Answer, Discard, Indication, Service};
 use super::typed::{Order, Type, Value};
 use super::units::{self, Policies, Unit, UnitZero, Units, UnknownUnit};
@@ -92,6 +92,21 @@ fn a_request_names_its_span_to_events() {
     for code in [7, 8, 11, 12, 17, 20, 21, 43, 65] {
         assert_eq!(named_span(&[code, 1, 2, 3, 4]), None, "function {code}");
     }
+}
+
+#[test]
+fn each_length_and_echo_of_a_reply_is_judged_by_itself() {
+    let malformed = Err(ReplyError::Malformed);
+    let queue = Request::decode(&[24, 0, 9]).unwrap();
+    assert!(Reply::decode(&queue, &[24, 0, 6, 0, 2, 1, 2, 3, 4]).is_ok());
+    assert_eq!(Reply::decode(&queue, &[24, 0, 6, 0, 1, 1, 2, 3, 4]), malformed, "the count");
+    assert_eq!(Reply::decode(&queue, &[24, 0, 5, 0, 2, 1, 2, 3, 4]), malformed, "the bytes");
+    let long: Vec<u8> = [24, 0, 66, 0, 32].into_iter().chain([0; 64]).collect();
+    assert_eq!(Reply::decode(&queue, &long), malformed, "more than a queue can show");
+    let basic = Request::decode(&[43, 14, 1, 0]).unwrap();
+    assert!(Reply::decode(&basic, &[43, 14, 1, 0x81, 0, 0, 0]).is_ok());
+    assert_eq!(Reply::decode(&basic, &[43, 13, 1, 0x81, 0, 0, 0]), malformed, "the MEI type");
+    assert_eq!(Reply::decode(&basic, &[43, 14, 2, 0x81, 0, 0, 0]), malformed, "the read code");
 }
 
 /// One register, and nothing else of its own.
