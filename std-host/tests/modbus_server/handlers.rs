@@ -5,6 +5,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::Duration;
 use wharf_core::modbus::server::Outcome;
+use wharf_core::modbus::service::Discard;
 use wharf_host::config::modbus::{Overflow, Server as Described, Unit as DescribedUnit, UnitZero};
 use wharf_host::services::modbus::{
     Answer, Answerer, Call, Device, Event, Function, FunctionRefused, Handler, Operation, Response, Server, Threaded,
@@ -338,7 +339,8 @@ fn a_shutdown_waits_for_deferred_requests_and_no_longer_than_it_may() {
     // It drains: what comes now is thrown away.
     client.send(&frame(2, 1, &[100]));
     loop {
-        if let Event::Discarded { .. } = events.next_within(PATIENCE).expect("it is thrown away") {
+        if let Event::Discarded { reason, .. } = events.next_within(PATIENCE).expect("it is thrown away") {
+            assert_eq!(reason, Discard::Draining);
             break;
         }
     }
