@@ -60,6 +60,13 @@ impl Probability {
     pub const fn from_f64(value: f64) -> Self {
         Self::from_fraction((value * 9_007_199_254_740_992.0) as u64)
     }
+
+    /// The same as a number, 0.0..=1.0, without loss.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "no more than 2^53, which is exact")]
+    pub const fn to_f64(self) -> f64 {
+        self.0 as f64 / ONE as f64
+    }
 }
 
 #[cfg(test)]
@@ -104,5 +111,10 @@ mod tests {
         assert!((0..100).all(|_| !source.happens(Probability::from_f64(-1.0))));
         assert_eq!(Probability::from_f64(f64::NAN), Probability::NEVER);
         assert_eq!(Probability::from_f64(7.0), Probability::ALWAYS);
+        for value in [0.0, 0.1, 0.5, 1.0] {
+            let probability = Probability::from_f64(value);
+            assert_eq!(Probability::from_f64(probability.to_f64()), probability);
+            assert!((probability.to_f64() - value).abs() < 1e-15);
+        }
     }
 }

@@ -215,14 +215,19 @@ impl<'b, S: AsRef<[u64]> + AsMut<[u64]>> Buckets<'b, S> {
 
     /// Takes one value.
     pub fn record(&mut self, value: Duration) {
+        self.record_many(value, 1);
+    }
+
+    /// Takes one value so many times.
+    pub fn record_many(&mut self, value: Duration, times: u64) {
         let micros = micros_rounded_up(value);
         let position = self.bounds.partition_point(|&bound| bound < micros);
         // Above the last bound, the total alone counts it.
         if let Some(count) = self.counts.as_mut().get_mut(position) {
-            *count = count.saturating_add(1);
+            *count = count.saturating_add(times);
         }
-        self.count = self.count.saturating_add(1);
-        self.sum = self.sum.saturating_add(micros);
+        self.count = self.count.saturating_add(times);
+        self.sum = self.sum.saturating_add(micros.saturating_mul(times));
     }
 
     /// The number of values.

@@ -18,10 +18,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     // The server has a thread of its own; what reaches it can be cloned and sent to any other.
     let server = Server::spawn(described)?;
+    let events = server.subscribe(1024);
     println!("listening on {}", server.local_addrs()[0]);
 
     // Once a second the first input register counts, until a client writes 1 to the first coil.
-    let events = server.subscribe(1024);
     let mut next = Instant::now();
     for seconds in 0_u16.. {
         let switched = server.with_unit(1, move |unit| {

@@ -4,11 +4,13 @@
 //! third and so on. An entry lives on one loop. No entry can name another yet; one that does belongs on the loop of the
 //! entry that it names, and `Site::share` is where that is decided.
 //!
-//! The first loop hears the signals for all, and so outlives the others.
+//! The first loop hears the signals for all, and so outlives the others. It is also where the host is asked and told
+//! ([`admin`]).
 
-use crate::config::{Plant, event_loop::EventLoop, modbus};
+use crate::admin::{self, host::Host};
+use crate::config::{self, Plant, event_loop::EventLoop, modbus};
 use crate::event_loop::{Error, Group, GroupOptions, Handle, Loop, LoopMut, LoopOptions, Signal};
-use crate::services::modbus::{Event, Server};
+use crate::services::modbus::{Event, Server, control};
 use crate::sys::inherited;
 use std::io::{ErrorKind, Write};
 use std::net::SocketAddr;
@@ -31,13 +33,14 @@ pub enum Status {
     Protocol = 4,
 }
 
-/// Descriptors of a process besides its connections and loops: standard streams, listeners, files.
-const OTHER_DESCRIPTORS: u64 = 60;
+/// Descriptors of a process besides its connections and loops: standard streams, listeners, files, who administers it.
+const OTHER_DESCRIPTORS: u64 = 60 + admin::DESCRIPTORS;
 /// Descriptors of a loop: its poll, its waker, its reserve, and one to spare.
 const DESCRIPTORS_OF_A_LOOP: u64 = 4;
 
 /// Runs everything in a plant until SIGINT, SIGTERM or SIGHUP; a second signal cuts what the first lets end in order.
-/// `ready` gets a line for each listener as soon as all of them are open.
+/// `name` is what the plant is called; its admin socket has it too. `ready` gets a line for each listener as soon as all of
+/// them are open.
 ///
 /// With `threads = 1` the loop runs on the calling thread. There are never more loops than entries.
 ///
@@ -46,11 +49,11 @@ const DESCRIPTORS_OF_A_LOOP: u64 = 4;
 ///
 /// # Panics
 /// With whatever a callback panics with, on any of the loops.
-pub fn run(plant: &Plant, ready: &mut dyn Write) -> Result<Status, (Status, String)> {
+pub fn run(plant: &Plant, name: &str, ready: &mut dyn Write) -> Result<Status, (Status, String)> {
     if plant.modbus.is_empty() {
         return Err((Status::Usage, "the plant is empty: add a [[modbus.server]]".to_owned()));
     }
-    let site = Arc::new(Site::new(plant));
+    let site = Arc::new(Site::new(plant, name));
     let connections = plant.modbus.iter().map(connections).sum();
     raise_descriptor_limit(connections, site.loops);
     let (each, pin) = (options(&plant.event_loop), plant.event_loop.pin);
@@ -73,6 +76,8 @@ pub fn run(plant: &Plant, ready: &mut dyn Write) -> Result<Status, (Status, Stri
 /// A plant that is being run, as all its loops know it.
 struct Site {
     entries: Vec<modbus::Server>,
+    admin: config::admin::Admin,
+    host: Arc<Host>,
     loops: usize,
     open: Mutex<Open>,
 }
@@ -94,11 +99,16 @@ struct Share {
 }
 
 impl Site {
-    fn new(plant: &Plant) -> Self {
+    fn new(plant: &Plant, name: &str) -> Self {
         let entries = plant.modbus.clone();
         let loops = usize::from(plant.event_loop.threads).min(entries.len());
         let open = Mutex::new(Open { loops: Vec::new(), addresses: vec![Vec::new(); entries.len()] });
-        Self { entries, loops, open }
+        let host = Arc::new(Host::new(name, loops));
+        // In file order, which is not that in which the loops open them.
+        for entry in &entries {
+            control::announce(&host.registry, &entry.name);
+        }
+        Self { entries, admin: plant.admin.clone(), host, loops, open }
     }
 
     /// The entries that live on a loop, with their places in the file.
@@ -119,13 +129,16 @@ impl Site {
             }
         }
         self.open().loops.push(lp.handle());
+        admin::loops::register(&self.host.registry, index, &lp.handle());
         for (place, described) in self.share(index) {
             let name = described.name.clone();
             let server = Server::bind(lp, described, move |event| log(&name, event))?;
+            control::register(&self.host.registry, &server.handle());
             self.open().addresses[place] = server.local_addrs().collect();
             lp.data().servers.push(server);
         }
-        Ok(())
+        // Nobody is let in before all loops are set up, because none runs before that.
+        if index == 0 { admin::open(lp, &self.host, &self.admin) } else { Ok(()) }
     }
 
     fn watch_signals(self: &Arc<Self>, lp: &mut LoopMut<'_, Share>) -> Result<(), Error> {
@@ -151,6 +164,9 @@ impl Site {
         for address in self.open().addresses.iter().flatten() {
             // Nobody need read this for the servers to work.
             let _ = writeln!(ready, "listening {address}");
+        }
+        if let Some(address) = self.host.ways().listen {
+            let _ = writeln!(ready, "admin http://{address}");
         }
         let _ = ready.flush();
     }
@@ -194,7 +210,7 @@ fn options(settings: &EventLoop) -> LoopOptions {
 fn log(server: &str, event: &Event) {
     if matches!(event, Event::Error { .. }) {
         tracing::warn!("{server}: {event}");
-    } else if matches!(event, Event::Processed { .. } | Event::Discarded { .. }) {
+    } else if matches!(event, Event::Processed { .. } | Event::Discarded { .. } | Event::Fault { id: Some(_), .. }) {
         tracing::debug!("{server}: {event}");
     } else {
         tracing::info!("{server}: {event}");
@@ -222,7 +238,7 @@ fn advice(kind: ErrorKind) -> &'static str {
 }
 
 /// Lets the process have as many descriptors as its servers may need, or says how to.
-fn raise_descriptor_limit(connections: u64, loops: usize) {
+pub fn raise_descriptor_limit(connections: u64, loops: usize) {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let needed = connections + OTHER_DESCRIPTORS + DESCRIPTORS_OF_A_LOOP * loops as u64;
     let limit = getrlimit(Resource::Nofile);
@@ -243,6 +259,9 @@ fn raise_descriptor_limit(connections: u64, loops: usize) {
 mod tests {
     use super::*;
     use rustix::process::{Signal, getpid, kill_process};
+
+    /// Leaves the machine's runtime directory alone.
+    const QUIET: &str = "[admin]\nsocket = false\n";
 
     /// Ends the process as soon as it has read a line.
     struct Impatient(Vec<u8>);
@@ -267,7 +286,7 @@ mod tests {
         let entries: String = (0..5).map(entry).collect();
         let names = |threads: u16| -> Vec<String> {
             let text = format!("[loop]\nthreads = {threads}\n{entries}");
-            let site = Site::new(&crate::config::parse(&text, "plant.toml").unwrap());
+            let site = Site::new(&crate::config::parse(&text, "plant.toml").unwrap(), "test");
             let share = |index| site.share(index).map(|(_, entry)| entry.name.as_str()).collect();
             (0..site.loops).map(share).collect()
         };
@@ -280,8 +299,8 @@ mod tests {
     fn a_loop_without_room_for_calls_hears_of_a_signal_all_the_same() {
         let text = "[[modbus.server]]\nname = \"a\"\nlisten = [\"127.0.0.1:0\"]\n\
                     [[modbus.server]]\nname = \"b\"\nlisten = [\"127.0.0.1:0\"]\n";
-        let plant = crate::config::parse(&format!("[loop]\nthreads = 2\n{text}"), "plant.toml").unwrap();
-        let site = Arc::new(Site::new(&plant));
+        let plant = crate::config::parse(&format!("{QUIET}[loop]\nthreads = 2\n{text}"), "plant.toml").unwrap();
+        let site = Arc::new(Site::new(&plant, "test"));
         let each = LoopOptions { deferred_limit: 1, ..LoopOptions::default() };
         let mut loops = [0, 1].map(|index| {
             let mut lp = Loop::with_options(Share::default(), each).unwrap();
@@ -301,14 +320,15 @@ mod tests {
 
     #[test]
     fn a_panic_on_another_loop_is_a_panic_of_the_process() {
-        let text = "[loop]\nthreads = 2\n[[modbus.server]]\nname = \"a\"\nlisten = [\"127.0.0.1:0\"]\n\
+        let text = "[admin]\nsocket = false\n[loop]\nthreads = 2\n[[modbus.server]]\nname = \"a\"\nlisten = [\"127.0.0.1:0\"]\n\
                     [[modbus.server]]\nname = \"b\"\nlisten = [\"127.0.0.1:0\"]\n";
         let mut plant = crate::config::parse(text, "plant.toml").unwrap();
         // Nothing that was read from a file can be that wrong.
         let twice = plant.modbus[1].units[0].clone();
         plant.modbus[1].units.push(twice);
         let mut reader = Vec::new();
-        let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(&plant, &mut reader))).unwrap_err();
+        let panic =
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(&plant, "test", &mut reader))).unwrap_err();
         let message = panic.downcast_ref::<String>().unwrap();
         assert!(message.contains("the plant was checked when it was read"), "{message}");
         assert!(reader.is_empty());
@@ -316,10 +336,10 @@ mod tests {
 
     #[test]
     fn a_signal_as_soon_as_a_listener_is_announced_ends_in_order() {
-        let text = "[[modbus.server]]\nname = \"m\"\nlisten = [\"127.0.0.1:0\"]\n";
+        let text = "[admin]\nsocket = false\n[[modbus.server]]\nname = \"m\"\nlisten = [\"127.0.0.1:0\"]\n";
         let plant = crate::config::parse(text, "plant.toml").unwrap();
         let mut reader = Impatient(Vec::new());
-        assert_eq!(run(&plant, &mut reader), Ok(Status::Done));
+        assert_eq!(run(&plant, "test", &mut reader), Ok(Status::Done));
         let lines = String::from_utf8(reader.0).unwrap();
         assert!(lines.starts_with("listening 127.0.0.1:"), "{lines}");
     }

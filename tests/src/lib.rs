@@ -7,12 +7,14 @@
 //! * [`fixture`], [`vectors`], [`naive`]: a plant of Modbus devices, the table of what it must answer, and a second
 //!   implementation that shares nothing with the first. [`requests`] draws more of them at random.
 //! * [`modbus`]: the server of `wharf-core` over that plant, plugged into all of the above.
+//! * [`faults`]: faults at random.
 //! * [`text`]: what the sides of a random connection send, each byte of which is checked.
 //! * [`fuzz`]: what the targets in `fuzz/` do with their bytes.
 //!
 //! Every random choice follows from a seed that a failure prints; `WHARF_SEED` runs that one again, and
 //! `WHARF_SEEDS` says how many to run ([`rng`]).
 
+pub mod faults;
 pub mod fixture;
 pub mod fuzz;
 pub mod laws;

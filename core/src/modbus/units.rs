@@ -10,6 +10,7 @@ use super::diagnostics::{Bus, Completion, Diagnostics};
 use super::execute::{Executed, execute};
 use super::pdu::{Exception, MEI_DEVICE_IDENTIFICATION, Request, function};
 use super::service::{Answer, Answerer, Discard, Indication, ReplyPdu, RequestId, Service};
+use core::time::Duration;
 
 /// What unit 0 means (SL 2.1 makes it broadcast, MG 4.4.1.2 the device itself).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -179,6 +180,8 @@ pub struct Unit<S: Storage> {
     pub functions: FunctionSet,
     /// Whether a client may send it into listen-only mode.
     pub listen_only: bool,
+    /// How much later its replies leave. A driver that can delay replies does so; nothing here does.
+    pub response_delay: Duration,
     /// Its own functions.
     pub handlers: S::Of<Registered<S::Handler>>,
     /// By which requests that it has put off find it; 0 before the first of them.
@@ -206,6 +209,7 @@ impl<S: Storage<Handler: Handler<S>>> Unit<S> {
             diagnostics: Diagnostics::new(),
             functions: FunctionSet::public(),
             listen_only: true,
+            response_delay: Duration::ZERO,
             handlers,
             serial: 0,
         }
@@ -404,6 +408,21 @@ impl<S: Storage<Handler: Handler<S>>> Units<S> {
     /// The default device apart from the units, to be changed.
     pub const fn own_default_mut(&mut self) -> Option<&mut Unit<S>> {
         self.own_default.as_mut()
+    }
+
+    /// The unit that answers at present who asks for this id: that unit or the default device, as the policies say.
+    #[must_use]
+    pub fn answering(&self, id: u8) -> Option<&Unit<S>> {
+        let default = || match (&self.own_default, self.default_place()) {
+            (Some(own), _) => Some(own),
+            (None, Some(at)) => self.units.as_ref().get(at),
+            (None, None) => None,
+        };
+        match self.route(id) {
+            Route::Unit(at) => self.units.as_ref().get(at),
+            Route::Default | Route::All { reply: true } => default(),
+            Route::All { reply: false } | Route::Refused(_) | Route::Discarded(_) => None,
+        }
     }
 
     /// Replaces the list of units, for storage that can grow; live connections see it with their next request.

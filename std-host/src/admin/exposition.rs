@@ -57,6 +57,11 @@ impl Exposition {
         self.family(name, help, "histogram")
     }
 
+    /// Quantiles of a distribution: [`Samples::quantiles`].
+    pub fn summary(&mut self, name: &'static str, help: &'static str) -> Samples<'_> {
+        self.family(name, help, "summary")
+    }
+
     /// Adds the samples of another, behind those of this one.
     pub fn merge(&mut self, other: Self) {
         for family in other.families {
@@ -104,19 +109,36 @@ impl Samples<'_> {
         sum: Duration,
     ) -> &mut Self {
         for (bound, below) in cumulative {
-            let bound = Number::Real(bound.as_secs_f64());
-            self.line("_bucket", labels, Some(bound), below.into());
+            let bound = bound.as_secs_f64().to_string();
+            self.line("_bucket", labels, Some(("le", &bound)), below.into());
         }
-        self.line("_bucket", labels, Some(Number::Real(f64::INFINITY)), count.into());
+        self.line("_bucket", labels, Some(("le", "+Inf")), count.into());
+        self.totals(labels, count, sum)
+    }
+
+    /// Adds one distribution by its quantiles, each with its label such as `0.99`, in seconds.
+    pub fn quantiles(
+        &mut self,
+        labels: &[(&str, &str)],
+        quantiles: impl IntoIterator<Item = (&'static str, f64)>,
+        count: u64,
+        sum: Duration,
+    ) -> &mut Self {
+        for (quantile, value) in quantiles {
+            self.line("", labels, Some(("quantile", quantile)), value.into());
+        }
+        self.totals(labels, count, sum)
+    }
+
+    fn totals(&mut self, labels: &[(&str, &str)], count: u64, sum: Duration) -> &mut Self {
         self.line("_sum", labels, None, sum.as_secs_f64().into());
         self.line("_count", labels, None, count.into());
         self
     }
 
-    fn line(&mut self, suffix: &str, labels: &[(&str, &str)], bound: Option<Number>, value: Number) {
+    fn line(&mut self, suffix: &str, labels: &[(&str, &str)], last: Option<(&str, &str)>, value: Number) {
         let Family { name, samples, .. } = &mut *self.family;
-        let bound = bound.map(|bound| bound.to_string());
-        let all = labels.iter().copied().chain(bound.as_deref().map(|bound| ("le", bound)));
+        let all = labels.iter().copied().chain(last);
         let line = || {
             write!(samples, "{name}{suffix}")?;
             let mut open = '{';

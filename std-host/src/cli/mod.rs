@@ -2,10 +2,12 @@
 //!
 //! Results go to standard output, everything else to standard error. Every command ends with a [`Status`].
 
+mod admin;
 mod modbus;
 mod plant;
 mod report;
 mod rows;
+mod status;
 mod target;
 mod transport;
 
@@ -65,7 +67,16 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Modbus: serve, read, write.
+    /// Show what a running host runs.
+    #[command(after_help = help("  wharf status\n  wharf status --json\n  wharf status --admin /run/wharf/hall.sock"))]
+    Status {
+        #[command(flatten)]
+        admin: AdminSocket,
+        /// Print one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Modbus: serve, read, write, scan, bench.
     #[command(subcommand, after_help = help(
         "  wharf modbus serve --listen 127.0.0.1:5020 --units 1,3-5\n  wharf modbus read 127.0.0.1:5020 input 0 4 --type f32 --order cdab\n  wharf modbus write 127.0.0.1:5020 coils 8 1 0 1"
     ))]
@@ -95,6 +106,24 @@ enum Modbus {
         "  wharf modbus write 192.0.2.7 holding 100 17 0x2A\n  wharf modbus write 192.0.2.7 holding 10 --type f32 --order cdab 123456.0\n  wharf modbus write 127.0.0.1:5020 coils 3 true --single\n  wharf modbus write 127.0.0.1:5020 holding 4 --mask 0xF2,0x25"
     ))]
     Write(WriteValues),
+    /// Find out which units of a server answer, and who they are.
+    #[command(after_help = help(
+        "  wharf modbus scan 192.0.2.7\n  wharf modbus scan 127.0.0.1:5020 --units 1-16,247 --probe input:0 --timeout 200ms --json"
+    ))]
+    Scan(modbus::Scan),
+    /// Load a server with requests, check every reply, and say how many it answers and how fast.
+    #[command(after_help = help(
+        "  wharf modbus bench 127.0.0.1:5020\n  wharf modbus bench 127.0.0.1:5020 --connections 8 --depth 16 --mix fc3x10,fc16x123 --duration 5s --json"
+    ))]
+    Bench(modbus::Bench),
+}
+
+/// Which running host is meant.
+#[derive(Debug, Args)]
+struct AdminSocket {
+    /// The admin socket of the host [default: the only one in the runtime directory on which a host answers].
+    #[arg(long = "admin", value_name = "SOCKET")]
+    path: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -194,6 +223,8 @@ struct WriteValues {
 enum Failure {
     /// The command line asks for what cannot be.
     Usage(String),
+    /// What was asked for did not come about: how the process ends, and why.
+    Ended(Status, String),
     /// Standard output cannot be written.
     Output(io::Error),
     /// The system gives this process no more.
@@ -230,6 +261,10 @@ pub(crate) fn main() -> ExitCode {
             complain(&format!("cannot write to standard output: {error}"));
             Status::Usage
         }
+        Err(Failure::Ended(status, message)) => {
+            complain(&message);
+            status
+        }
         Err(Failure::Usage(message)) => {
             complain(&message);
             Status::Usage
@@ -246,9 +281,12 @@ fn run(command: Command, out: &mut dyn Write) -> Result<Status, Failure> {
     match command {
         Command::Run { plant, threads } => Ok(plant::run(plant.as_deref(), threads, out)),
         Command::Check { plant, json } => plant::check(plant.as_deref(), json, out),
+        Command::Status { admin, json } => status::status(&admin, json, out),
         Command::Modbus(Modbus::Serve(serve)) => plant::serve(&serve, out),
         Command::Modbus(Modbus::Read(read)) => modbus::read(&read, out),
         Command::Modbus(Modbus::Write(write)) => modbus::write(&write, out),
+        Command::Modbus(Modbus::Scan(scan)) => modbus::scan(&scan, out),
+        Command::Modbus(Modbus::Bench(bench)) => modbus::bench(&bench, out),
         Command::Completions { shell } => {
             // The generator panics where it cannot write, and a closed pipe must not do that.
             let mut script = Vec::new();

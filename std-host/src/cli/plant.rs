@@ -13,7 +13,7 @@ pub(super) fn run(path: Option<&Path>, threads: Option<u16>, out: &mut dyn Write
     match load(path) {
         Ok(mut plant) => {
             plant.event_loop.threads = threads.unwrap_or(plant.event_loop.threads);
-            start(&plant, out)
+            start(&plant, &name_of(path, "default"), out)
         }
         Err(errors) => refuse(&errors),
     }
@@ -50,7 +50,7 @@ pub(super) fn serve(serve: &Serve, out: &mut dyn Write) -> Result<Status, Failur
         };
         server.listen.clone_from(&serve.listen);
     }
-    Ok(start(&plant, out))
+    Ok(start(&plant, &name_of(serve.plant.as_deref(), "modbus"), out))
 }
 
 /// The plant of a file, or the embedded one. A plant that runs nothing is a mistake too.
@@ -70,8 +70,14 @@ fn load(path: Option<&Path>) -> Result<Plant, Errors> {
     Err(Errors { file: path.display().to_string(), problems: vec![problem] })
 }
 
-fn start(plant: &Plant, out: &mut dyn Write) -> Status {
-    run::run(plant, out).unwrap_or_else(|(status, message)| {
+/// What a plant is called: the stem of its file, or what stands for it without one.
+fn name_of(path: Option<&Path>, without: &str) -> String {
+    let stem = path.map(|path| path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned());
+    stem.unwrap_or_else(|| without.to_owned())
+}
+
+fn start(plant: &Plant, name: &str, out: &mut dyn Write) -> Status {
+    run::run(plant, name, out).unwrap_or_else(|(status, message)| {
         complain(&message);
         status
     })

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
+use wharf_core::modbus::pdu::{Request, Span};
 use wharf_core::modbus::typed::Type;
 use wharf_host::config::scalar::parse_span;
 
@@ -122,6 +123,11 @@ impl fmt::Display for Table {
 }
 
 impl Table {
+    /// Whether it is one of the four tables.
+    const fn is_plain(self) -> bool {
+        self.reference_digit().is_some()
+    }
+
     pub(super) const fn is_bits(self) -> bool {
         matches!(self, Self::Coils | Self::Discrete)
     }
@@ -172,6 +178,47 @@ impl Table {
             Some(digit) if address < 9999 => format!("{:05}", digit * 10_000 + address + 1),
             Some(digit) => format!("{:06}", digit * 100_000 + address + 1),
             None => address.to_string(),
+        }
+    }
+}
+
+/// `TABLE:ADDRESS`, one entry to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Probe {
+    table: Table,
+    address: u16,
+}
+
+impl FromStr for Probe {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts = text.split_once(':').map(|(table, address)| (table.parse::<Table>(), address));
+        let Some((Ok(table), address)) = parts.filter(|(table, _)| matches!(table, Ok(table) if table.is_plain()))
+        else {
+            return Err("expected coils, discrete, input or holding and an address, such as holding:0".to_owned());
+        };
+        Ok(Self { table, address: table.address(address, false)? })
+    }
+}
+
+impl Probe {
+    /// The request that reads it.
+    pub(super) const fn request(self) -> Request<'static> {
+        let span = Span { start: self.address, quantity: 1 };
+        match self.table {
+            Table::Coils => Request::ReadCoils(span),
+            Table::Discrete => Request::ReadDiscreteInputs(span),
+            Table::Input => Request::ReadInputRegisters(span),
+            // Only the four tables can be parsed.
+            Table::Holding
+            | Table::File(_)
+            | Table::Fifo
+            | Table::Identity
+            | Table::ServerId
+            | Table::Status
+            | Table::Diag(_)
+            | Table::Events => Request::ReadHoldingRegisters(span),
         }
     }
 }
@@ -359,6 +406,16 @@ mod tests {
         }
         for wrong in ["coil", "file:0", "file:", "diag:-1"] {
             assert!(wrong.parse::<Table>().is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_probe_is_one_entry_of_a_table() {
+        let probe = |text: &str| text.parse().map(Probe::request);
+        assert_eq!(probe("coils:0x10"), Ok(Request::ReadCoils(Span { start: 16, quantity: 1 })));
+        assert_eq!(probe("holding:65535"), Ok(Request::ReadHoldingRegisters(Span { start: 65_535, quantity: 1 })));
+        for wrong in ["", "holding", "holding:", "holding:65536", "file:1", "file:1:0", "fifo:0", "coil:1"] {
+            assert!(probe(wrong).is_err(), "{wrong:?}");
         }
     }
 

@@ -6,6 +6,7 @@
 //! | module | holds |
 //! | --- | --- |
 //! | [`event_loop`] | `[loop]` |
+//! | [`admin`] | `[admin]` |
 //! | [`modbus`] | `[[modbus.server]]` |
 //! | [`error`] | what a problem is and how it reads |
 //! | [`scalar`] | spans and sizes |
@@ -15,6 +16,7 @@
 //! apart from keys that nobody knows: a file is never accepted and then half obeyed. Nothing here opens a socket or
 //! checks that an address can be had; that is the business of the services.
 
+pub mod admin;
 pub mod error;
 pub mod event_loop;
 pub mod modbus;
@@ -34,13 +36,15 @@ pub const DEFAULT: &str = include_str!("default.toml");
 pub const DEFAULT_NAME: &str = "default plant";
 
 /// Tables of the design that this version does not implement.
-const PLANNED: &[&str] = &["admin", "port", "face", "child"];
+const PLANNED: &[&str] = &["port", "face", "child"];
 
 /// Everything that one host process runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plant {
     /// `[loop]`
     pub event_loop: event_loop::EventLoop,
+    /// `[admin]`
+    pub admin: admin::Admin,
     /// `[[modbus.server]]`, in file order.
     pub modbus: Vec<modbus::Server>,
 }
@@ -56,7 +60,10 @@ impl Plant {
     #[must_use]
     pub fn to_table(&self) -> Table {
         let servers = Value::Array(self.modbus.iter().map(modbus::print::server).collect());
-        let mut plant = print::table([("loop", Value::Table(event_loop::print(&self.event_loop)))]);
+        let mut plant = print::table([
+            ("loop", Value::Table(event_loop::print(&self.event_loop))),
+            ("admin", Value::Table(admin::print(&self.admin))),
+        ]);
         if !self.modbus.is_empty() {
             plant.insert("modbus".to_owned(), Value::Table(print::table([("server", servers)])));
         }
@@ -71,7 +78,11 @@ impl Plant {
 pub fn load(path: &Path) -> Result<Plant, Errors> {
     let file = path.display().to_string();
     match std::fs::read_to_string(path) {
-        Ok(text) => parse(&text, &file),
+        Ok(text) => {
+            let mut plant = parse(&text, &file)?;
+            plant.admin.start_at(path.parent().unwrap_or(Path::new("")));
+            Ok(plant)
+        }
         Err(error) => {
             let message = format!("cannot read: {error}");
             let problem =
@@ -81,7 +92,7 @@ pub fn load(path: &Path) -> Result<Plant, Errors> {
     }
 }
 
-/// Reads a plant from `text`; `file` is what messages call it.
+/// Reads a plant from `text`; `file` is what messages call it. Relative paths stay as they are.
 ///
 /// # Errors
 /// Every problem of the text.
@@ -103,6 +114,7 @@ fn plant(r: &mut Reader<'_>) -> Plant {
     r.not_yet(PLANNED);
     let mut unique = modbus::read::Unique::new();
     let event_loop = r.option("loop", |item| item.table(event_loop::read)).unwrap_or_default();
+    let admin = r.option("admin", |item| item.table(|r| admin::read(r, &mut unique.addresses))).unwrap_or_default();
     let servers = r.option("modbus", |item| {
         item.table(|r| {
             r.option("server", |item| {
@@ -112,5 +124,5 @@ fn plant(r: &mut Reader<'_>) -> Plant {
             })
         })?
     });
-    Plant { event_loop, modbus: servers.unwrap_or_default() }
+    Plant { event_loop, admin, modbus: servers.unwrap_or_default() }
 }

@@ -11,12 +11,14 @@ use wharf_core::network::Network;
 pub use wharf_core::rate::Rate;
 
 pub(super) mod data;
+mod fault;
 mod limits;
 pub mod point;
 pub(super) mod print;
 pub(super) mod read;
 
 pub use data::{Access, AccessRange, Block, File, Fill, Identity, OBJECT_NAMES, Queue, Random, ServerId, Table};
+pub use fault::Fault;
 pub use point::Point;
 
 /// The function codes that Wharf serves without a handler (AP 6.1 to 6.21).
@@ -90,6 +92,8 @@ pub struct Server {
     pub unit_255: Unit255,
     /// What happens to a request for a unit that does not exist or is not enabled.
     pub unknown_unit: UnknownUnit,
+    /// What goes wrong on purpose, in file order, each name once.
+    pub faults: Vec<Fault>,
     /// Who answers where a policy says "the default device".
     pub default_device: DefaultDevice,
     /// In file order, each id once.
@@ -131,6 +135,7 @@ impl Server {
             unit_0: UnitZero::Device,
             unit_255: Unit255::Device,
             unknown_unit: UnknownUnit::GatewayTargetFailed,
+            faults: Vec::new(),
             default_device: DefaultDevice::LowestUnit,
             units: Vec::new(),
         }
@@ -289,6 +294,8 @@ pub struct Device {
     pub identity: Identity,
     /// What function 17 reads.
     pub server_id: ServerId,
+    /// How much later every reply of this device leaves.
+    pub response_delay: Duration,
 }
 
 impl Device {
@@ -317,6 +324,7 @@ impl Device {
                 objects: BTreeMap::from(data::DEFAULT_IDENTITY.map(|(id, text)| (id, text.to_owned()))),
             },
             server_id: ServerId::default(),
+            response_delay: Duration::ZERO,
         }
     }
 

@@ -221,6 +221,16 @@ impl<'a> Item<'a> {
         whole
     }
 
+    /// A part of a whole: 0.0..=1.0.
+    pub(super) fn fraction(&self) -> Option<f64> {
+        const ACCEPTED: &str = "0.0..=1.0";
+        let fraction = self.numeral(ACCEPTED)?.parse().ok().filter(|fraction| (0.0..=1.0).contains(fraction));
+        if fraction.is_none() {
+            self.refuse(ACCEPTED);
+        }
+        fraction
+    }
+
     /// A size in bytes within `range`.
     pub(super) fn size(&self, range: RangeInclusive<u32>) -> Option<u32> {
         let bytes = match self.value.get_ref() {

@@ -192,6 +192,14 @@ impl<A: Asker> Clients<A> {
         })
     }
 
+    /// Lets a connection end when its last request has.
+    pub fn drain<T: 'static>(&self, lp: &mut LoopMut<'_, T>, id: SocketId) {
+        // One that has ended needs no end.
+        let _ = lp.with_socket(self.shared.key(), id, |s| {
+            drive(s, |link, stream| link.input(&self.shared, stream, Input::Drain));
+        });
+    }
+
     /// Ends a connection, whatever stage it is at. One that is there has its last calls first.
     pub fn abort<T: 'static>(&self, lp: &mut LoopMut<'_, T>, id: SocketId) {
         // One that has ended, or is ended by the first line, needs no more.

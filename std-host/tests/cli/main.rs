@@ -1,6 +1,8 @@
 //! The command line, as a user meets it: help, `check`, and `modbus read` and `write` against a scripted server.
 
+mod bench;
 mod polling;
+mod scan;
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -99,14 +101,17 @@ fn json_without_rtt(output: &Output) -> serde_json::Value {
 
 #[test]
 fn every_command_has_help_with_examples_and_exit_statuses() {
-    let commands: [&[&str]; 8] = [
+    let commands: [&[&str]; 11] = [
         &[],
         &["run"],
         &["check"],
+        &["status"],
         &["modbus"],
         &["modbus", "serve"],
         &["modbus", "read"],
         &["modbus", "write"],
+        &["modbus", "scan"],
+        &["modbus", "bench"],
         &["completions"],
     ];
     for command in commands {
@@ -121,7 +126,7 @@ fn every_command_has_help_with_examples_and_exit_statuses() {
 
 #[test]
 fn a_wrong_command_line_ends_with_2() {
-    let wrong: [&[&str]; 23] = [
+    let wrong: [&[&str]; 29] = [
         &["sing"],
         &["modbus", "read", "127.0.0.1:1"],
         &["modbus", "read", "127.0.0.1:1", "coil", "0"],
@@ -142,6 +147,12 @@ fn a_wrong_command_line_ends_with_2() {
         &["modbus", "read", "127.0.0.1:1", "holding", "0", "-n", "3"],
         &["modbus", "read", "127.0.0.1:1", "holding", "0", "--every", "0"],
         &["modbus", "read", "127.0.0.1:1", "holding", "0", "--every", "1s", "-n", "0"],
+        &["modbus", "bench", "127.0.0.1:1", "--mix", "fc3x126"],
+        &["modbus", "bench", "127.0.0.1:1", "--mix", "fc3x2", "--address", "65535"],
+        &["modbus", "bench", "127.0.0.1:1", "--depth", "0"],
+        &["modbus", "scan", "127.0.0.1:1", "--units", "256"],
+        &["modbus", "scan", "127.0.0.1:1", "--probe", "fifo:1"],
+        &["modbus", "scan", "127.0.0.1:1", "--parallel", "0"],
         &["modbus", "serve", "--units", "9-3"],
         &["run", "--threads", "0"],
         &["run", "--threads", "1025"],

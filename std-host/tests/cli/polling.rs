@@ -65,7 +65,7 @@ fn a_lost_connection_is_said_and_replaced_within_the_same_poll() {
 fn a_poll_without_a_reply_is_reported_and_the_next_begins_with_a_new_connection() {
     let server =
         Server::start([vec![Expect(ASK[0]), AwaitEnd], vec![Expect(ASK[0]), Send("0001 0000 0005 01 03 02 0008")]]);
-    let output = server.run("read", &["holding", "0", "--every", "1ms", "-n", "2", "--json", "--timeout", "50ms"]);
+    let output = server.run("read", &["holding", "0", "--every", "1ms", "-n", "2", "--json", "--timeout", "300ms"]);
     let lines = lines(&output);
     assert_eq!((status(&output), lines.len()), (3, 2), "{output:?}");
     assert_eq!((&lines[0]["error"], &lines[1]["values"]), (&value!("timeout"), &value!([8])));

@@ -1,4 +1,4 @@
-//! The example of a Modbus server: modbus_server.
+//! The examples of Modbus servers: modbus_server, modbus_handler.
 
 use crate::Example;
 use std::io::{Read, Write};
@@ -18,5 +18,26 @@ fn the_modbus_server_serves_until_a_client_switches_it_off() {
     assert_eq!(server.line(), "connection 1: unit 1 function 5 address 0 quantity 1: ok");
     drop(client);
     while server.line() != "stopped" {}
+    server.ends();
+}
+
+#[test]
+fn the_modbus_handlers_answer_at_once_and_later() {
+    let mut server = Example::start("modbus_handler", &[]);
+    let mut client = TcpStream::connect(server.address()).unwrap();
+    let mut ask = |pdu: &[u8], reply: &[u8]| {
+        let header = |len: usize| [0, 9, 0, 0, 0, u8::try_from(len + 1).unwrap(), 1];
+        client.write_all(&[&header(pdu.len()), pdu].concat()).unwrap();
+        let mut got = vec![0; 7 + reply.len()];
+        client.read_exact(&mut got).unwrap();
+        assert_eq!(got, [&header(reply.len()), reply].concat());
+    };
+    ask(&[16, 0, 2, 0, 3, 6, 1, 0, 2, 0, 3, 5], &[16, 0, 2, 0, 3]);
+    ask(&[100, 2, 3], &[100, 0, 0, 6, 5]);
+    ask(&[100, 99, 2], &[0xE4, 2]);
+    ask(&[100], &[0xE4, 3]);
+    ask(&[101, 1, 2, 3], &[101, 3, 2, 1]);
+    ask(&[101], &[0xE5, 4]);
+    drop(client);
     server.ends();
 }

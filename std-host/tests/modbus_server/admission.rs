@@ -91,7 +91,8 @@ fn a_full_server_evicts_whoever_asked_longest_ago() {
     priority.is_served();
     let mut three: Vec<_> = (0..3).map(|_| wharf.connect()).collect();
     three.iter_mut().for_each(Client::is_served);
-    // The oldest asks again, so the second has been quiet longest.
+    // Half a request is none. The oldest asks again, so the second has been quiet longest.
+    three[1].send(&[0, 1, 0]);
     three[0].is_served();
     let mut newcomer = wharf.connect();
     newcomer.is_served();

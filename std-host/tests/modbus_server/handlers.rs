@@ -4,12 +4,12 @@ use crate::harness::{Client, End, PATIENCE, frame};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::Duration;
-use wharf_core::modbus::server::Outcome;
+use wharf_core::modbus::server::{Outcome, Reason};
 use wharf_core::modbus::service::Discard;
-use wharf_host::config::modbus::{Overflow, Server as Described, Unit as DescribedUnit, UnitZero};
+use wharf_host::config::modbus::{Overflow, Server as Described, Unit as DescribedUnit, UnitZero, WhenFull};
 use wharf_host::services::modbus::{
-    Answer, Answerer, Call, Device, Event, Function, FunctionRefused, Handler, Operation, Response, Server, Threaded,
-    Timeout, set_function, unit,
+    Answer, Answerer, Call, Device, Event, Function, FunctionRefused, Handler, Operation, Rejection, Response, Server,
+    Threaded, Timeout, set_function, unit,
 };
 
 fn described() -> Described {
@@ -95,7 +95,7 @@ fn a_handler_of_43_gets_every_mei_type_but_14() {
 }
 
 /// Counts broadcasts in holding register 0.
-struct Counting;
+struct Counting(Sender<Answerer>);
 
 impl Handler for Counting {
     fn call(&mut self, call: &Call<'_>, device: &mut Device) -> Answer {
@@ -103,8 +103,9 @@ impl Handler for Counting {
             let count = device.holding.register(0).unwrap_or(0) + 1;
             device.holding.set_register(0, count);
         }
-        // Nobody waits for it where it was broadcast.
-        call.later().0
+        let (answer, answerer) = call.later();
+        self.0.send(answerer).unwrap();
+        answer
     }
 
     fn takes_broadcasts(&self) -> bool {
@@ -116,7 +117,8 @@ impl Handler for Counting {
 fn a_broadcast_reaches_the_handlers_that_take_it() {
     let units = vec![DescribedUnit::with_size(1, 10), DescribedUnit::with_size(2, 10)];
     let server = Server::spawn(Described { unit_0: UnitZero::Broadcast, units, ..described() }).unwrap();
-    server.set_function(1, 100, Function::handler(Counting)).unwrap().unwrap();
+    let (sender, answerers) = channel();
+    server.set_function(1, 100, Function::handler(Counting(sender))).unwrap().unwrap();
     let deaf = Function::handler(|_: &Call<'_>, _: &mut Device| -> Answer { panic!("it takes no broadcasts") });
     server.set_function(2, 100, deaf).unwrap().unwrap();
     let mut client = connect(&server);
@@ -124,6 +126,14 @@ fn a_broadcast_reaches_the_handlers_that_take_it() {
     assert_eq!(client.ask(1, &[3, 0, 0, 0, 1]), [3, 2, 0, 1]);
     let metrics = server.metrics().unwrap();
     assert_eq!((metrics.responses(Response::None), metrics.requests_in_flight), (1, 0));
+    // What a handler says to a broadcast later goes to nobody, whoever waits meanwhile.
+    let broadcast = next(&answerers);
+    client.send(&frame(9, 1, &[100]));
+    let asked = next(&answerers);
+    broadcast.reply([66]);
+    asked.reply([1]);
+    assert_eq!(client.reply(9, 1).unwrap(), [100, 1]);
+    late(&server, 1);
 }
 
 #[test]
@@ -203,6 +213,7 @@ fn a_request_that_nobody_answers_in_time_gets_06_and_the_late_answer_is_counted(
     client.is_served();
     let metrics = server.metrics().unwrap();
     assert_eq!((metrics.timeouts(Timeout::Request), metrics.exceptions(6)), (2, 2));
+    assert!(metrics.durations().sum() >= Duration::from_millis(60), "they waited that long: {metrics:?}");
 }
 
 #[test]
@@ -310,6 +321,27 @@ fn a_deferred_reply_outlives_its_unit_and_counts_for_nobody_else() {
 }
 
 #[test]
+fn with_nobody_to_evict_a_newcomer_is_rejected() {
+    let one = Described { max_connections: 1, when_full: WhenFull::Evict, ..described() };
+    let (server, answerers) = deferring(one);
+    let mut first = connect(&server);
+    first.send(&frame(1, 1, &[100]));
+    let answerer = next(&answerers);
+    let turned_away = std::net::TcpStream::connect(server.local_addrs()[0]);
+    // It may learn so before it knows that it has connected.
+    if let Ok(stream) = turned_away {
+        assert_eq!(Client { stream, transaction: 0 }.end(), (End::Reset, vec![]));
+    }
+    let metrics = server.metrics().unwrap();
+    assert_eq!((metrics.rejected(Rejection::Limit), metrics.connections), (1, 1));
+    answerer.reply([]);
+    assert_eq!(first.reply(1, 1).unwrap(), [100]);
+    connect(&server).is_served();
+    assert_eq!(first.end(), (End::Fin, vec![]));
+    assert_eq!(server.metrics().unwrap().closed(Reason::Evicted), 1);
+}
+
+#[test]
 fn a_unit_that_is_added_brings_its_handlers_with_it() {
     let server = Server::spawn(described()).unwrap();
     let (sender, answerers) = channel();
@@ -336,7 +368,8 @@ fn a_shutdown_waits_for_deferred_requests_and_no_longer_than_it_may() {
     client.send(&frame(1, 1, &[100]));
     let answerer = next(&answerers);
     server.shutdown();
-    // It drains: what comes now is thrown away.
+    // It drains as soon as it has had its turn: what comes now is thrown away.
+    server.call(|_| ()).unwrap();
     client.send(&frame(2, 1, &[100]));
     loop {
         if let Event::Discarded { reason, .. } = events.next_within(PATIENCE).expect("it is thrown away") {

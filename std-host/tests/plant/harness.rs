@@ -20,6 +20,10 @@ udp_batch = 64
 udp_payload = "9k"
 resolver_threads = 5
 
+[admin]
+socket = "/run/hall/admin.sock"
+listen = "[::1]:9502"
+
 [[modbus.server]]
 name = "hall.3"
 listen = ["127.0.0.1:0", "[::1]:1502"]
@@ -51,6 +55,10 @@ linger = "250ms"
 unit_0 = "broadcast_reply"
 unit_255 = "unit"
 unknown_unit = "silent"
+fault = [
+  { name = "slow", kind = "delay", delay = "800ms", units = [1], table = "input", addresses = [0, 1], probability = 0.1 },
+  { name = "gone", kind = "refuse", from = "1m", until = "2m" },
+]
 [modbus.server.default]
 denied = 4
 [[modbus.server.unit]]
@@ -63,6 +71,7 @@ listen_only = false
 denied = 1
 exception_status_coils = 8
 diagnostic_register = 0xBEEF
+response_delay = "15ms"
 block = [
   { table = "coils", start = 0, len = 16, bits = "AC DB" },
   { table = "discrete", start = 4, values = [true, 0, 1] },

@@ -22,7 +22,7 @@ fn unknown_keys_are_refused_with_those_accepted() {
         "4:1: modbus.server[0].colour: unknown key; accepted: name, unit, listen, backlog, max_connections, when_full, \
          max_per_address, allow, priority, priority_max, accept_rate, request_rate, rate_action, reject_with, keepalive, nodelay, receive_buffer, send_buffer, shutdown_timeout, seed, coalesce, \
          max_outstanding, overflow, request_timeout, frame_timeout, idle_timeout, write_timeout, linger, unit_0, \
-         unit_255, unknown_unit, default, default_unit",
+         unit_255, unknown_unit, fault, default, default_unit",
     );
     one_unit_problem(
         r#"identity = { vendr = "x" }"#,
@@ -33,20 +33,6 @@ fn unknown_keys_are_refused_with_those_accepted() {
         "[modbus.serve]",
         Kind::UnknownKey,
         "4:9: modbus.serve: unknown key, did you mean `server`?; accepted: server",
-    );
-}
-
-#[test]
-fn planned_keys_are_refused_as_not_supported_yet() {
-    one_unit_problem(
-        "response_delay = 1",
-        Kind::NotSupported,
-        "6:1: modbus.server[0].unit[0].response_delay: this key is not supported by this version yet",
-    );
-    one_problem(
-        "fault = []",
-        Kind::NotSupported,
-        "4:1: modbus.server[0].fault: this key is not supported by this version yet",
     );
 }
 

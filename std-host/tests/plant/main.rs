@@ -1,5 +1,7 @@
 //! The plant file: what it accepts, what it refuses and in which words, and that it survives being printed.
 
+mod admin;
+mod faults;
 mod harness;
 mod keys;
 mod points;

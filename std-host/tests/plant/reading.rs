@@ -3,6 +3,7 @@
 use crate::harness::{EVERYTHING, accepted};
 use std::time::Duration;
 use wharf_core::network::Network;
+use wharf_host::config::admin::{Admin, Socket};
 use wharf_host::config::event_loop::EventLoop;
 use wharf_host::config::modbus::{
     Access, DefaultDevice, Device, ExceptionStatus, Fill, Keepalive, Overflow, Rate, RateAction, RejectWith, Table,
@@ -29,6 +30,8 @@ fn every_key_is_read() {
         resolver_threads: 5,
     };
     assert_eq!(plant.event_loop, settings);
+    let socket = Socket::At("/run/hall/admin.sock".into());
+    assert_eq!(plant.admin, Admin { socket, listen: Some("[::1]:9502".parse().unwrap()) });
     let [server, plain] = plant.modbus.as_slice() else { panic!("{plant:?}") };
     assert_eq!(server.name, "hall.3");
     assert_eq!(server.listen, ["127.0.0.1:0".parse().unwrap(), "[::1]:1502".parse().unwrap()]);
@@ -53,6 +56,7 @@ fn every_key_is_read() {
     assert_eq!((server.unit_0, server.unit_255), (UnitZero::BroadcastReply, Unit255::Unit));
     assert_eq!(server.unknown_unit, UnknownUnit::Silent);
     assert!(matches!(&server.default_device, DefaultDevice::Own(device) if device.denied == 4));
+    assert_eq!(server.faults.iter().map(|fault| fault.name.as_str()).collect::<Vec<_>>(), ["slow", "gone"]);
 
     let [unit] = server.units.as_slice() else { panic!("{:?}", server.units) };
     assert_eq!((unit.id, unit.name.as_deref(), unit.enabled), (17, Some("boiler"), false));
@@ -61,6 +65,7 @@ fn every_key_is_read() {
     assert_eq!((device.serial_functions, device.listen_only, device.denied), (false, false, 1));
     assert_eq!(device.exception_status, ExceptionStatus::Coils(8));
     assert_eq!(device.diagnostic_register, 0xBEEF);
+    assert_eq!(device.response_delay, Duration::from_millis(15));
     let blocks: Vec<_> = device.blocks.iter().map(|block| (block.table, block.start, block.len)).collect();
     assert_eq!(
         blocks,

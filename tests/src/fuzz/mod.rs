@@ -9,10 +9,14 @@
 //! | [`request`] | decoding never panics, what is accepted encodes back, and a client can read what a server answers |
 //! | [`connection`] | a scripted connection sends what the naive server sends, byte for byte, and obeys its contract |
 //! | [`client`] | a scripted client connection ends every request once, as a model says, and obeys its contract |
-//! | [`laws()`] | a server connection and a client connection obey the laws of the machine contract |
+//! | [`fault_plan`] | faults act when and on what a second plan says, and change of a reply what they are there for |
+//! | [`faulty_connection`] | a connection sends what the faults that were chosen ask for, in order, and loses nothing |
+//! | [`laws()`] | a server connection, one with faults and a client connection obey the laws of the machine contract |
 
 mod client;
 mod connection;
+mod fault_plan;
+mod faulty_connection;
 mod framing;
 mod request;
 #[cfg(test)]
@@ -20,25 +24,29 @@ mod seeds;
 
 pub use client::client;
 pub use connection::connection;
+pub use fault_plan::fault_plan;
+pub use faulty_connection::faulty_connection;
 pub use framing::mbap_stream;
 pub use request::request;
 
 use crate::fixture::{self, Access, Block, Device, File, Plant, Queue, Range, Table};
-use crate::laws::{self, client::Asking, connection::Served};
+use crate::laws::{self, client::Asking, connection::Served, faulty::Faulty};
 
 /// What a target does with its bytes.
 pub type Body = fn(&[u8]);
 
 /// Every target of `fuzz/` and its body.
-pub const TARGETS: [(&str, Body); 5] = [
+pub const TARGETS: [(&str, Body); 7] = [
     ("mbap_stream", mbap_stream),
     ("request", request),
     ("connection", connection),
     ("client", client),
+    ("fault_plan", fault_plan),
+    ("faulty_connection", faulty_connection),
     ("laws", laws),
 ];
 
-/// The six laws over one connection of either side; the first eight bytes are the seed, the ninth the length of the script.
+/// The six laws over one connection of either side, with and without faults; the first eight bytes are the seed, the ninth the length of the script.
 ///
 /// # Panics
 /// When a law is broken.
@@ -46,7 +54,8 @@ pub fn laws(data: &[u8]) {
     let mut source = Source::new(data);
     let seed = (0..8).fold(0, |seed, _| seed << 8 | u64::from(source.byte()));
     let steps = usize::from(source.byte());
-    for outcome in [laws::run::<Served>(seed, steps), laws::run::<Asking>(seed, steps)] {
+    let served = [laws::run::<Served>(seed, steps), laws::run::<Faulty>(seed, steps)];
+    for outcome in served.into_iter().chain([laws::run::<Asking>(seed, steps)]) {
         if let Err(violation) = outcome {
             panic!("{violation}");
         }

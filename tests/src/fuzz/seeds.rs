@@ -22,6 +22,8 @@ fn listed(target: &str) -> Vec<Seed> {
         "request" => requests(),
         "connection" => scripts(),
         "client" => questions(),
+        "fault_plan" => plans(),
+        "faulty_connection" => faulty(),
         "laws" => laws(),
         other => panic!("no seeds for {other}"),
     }
@@ -272,6 +274,149 @@ fn scripts() -> Vec<Seed> {
             script(ROOMY, &[&read, &ask(1, &[1]), &counter(10), &counter(11), &counter(13), &counter(14), &counter(2)])
         }),
         ("an_http_request", script(ROOMY, &[&raw(b"GET / HTTP/1.1\r\n\r\n"), &deadline])),
+    ]
+}
+
+/// Plans and scripts, in the terms of `faults.rs` and of the table in `fault_plan.rs`.
+fn plans() -> Vec<Seed> {
+    /// Which of the keys of a fault follow its kind.
+    const NONE: u8 = 0;
+    const TARGET: u8 = 1;
+    const WINDOW: u8 = 2;
+    const QUOTA: u8 = 4;
+    const CHANCE: u8 = 8;
+    const SEED: u8 = 16;
+    const PAYLOAD: u8 = 32;
+    let plan = |faults: &[&[u8]], steps: &[&[u8]]| {
+        let count = u8::try_from(faults.len() - 1).expect("few");
+        [&[count][..], &faults.concat(), &steps.concat()].concat()
+    };
+    // Function 3, 6, 1 and 23 by their places among the functions of the body.
+    let [read, write, coils, both]: [&[u8]; 4] =
+        [&[0, 0, 0, 5, 9], &[0, 0, 5, 5, 9], &[0, 0, 1, 0, 11], &[0, 0, 9, 5, 9]];
+    let (refused, silent): (&[u8], &[u8]) = (&[0, 2, 0, 5, 9], &[0, 3, 0, 5, 9]);
+    let five = [read; 5].concat();
+    vec![
+        ("no_response_beats_all_but_the_connection", {
+            plan(&[&[11, 5, 5, NONE], &[1, 2, 1, NONE], &[17, 0, 0, NONE], &[0, 0, NONE]], &[read, write])
+        }),
+        ("two_silences_one_of_which_prevents_execution", plan(&[&[0, 0, NONE], &[0, 1, NONE]], &[read, refused])),
+        ("an_exception_and_a_second_one", plan(&[&[1, 6, 0, NONE], &[1, 2, 1, NONE]], &[read, coils, refused])),
+        (
+            "wrong_counts_that_add",
+            plan(&[&[2, 0xF7, NONE], &[2, 17, NONE], &[2, 2, NONE]], &[read, coils, both, write]),
+        ),
+        ("functions_one_after_the_other", {
+            plan(&[&[3, 0, NONE], &[3, 1, NONE], &[3, 2, NONE], &[3, 1, SEED, 7]], &[read, refused, coils])
+        }),
+        ("random_bytes_after_flips", {
+            plan(&[&[4, 0, 1, 0, NONE], &[4, 1, 1, 0, NONE], &[4, 1, 0, 3, SEED, 9]], &[read, write, refused])
+        }),
+        ("cut_twice_and_lengthened_without_relength", {
+            plan(&[&[5, 2, 125, NONE], &[5, 7, 1, NONE], &[6, 0x80, 9, NONE]], &[read, coils])
+        }),
+        ("more_bytes_than_find_room", plan(&[&[6, 0, 255, NONE][..]; 8], &[both, read, read])),
+        ("bytes_of_the_fault_s_own", plan(&[&[6, 2, 0, PAYLOAD, 3, 7, 8, 9]], &[read, write])),
+        ("every_field_of_the_header", {
+            plan(&[&[7, 1, NONE], &[8, 1, NONE], &[9, 0, 1, NONE], &[10, 2, NONE]], &[read, refused, silent])
+        }),
+        ("delays_with_jitter", plan(&[&[11, 12, 19, NONE], &[11, 255, 255, SEED, 1]], &[read, read, coils])),
+        ("copies_out_of_order_in_pieces", {
+            let pieces: [&[u8]; 4] =
+                [&[12, 2, 9, NONE], &[13, 3, 9, NONE], &[15, 1, 7, 9, 17, NONE], &[16, 5, 25, NONE]];
+            plan(&pieces, &[read, read, write])
+        }),
+        ("frames_that_nobody_asked_for", {
+            let frames: [&[u8]; 3] =
+                [&[14, 0, 0, 1, NONE], &[14, 1, 0, 1, PAYLOAD, 2, 0xAB, 0xCD], &[14, 2, 13, 9, NONE]];
+            plan(&frames, &[read, write])
+        }),
+        ("the_first_of_the_faults_on_the_connection", {
+            let ends: [&[u8]; 5] =
+                [&[18, 4, 1, 9, NONE], &[17, 2, 0, NONE], &[19, 9, NONE], &[20, 9, 0, NONE], &[21, 9, 1, NONE]];
+            plan(&ends, &[read, read])
+        }),
+        ("windows_of_requests", {
+            plan(&[&[0, 0, WINDOW, 7, 12, 95, 20, 12]], &[read, &[11, 20], read, &[11, 20], read, &[11, 95], read])
+        }),
+        ("skip_every_and_max_of_the_server", plan(&[&[11, 5, 5, QUOTA, 1 | 2 << 2 | 0x30]], &[&five, &five, write])),
+        ("every_second_of_each_connection", {
+            let (second, third): (&[u8], &[u8]) = (&[0x10, 0, 0, 5, 9], &[0x20, 0, 0, 5, 9]);
+            plan(&[&[11, 5, 5, QUOTA, 0x88], &[0, 0, QUOTA, 0xB1]], &[read, second, read, third, second, third, read])
+        }),
+        ("probability_0", plan(&[&[0, 0, CHANCE, 0]], &[&five, &five])),
+        ("probability_of_a_half", plan(&[&[0, 0, CHANCE | SEED, 128, 5]], &[&five, &five, &five])),
+        ("aimed_at_a_unit_functions_and_addresses", {
+            plan(&[&[0, 0, TARGET, 0b1111, 0, 0, 1, 3, 6, 3, 5, 30]], &[read, write, coils, both])
+        }),
+        ("aimed_at_outcomes", {
+            plan(&[&[11, 5, 5, TARGET, 0x40], &[0, 0, TARGET, 0x80], &[1, 2, 1, NONE]], &[read, refused, silent])
+        }),
+        ("a_fault_switched_off_on_and_on_for_a_while", {
+            plan(&[&[0, 0, NONE]], &[read, &[13, 1, 0], read, &[13, 0, 13], read, &[11, 13], read, &[13, 0, 0], read])
+        }),
+        ("two_faults_on_new_connections", {
+            let accepts: [&[u8]; 3] = [&[22, 1, 9, TARGET, 32, 1], &[22, 0, 9, NONE], &[22, 1, 9, QUOTA, 8]];
+            plan(&accepts, &[&[14, 0x10], &[14, 0x21], &[14, 2], read])
+        }),
+        ("listeners_that_stall_and_are_refused", {
+            let listeners: [&[u8]; 2] = [&[23, WINDOW, 4, 20, 12], &[24, WINDOW, 3, 13, 95]];
+            plan(&listeners, &[&[15], &[12], &[15], &[12], &[15], &[12], &[15], &[13, 0, 13], &[15], &[12], &[15]])
+        }),
+    ]
+}
+
+/// Faults and scripts, in the terms of `faults.rs` and of the table in `faulty_connection.rs`.
+fn faulty() -> Vec<Seed> {
+    const NONE: u8 = 0;
+    const TARGET: u8 = 1;
+    const QUOTA: u8 = 4;
+    /// Every second request.
+    const SECOND: u8 = 2 << 2;
+    let script = |setting: u8, faults: &[&[u8]], steps: &[&[u8]]| {
+        let count = u8::try_from(faults.len() - 1).expect("few");
+        [&[setting, count][..], &faults.concat(), &steps.concat()].concat()
+    };
+    let (read, three, later, two): ([u8; 5], [u8; 5], [u8; 5], [u8; 5]) =
+        ([0, 0, 0, 5, 9], [0, 2, 0, 5, 9], [0, 0, 5, 0, 0], [0, 1, 5, 0, 0]);
+    let (wait, deadline, drain, fin) = ([10, 0xFC], [12], [14, 0], [14, 1]);
+    let (answer, fail) = ([7, 0, 3], [8, 0, 6]);
+    let delay: &[u8] = &[11, 20, 0, QUOTA, SECOND];
+    vec![
+        ("later_replies_behind_a_delayed_one", script(0, &[delay], &[&three, &three, &deadline, &read, &fin])),
+        ("a_reply_that_two_others_pass", script(0, &[&[13, 2, 0xFF, QUOTA, SECOND]], &[&three, &three, &wait])),
+        ("copies_in_pieces_with_frames_beside_them", {
+            let faults: [&[u8]; 4] =
+                [&[12, 2, 9, NONE], &[16, 5, 25, NONE], &[14, 1, 0, 1, NONE], &[14, 0, 0, 2, NONE]];
+            script(0, &faults, &[&read, &[9, 3], &three, &wait, &[9, 255]])
+        }),
+        ("a_frame_for_a_quiet_time", script(0, &[&[14, 2, 13, 9, QUOTA, SECOND]], &[&three, &deadline, &read, &wait])),
+        ("deferred_requests_with_faults_of_their_outcome", {
+            let faults: [&[u8]; 2] = [&[11, 20, 0, TARGET, 0x40], &[7, 0, TARGET, 0x80]];
+            script(0, &faults, &[&two, &read, &fail, &answer, &deadline])
+        }),
+        ("silences_and_exceptions_without_execution", {
+            script(2, &[&[0, 1, QUOTA, SECOND], &[1, 6, 0, NONE]], &[&three, &later, &three, &answer])
+        }),
+        ("a_drain_in_the_midst_of_every_wait", {
+            let faults: [&[u8]; 3] = [delay, &[13, 4, 0xFF, QUOTA, 3 << 2], &[16, 1, 0xFD, NONE]];
+            script(0, &faults, &[&three, &three, &[10, 12], &drain, &read, &deadline])
+        }),
+        ("a_connection_held_and_let_go", script(1, &[&[21, 20, 0, QUOTA, SECOND]], &[&three, &read, &wait, &three])),
+        ("a_connection_that_stops_reading", script(1, &[&[20, 20, 0, QUOTA, SECOND]], &[&three, &read, &wait, &three])),
+        ("a_connection_held_for_ever_and_drained", script(1, &[&[21, 0, 0, NONE]], &[&three, &drain, &read])),
+        ("a_frame_cut_behind_a_delayed_reply", {
+            script(1, &[delay, &[18, 9, 1, 20, QUOTA, 3 << 2]], &[&three, &read, &deadline, &deadline])
+        }),
+        ("a_close_before_a_reply", script(1, &[&[17, 2, 20, QUOTA, SECOND]], &[&three, &wait, &read])),
+        ("a_connection_half_closed", script(1, &[&[19, 20, QUOTA, SECOND]], &[&three, &read, &wait])),
+        ("more_delayed_requests_than_places", {
+            let all: [&[u8]; 6] = [&[0, 5, 0, 5, 9]; 6];
+            script(0, &[&[11, 20, 0, NONE]], &[all.concat().as_slice(), &deadline, &fin])
+        }),
+        ("half_a_frame_behind_a_delayed_reply", script(0, &[delay], &[&three, &[15, 5], &deadline, &wait])),
+        ("a_socket_that_takes_nothing", script(0, &[&[16, 3, 0, NONE]], &[&[9, 0], &three, &wait, &[9, 1], &three])),
+        ("a_fault_switched_off_while_its_reply_waits", script(0, &[delay], &[&three, &[13, 1], &three, &deadline])),
     ]
 }
 

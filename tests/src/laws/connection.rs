@@ -17,7 +17,7 @@ use wharf_core::rate::Rate;
 use wharf_core::{Instant, Machine};
 
 /// The greatest buffer, in bytes.
-const MAX_BUFFER: usize = 8192;
+pub(super) const MAX_BUFFER: usize = 8192;
 /// The shortest frame, in bytes.
 const LEAST_FRAME: usize = 8;
 
@@ -62,8 +62,8 @@ pub enum Op {
 /// Answers by function code: 65..=72 later, 73 not at all, 74 discarded, 75 refused, 76 too long, 77 with nothing, and
 /// any other with its own request.
 #[derive(Debug, Default)]
-struct Stub {
-    deferred: Vec<RequestId>,
+pub(super) struct Stub {
+    pub(super) deferred: Vec<RequestId>,
 }
 
 impl Service for Stub {
@@ -106,24 +106,8 @@ impl Subject for Served {
     }
 
     fn draw(&mut self, rng: &mut Rng, _now: Instant) -> Op {
-        if !self.unread.is_empty() && rng.chance(1, 2) {
-            return Op::Offer;
-        }
-        if self.blocked && rng.chance(1, 3) {
-            let shown = self.connection.transmit().concat().len();
-            return Op::Sent(if rng.chance(1, 8) { shown + 1 } else { rng.index(shown + 1) });
-        }
-        let seen = self.service.deferred.len();
-        match rng.below(32) {
-            0..=7 if seen > 0 => Op::Reply(recent(rng, seen), pdu(rng)),
-            8..=10 if seen > 0 => Op::Fail(recent(rng, seen), exception(rng)),
-            11 if rng.chance(1, 4) && self.unread.is_empty() => Op::PeerClosed,
-            12 if rng.chance(1, 16) => Op::PeerReset,
-            13 if rng.chance(1, 6) => Op::Drain,
-            14 if rng.chance(1, 16) => Op::Abort(*rng.pick(&Reason::ALL)),
-            15 => Op::Sent(rng.index(3)),
-            _ => Op::Receive(self.next_piece(rng)),
-        }
+        let shown = if self.blocked { self.connection.transmit().concat().len() } else { 0 };
+        draw(rng, !self.unread.is_empty(), shown, self.service.deferred.len(), &mut self.planned)
     }
 
     fn apply(&mut self, now: Instant, op: &Op) -> Result<(), Error> {
@@ -179,16 +163,37 @@ impl Served {
         self.unread = offered[taken..].to_vec();
         Ok(())
     }
+}
 
-    /// The next segment from the peer: whole frames, parts of them, and rarely something that is none.
-    fn next_piece(&mut self, rng: &mut Rng) -> Vec<u8> {
-        while self.planned.len() < 20 || rng.chance(1, 3) {
-            self.planned.extend(frame(rng));
-        }
-        let most = self.planned.len();
-        let len = if rng.chance(1, 2) { most } else { 1 + rng.index(most.min(20)) };
-        self.planned.drain(..len).collect()
+/// The next input, for a connection that has left bytes untaken, shows so many to a socket that is full, and has deferred
+/// so many requests.
+pub(super) fn draw(rng: &mut Rng, unread: bool, shown: usize, seen: usize, planned: &mut Vec<u8>) -> Op {
+    if unread && rng.chance(1, 2) {
+        return Op::Offer;
     }
+    if shown > 0 && rng.chance(1, 3) {
+        return Op::Sent(if rng.chance(1, 8) { shown + 1 } else { rng.index(shown + 1) });
+    }
+    match rng.below(32) {
+        0..=7 if seen > 0 => Op::Reply(recent(rng, seen), pdu(rng)),
+        8..=10 if seen > 0 => Op::Fail(recent(rng, seen), exception(rng)),
+        11 if rng.chance(1, 4) && !unread => Op::PeerClosed,
+        12 if rng.chance(1, 16) => Op::PeerReset,
+        13 if rng.chance(1, 6) => Op::Drain,
+        14 if rng.chance(1, 16) => Op::Abort(*rng.pick(&Reason::ALL)),
+        15 => Op::Sent(rng.index(3)),
+        _ => Op::Receive(next_piece(rng, planned)),
+    }
+}
+
+/// The next segment from the peer: whole frames, parts of them, and rarely something that is none.
+fn next_piece(rng: &mut Rng, planned: &mut Vec<u8>) -> Vec<u8> {
+    while planned.len() < 20 || rng.chance(1, 3) {
+        planned.extend(frame(rng));
+    }
+    let most = planned.len();
+    let len = if rng.chance(1, 2) { most } else { 1 + rng.index(most.min(20)) };
+    planned.drain(..len).collect()
 }
 
 /// What follows from the seed.
@@ -196,7 +201,7 @@ pub(crate) struct Setting {
     pub(crate) config: Config,
     pub(crate) buffer: usize,
     pub(crate) places: usize,
-    appetite: Rng,
+    pub(super) appetite: Rng,
 }
 
 impl Setting {

@@ -9,6 +9,7 @@
 
 pub mod client;
 pub mod connection;
+pub mod faulty;
 mod toys;
 
 use crate::rng::{self, Rng, SEED_VARIABLE};

@@ -4,6 +4,7 @@
 //! twice to go unseen. It allocates at will, looks every address up by itself and has one connection. It knows no
 //! time: nothing in it ever runs out.
 
+pub mod faults;
 mod unit;
 
 use crate::fixture::{LATER, Plant, UnitLast, UnitZero, Unknown};

@@ -274,7 +274,7 @@ impl core::fmt::Display for Reason {
         match self {
             Self::PeerClosed => f.write_str("the server closed the connection"),
             Self::PeerReset => f.write_str("the connection was reset"),
-            Self::Truncated => f.write_str("the connection ended inside a reply"),
+            Self::Truncated => f.write_str("the connection ended inside the reply"),
             Self::FrameTimeout => f.write_str("a reply was never finished"),
             Self::BadFrame(error) => error.fmt(f),
             Self::Finished => f.write_str("finished"),

@@ -48,6 +48,13 @@ impl Decision {
         self.choices.is_empty()
     }
 
+    /// How many faults of the plan act.
+    #[must_use]
+    pub fn count(&self) -> u8 {
+        let of_plan = self.choices.iter().filter(|choice| choice.fault != FaultId::OF_UNIT);
+        u8::try_from(of_plan.count()).unwrap_or(u8::MAX)
+    }
+
     /// The faults that act, in file order.
     #[must_use]
     pub fn choices(&self) -> &[Choice] {

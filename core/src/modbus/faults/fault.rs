@@ -4,7 +4,7 @@
 
 use super::target::Target;
 use crate::modbus::pdu::Exception;
-use crate::random::Probability;
+use crate::random::{Probability, SplitMix64};
 use core::time::Duration;
 use heapless::Vec;
 
@@ -55,6 +55,19 @@ impl Fault {
             seed: 0,
         }
     }
+}
+
+/// The seed of a fault that was given none: made from that of its server and from its name, so that it stays the same
+/// wherever the fault stands in the plant, and that two faults of a server, or one on two servers, go ways of their own.
+///
+/// It is the first draw of a source whose seed is the FNV-1a hash (64 bits) of the name, combined with the server's by
+/// exclusive or.
+#[must_use]
+pub fn seed_of(server: u64, name: &str) -> u64 {
+    let hash = name
+        .bytes()
+        .fold(0xCBF2_9CE4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3));
+    SplitMix64::new(server ^ hash).draw()
 }
 
 /// When a fault is in force, counted from the start of the server.

@@ -43,11 +43,11 @@ pub use connection::{Connection, Input};
 pub use decision::{Choice, Cuts, Decision, MAX_CHOICES, Unsolicited};
 pub use fault::{
     CorruptMode, Count, CutPoints, ExtraMode, Fault, FunctionMode, How, Keep, Kind, LengthMode, MAX_CUTS, MAX_PAYLOAD,
-    Moment, Order, Payload, Quota, Scope, Stage, Then, TransactionMode, UnitMode, Window,
+    Moment, Order, Payload, Quota, Scope, Stage, Then, TransactionMode, UnitMode, Window, seed_of,
 };
 pub use held::Held;
 pub use plan::{Acting, Entry, FaultId, Listening, Plan, Statistics, Tally};
-pub use target::{Addresses, ByteSet, MAX_PEERS, Relation, Reply, Target};
+pub use target::{Addresses, ByteSet, MAX_PEERS, Peers, Relation, Reply, Target};
 
 use crate::time::Instant;
 

@@ -20,6 +20,11 @@ use core::time::Duration;
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct FaultId(pub u32);
 
+impl FaultId {
+    /// No fault of any plan, so that nothing counts it: what a driver does of its own accord to the replies of a unit.
+    pub const OF_UNIT: Self = Self(u32::MAX);
+}
+
 /// A fault with its counters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
@@ -29,6 +34,8 @@ pub struct Entry {
     until: Option<Instant>,
     source: SplitMix64,
     tally: Tally,
+    /// When it acted before it did last, which counts again if it has lost that last time.
+    before_last: Option<Instant>,
     /// Whether a fault on listeners has been found in force.
     in_force: bool,
     /// What it has done.
@@ -65,6 +72,12 @@ pub struct Tally {
 impl Tally {
     /// A free place.
     pub const EMPTY: Self = Self { fault: None, matches: 0, actions: 0 };
+
+    /// The fault that it counts, if the place is taken.
+    #[must_use]
+    pub const fn fault(&self) -> Option<FaultId> {
+        self.fault
+    }
 }
 
 /// Whether anybody can connect.
@@ -85,7 +98,7 @@ impl Entry {
     pub const fn new(id: FaultId, fault: Fault) -> Self {
         let source = SplitMix64::new(fault.seed);
         let statistics = Statistics { checked: 0, matched: 0, applied: 0, suppressed: 0, bytes: 0, last: None };
-        Self { id, fault, until: None, source, tally: Tally::EMPTY, in_force: false, statistics }
+        Self { id, fault, until: None, source, tally: Tally::EMPTY, before_last: None, in_force: false, statistics }
     }
 
     /// Its name.
@@ -106,6 +119,12 @@ impl Entry {
         self.until = until;
     }
 
+    /// When it goes off, if it was switched on for a while only.
+    #[must_use]
+    pub const fn until(&self) -> Option<Instant> {
+        self.until
+    }
+
     /// Whether it is switched on now, be it in its window or not.
     #[must_use]
     pub fn is_enabled(&self, now: Instant) -> bool {
@@ -117,7 +136,7 @@ impl Entry {
     }
 
     /// Whether it acts on what it is in force for and aimed at; counts.
-    fn acts(&mut self, local: &mut [Tally]) -> bool {
+    fn acts(&mut self, now: Instant, local: &mut [Tally]) -> bool {
         self.statistics.matched = self.statistics.matched.saturating_add(1);
         let quota = self.fault.quota;
         let tally = match quota.scope {
@@ -136,6 +155,7 @@ impl Entry {
         if acts {
             tally.actions = tally.actions.saturating_add(1);
             self.statistics.applied = self.statistics.applied.saturating_add(1);
+            self.before_last = self.statistics.last.replace(now);
         }
         acts
     }
@@ -144,6 +164,7 @@ impl Entry {
     fn suppressed(&mut self, local: &mut [Tally]) {
         self.statistics.applied = self.statistics.applied.saturating_sub(1);
         self.statistics.suppressed = self.statistics.suppressed.saturating_add(1);
+        self.statistics.last = self.before_last;
         let tally = match self.fault.quota.scope {
             Scope::Server => Some(&mut self.tally),
             Scope::Connection => tally_of(local, self.id),
@@ -311,13 +332,12 @@ impl Acting<'_> {
                 continue;
             }
             entry.statistics.checked = entry.statistics.checked.saturating_add(1);
-            if !entry.fault.target.admits(*peer) || !entry.acts(local) {
+            if !entry.fault.target.admits(*peer) || !entry.acts(now, local) {
                 continue;
             }
             if end.is_some() {
                 entry.suppressed(local);
             } else {
-                entry.statistics.last = Some(now);
                 end = Some((how, delay));
             }
         }
@@ -335,7 +355,7 @@ impl Acting<'_> {
             }
             entry.statistics.checked = entry.statistics.checked.saturating_add(1);
             let ended_so = ended.is_none_or(|ended| reply.is_of(ended));
-            if ended_so && entry.fault.target.matches(asked, *peer) && entry.acts(local) {
+            if ended_so && entry.fault.target.matches(asked, *peer) && entry.acts(now, local) {
                 let seed = entry.source.draw();
                 if !decision.add(place, entry.id, &entry.fault, seed) {
                     entry.suppressed(local);
@@ -354,11 +374,6 @@ impl Faults for Acting<'_> {
         self.add(now, asked, Some(ended), decision);
         while let Some(id) = decision.settle() {
             self.suppressed(id);
-        }
-        for choice in decision.choices() {
-            if let Some(entry) = self.entries.iter_mut().find(|entry| entry.id == choice.fault) {
-                entry.statistics.last = Some(now);
-            }
         }
     }
 

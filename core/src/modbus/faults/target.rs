@@ -11,6 +11,9 @@ use heapless::Vec;
 /// Most entries of [`Target::peers`].
 pub const MAX_PEERS: usize = 16;
 
+/// The entries of [`Target::peers`].
+pub type Peers = Vec<Network, MAX_PEERS>;
+
 /// Whom a fault is aimed at. What is absent means any.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
@@ -19,7 +22,7 @@ pub struct Target {
     /// Function codes.
     pub functions: Option<ByteSet>,
     /// Peers; none means any.
-    pub peers: Vec<Network, MAX_PEERS>,
+    pub peers: Peers,
     /// The table that the request names. One that names none does not match.
     pub table: Option<TableKind>,
     /// The addresses that the request names. One that names none does not match.

@@ -49,6 +49,23 @@ pub struct Connection<B, T> {
     paced_until: Option<Instant>,
 }
 
+/// A connection at rest: what [`Connection::rest`] keeps of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rest {
+    active_since: Instant,
+    /// Of the next deferred request, so that the names of earlier ones stay stale.
+    order: u32,
+    permits: Option<Bucket>,
+}
+
+impl Rest {
+    /// A connection that was accepted at `now` and has not asked for anything.
+    #[must_use]
+    pub const fn new(now: Instant) -> Self {
+        Self { active_since: now, order: 0, permits: None }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Phase {
     /// Requests are taken.
@@ -132,6 +149,36 @@ impl<B, T> Connection<B, T> {
             return Err((buffer, transactions));
         }
         Ok((core::mem::replace(&mut self.buffer, buffer), self.transactions.exchange(transactions)))
+    }
+}
+
+impl<B, T> Connection<B, T> {
+    /// What must be kept of a connection that is at rest, once drained: open, with nothing in its storage and reading not
+    /// paused. Its machine can serve another connection meanwhile.
+    #[must_use]
+    pub fn rest(&self) -> Option<Rest> {
+        let busy = self.deaf || self.peer_closed || self.pause_said || self.paced_until.is_some();
+        let rests = self.phase == Phase::Open && self.is_vacant() && !busy && self.reports.is_empty();
+        rests.then_some(Rest {
+            active_since: self.active_since,
+            order: self.transactions.order(),
+            permits: self.permits,
+        })
+    }
+
+    /// Goes on for a connection that rested, perhaps at another machine of the same configuration.
+    ///
+    /// # Errors
+    /// The rest comes back if this machine serves a connection that is not at rest.
+    pub fn resume(&mut self, rest: Rest) -> Result<(), Rest> {
+        if self.rest().is_none() {
+            return Err(rest);
+        }
+        self.active_since = rest.active_since;
+        self.transactions.set_order(rest.order);
+        self.permits = rest.permits;
+        self.transmit_asked = false;
+        Ok(())
     }
 }
 

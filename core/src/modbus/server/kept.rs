@@ -46,13 +46,21 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, T: AsRef<[Transaction]> + AsMut<[Transaction]
         }
     }
 
-    /// Ends a request whose reply was kept back, after so many bytes were sent for it.
-    pub(in crate::modbus) fn release(&mut self, now: Instant, id: RequestId, outcome: Outcome, bytes_out: u16) {
+    /// Ends a request whose reply was kept back, after so many bytes were sent for it and so many faults have acted on it.
+    pub(in crate::modbus) fn release(
+        &mut self,
+        now: Instant,
+        id: RequestId,
+        outcome: Outcome,
+        bytes_out: u16,
+        faults: u8,
+    ) {
         if !self.is_deferred(id) {
             return;
         }
         let was_blocked = self.is_blocked();
         let was_ready = self.replies.is_ready();
+        self.transactions.leave(id, faults);
         self.transactions.end(id, now, Ending { outcome, bytes_out, timed_out: false });
         self.release_ready();
         self.active_since = now;

@@ -23,7 +23,7 @@
 //! A connection stands on a buffer of at least [`MIN_BUFFER`] bytes, for one partial frame and for replies, and on one
 //! [`Transaction`] per request that may be deferred at the same time; none are needed where nothing is ever deferred.
 //! While it is [vacant](Connection::is_vacant) both can be [exchanged](Connection::exchange), so that idle connections
-//! need not own any.
+//! need not own any. A connection [at rest](Connection::rest) needs not even its machine: a few can serve many.
 //!
 //! It paces requests, if told to; it does not limit connections or authorise, which is its driver's part.
 
@@ -35,7 +35,7 @@ mod transactions;
 #[cfg(test)]
 mod tests;
 
-pub use connection::Connection;
+pub use connection::{Connection, Rest};
 pub use transactions::Transaction;
 
 use super::mbap::MAX_FRAME;
@@ -231,6 +231,10 @@ pub struct Processed {
     pub deferred: bool,
     /// Whether its `request_timeout` ran out.
     pub timed_out: bool,
+    /// Whether its reply was kept back for a fault. It has left by now, and `micros` says when.
+    pub kept: bool,
+    /// How many faults acted on it.
+    pub faults: u8,
     /// Who put it off, where it was answered later.
     pub answerer: Answerer,
 }

@@ -5,6 +5,7 @@ use crate::machine::{Machine, Step};
 use crate::modbus::service::{Answer, Indication, ReplyPdu};
 use crate::rate::Rate;
 use crate::time::Instant;
+use core::time::Duration;
 use std::vec;
 use std::vec::Vec;
 
@@ -394,4 +395,46 @@ fn a_vacant_connection_gives_its_storage_back_and_takes_nothing_without() {
     rig.connection.exchange(buffer, places).unwrap();
     rig.receive(&request(2, 3));
     assert_eq!(rig.wire, [reply(1, 3), reply(2, 3)].concat());
+}
+
+#[test]
+fn a_connection_at_rest_goes_on_at_another_machine() {
+    let config = Config { request_rate: Some(Rate { per_second: 1, burst: 2 }), ..Config::DEFAULT };
+    let mut first = Rig::new(config, 1024, 4);
+    first.now = Instant::from_millis(100);
+    first.receive(&request(1, 65));
+    assert_eq!(first.connection.rest(), None, "a reply is owed");
+    first.wait();
+    let stale = first.service.deferred[0];
+    first.receive(&[request(2, 3), request(3, 3)].concat());
+    let rest = first.connection.rest().unwrap();
+
+    let mut second = Rig::new(config, 1024, 4);
+    second.now = first.now;
+    second.connection.resume(rest).unwrap();
+    assert_eq!(second.drain(), first.drain(), "the deadline is the same");
+    let late = Input::Failed { id: stale, exception: Exception::ACKNOWLEDGE };
+    assert_eq!(second.connection.handle_input(second.now, late), Err(Error::Stale { id: stale }));
+    second.receive(&request(4, 3));
+    assert_eq!(second.take_wire(), busy(4, 3), "no permit is left");
+    second.now = second.now.saturating_add(Duration::from_secs(1));
+    second.receive(&request(5, 65));
+    assert_ne!(second.service.deferred[0], stale);
+}
+
+#[test]
+fn only_an_open_connection_with_nothing_on_its_way_is_at_rest() {
+    let mut rig = Rig::new(Config::DEFAULT, 1024, 4);
+    let rest = rig.connection.rest().unwrap();
+    assert_eq!(rest, Rest::new(Instant::ORIGIN));
+    rig.receive(&request(1, 3)[..4]);
+    assert_eq!((rig.connection.rest(), rig.connection.resume(rest)), (None, Err(rest)), "half a frame is kept");
+    rig.receive(&request(1, 3)[4..]);
+    assert!(rig.connection.rest().is_some());
+    let mut drained = Rig::new(Config::DEFAULT, 1024, 4);
+    drained.input(Input::Drain);
+    assert_eq!(drained.connection.rest(), None, "our FIN is sent");
+    let mut halves = Rig::new(Config::DEFAULT, 1024, 4);
+    halves.input(Input::PeerClosed);
+    assert_eq!(halves.connection.rest(), None, "it has closed");
 }

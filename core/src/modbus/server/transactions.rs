@@ -23,6 +23,8 @@ pub struct Transaction {
     timed_out: bool,
     /// Whether the replies behind it may leave before it.
     passed: bool,
+    /// How many faults have acted on a reply that was kept back and has left.
+    left: Option<u8>,
 }
 
 impl Transaction {
@@ -37,6 +39,7 @@ impl Transaction {
         put_off: true,
         timed_out: false,
         passed: false,
+        left: None,
     };
 }
 
@@ -79,6 +82,8 @@ impl Request {
             bytes_out,
             deferred: false,
             timed_out: false,
+            kept: false,
+            faults: 0,
             answerer: self.answerer,
         }
     }
@@ -113,6 +118,15 @@ impl<T> Transactions<T> {
     /// Whether nothing is deferred, and nothing left to be said.
     pub(super) const fn is_vacant(&self) -> bool {
         self.deferred == 0 && self.unreported == 0
+    }
+
+    /// How many requests have been deferred, which gives the next its name.
+    pub(super) const fn order(&self) -> u32 {
+        self.order
+    }
+
+    pub(super) const fn set_order(&mut self, order: u32) {
+        self.order = order;
     }
 
     pub(super) const fn exchange(&mut self, places: T) -> T {
@@ -173,6 +187,13 @@ impl<T: AsRef<[Transaction]> + AsMut<[Transaction]>> Transactions<T> {
     pub(super) fn is_overdue(&self, id: RequestId, now: Instant) -> bool {
         let place = self.places.as_ref().get(usize::from(id.index));
         place.and_then(|place| place.deadline).is_some_and(|deadline| deadline <= now) && self.find(id).is_some()
+    }
+
+    /// The reply that was kept back has left, after so many faults have acted on it.
+    pub(super) fn leave(&mut self, id: RequestId, faults: u8) {
+        if let Some(place) = self.places.as_mut().get_mut(usize::from(id.index)) {
+            place.left = Some(faults);
+        }
     }
 
     /// Ends a deferred request.
@@ -236,8 +257,9 @@ impl<T: AsRef<[Transaction]> + AsMut<[Transaction]>> Transactions<T> {
         let State::Done { outcome, bytes_out, micros, timed_out } = place.state else { return None };
         place.state = State::Free;
         let (deferred, timed_out) = (place.put_off, timed_out || place.timed_out);
+        let (kept, faults) = (place.left.is_some(), place.left.unwrap_or(0));
         self.unreported = self.unreported.saturating_sub(1);
-        Some(Processed { micros, deferred, timed_out, ..place.request.processed(outcome, bytes_out) })
+        Some(Processed { micros, deferred, timed_out, kept, faults, ..place.request.processed(outcome, bytes_out) })
     }
 
     fn open(&self) -> impl Iterator<Item = (RequestId, &Transaction)> {

@@ -3,20 +3,30 @@
 //! A reading or writing becomes a job, which is done over one connection. Where there is no connection or no reply,
 //! `--retries` does the whole job again on a new connection.
 
+mod bench;
+mod figures;
+mod findings;
+mod mix;
 mod parts;
 mod poll;
 mod read;
+mod scan;
 mod write;
 
 use super::report::{Outcome, Printer, Subject};
 use super::rows::Row;
+use super::target::{Host, Timeout};
 use super::transport::{NoReply, Session};
 use super::{Failure, Read, Shared, WriteValues};
+use clap::Args;
 use read::ReadJob;
 use std::io::Write;
 use wharf_core::modbus::pdu::{Reply, Request, Span};
 use wharf_host::run::Status;
 use write::WriteJob;
+
+pub(super) use bench::{Bench, bench};
+pub(super) use scan::{Scan, scan};
 
 /// Carries out `wharf modbus read`.
 pub(super) fn read(read: &Read, out: &mut dyn Write) -> Result<Status, Failure> {
@@ -56,7 +66,21 @@ pub(super) fn write(write: &WriteValues, out: &mut dyn Write) -> Result<Status, 
     Ok(Printer::new(subject, write.shared.json).print(&outcome, None, out)?)
 }
 
-fn session(host: &super::target::Host, shared: &Shared, interruptible: bool) -> Result<Session, Failure> {
+/// How long to wait and how to answer, for verbs that need no more.
+#[derive(Debug, Args)]
+struct PatienceArgs {
+    /// How long to wait for a connection, and for each reply; "0" is for ever.
+    #[arg(long, value_name = "SPAN", default_value = "1s")]
+    timeout: Timeout,
+    /// How often to send a request again when no reply comes.
+    #[arg(long, value_name = "N", default_value = "0")]
+    retries: u8,
+    /// Print a JSON object a line.
+    #[arg(long)]
+    json: bool,
+}
+
+fn session(host: &Host, shared: &Shared, interruptible: bool) -> Result<Session, Failure> {
     Session::new(host, shared.timeout.0, interruptible).map_err(|error| Failure::System(error.to_string()))
 }
 

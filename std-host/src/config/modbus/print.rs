@@ -1,6 +1,7 @@
 //! Writes a server as it would stand in a plant file, every key included.
 
 use super::data::OBJECT_NAMES;
+use super::fault::print::fault;
 use super::limits;
 use super::point::print::point;
 use super::{
@@ -49,6 +50,7 @@ pub(in crate::config) fn server(server: &Server) -> Value {
         DefaultDevice::Unit(id) => drop(keys.insert("default_unit".to_owned(), integer(*id))),
         DefaultDevice::Own(own) => drop(keys.insert("default".to_owned(), Value::Table(device(own)))),
     }
+    keys.insert("fault".to_owned(), list(&server.faults, fault));
     keys.insert("unit".to_owned(), list(&server.units, unit));
     Value::Table(keys)
 }
@@ -123,6 +125,7 @@ fn device(device: &Device) -> Table {
         ("diagnostic_register", integer(device.diagnostic_register)),
         ("identity", identity(&device.identity)),
         ("server_id", server_id(&device.server_id)),
+        ("response_delay", span(Some(device.response_delay))),
         ("block", list(&device.blocks, block)),
         ("access", list(&device.access, access)),
         ("file", list(&device.files, file)),

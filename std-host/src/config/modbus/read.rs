@@ -1,6 +1,7 @@
 //! Reads `[[modbus.server]]` from a plant file.
 
 use super::data::{DEFAULT_IDENTITY, OBJECT_NAMES};
+use super::fault::read::faults;
 use super::limits;
 use super::point::read::Points;
 use super::{
@@ -20,16 +21,11 @@ const LONGEST_QUEUE: usize = 65_535;
 /// The keys that fill a block; at most one of them may be there.
 const FILLS: &str = "at most one of default, values, bits, random";
 
-/// Keys of a server that the specification names and this version does not implement.
-const PLANNED: &[&str] = &["fault"];
-/// The same for a unit.
-const PLANNED_UNIT: &[&str] = &["response_delay"];
-
 /// What must be unique within the whole plant.
 #[derive(Debug)]
 pub(in crate::config) struct Unique {
     names: Seen<String>,
-    addresses: Seen<SocketAddr>,
+    pub(in crate::config) addresses: Seen<SocketAddr>,
 }
 
 impl Unique {
@@ -49,7 +45,6 @@ pub(in crate::config) fn server(r: &mut Reader<'_>, unique: &mut Unique) -> Serv
         Some(name)
     });
     let d = Server::new(name.unwrap_or_default());
-    r.not_yet(PLANNED);
     let before = r.problems();
     let mut points = Points::new();
     let units = units(r, &mut points);
@@ -105,6 +100,7 @@ pub(in crate::config) fn server(r: &mut Reader<'_>, unique: &mut Unique) -> Serv
                 ("default", UnknownUnit::Default),
             ])
         }),
+        faults: r.or("fault", d.faults, |item| faults(&item)),
         default_device: d.default_device,
         units,
         name: d.name,
@@ -167,7 +163,6 @@ fn units<'a>(r: &mut Reader<'a>, points: &mut Points<'a>) -> Vec<Unit> {
     r.or("unit", Vec::new(), |item| {
         item.each("a list of tables", |item| {
             item.table(|r| {
-                r.not_yet(PLANNED_UNIT);
                 let id = r.need("id", "0..=255", |item| {
                     let id = item.integer(0..=u8::MAX)?;
                     ids.add(id, &item);
@@ -187,12 +182,7 @@ fn units<'a>(r: &mut Reader<'a>, points: &mut Points<'a>) -> Vec<Unit> {
 
 /// The default device, which must be among `units` if those are known.
 fn default_device<'a>(r: &mut Reader<'a>, units: Option<&Vec<Unit>>, points: &mut Points<'a>) -> DefaultDevice {
-    let own = r.option("default", |item| {
-        item.table(|r| {
-            r.not_yet(PLANNED_UNIT);
-            device(r, None, points)
-        })
-    });
+    let own = r.option("default", |item| item.table(|r| device(r, None, points)));
     let number = r.option("default_unit", |item| {
         let id = item.integer(0..=u8::MAX)?;
         if own.is_some() {
@@ -242,6 +232,8 @@ fn device<'a>(r: &mut Reader<'a>, unit: Option<u8>, points: &mut Points<'a>) -> 
         queues: r.or("fifo", d.queues, |item| queues(&item)),
         identity: r.or("identity", d.identity, |item| identity(&item)),
         server_id: r.or("server_id", d.server_id, |item| server_id(&item)),
+        response_delay: r
+            .or("response_delay", d.response_delay, |item| item.span_or_off().map(Option::unwrap_or_default)),
     }
 }
 
@@ -556,7 +548,7 @@ fn server_id(item: &Item<'_>) -> Option<ServerId> {
 }
 
 /// A text, or a list of bytes.
-fn bytes(item: &Item<'_>) -> Option<Vec<u8>> {
+pub(super) fn bytes(item: &Item<'_>) -> Option<Vec<u8>> {
     if item.is_text() {
         return item.text().map(|text| text.as_bytes().to_vec());
     }

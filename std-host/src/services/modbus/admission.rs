@@ -72,7 +72,8 @@ struct Address {
 struct Member {
     address: IpAddr,
     by_priority: bool,
-    activity: Rc<Activity>,
+    /// Where somebody may have to go for another.
+    activity: Option<Rc<Activity>>,
 }
 
 impl Admission {
@@ -122,8 +123,14 @@ impl Admission {
         Ok(())
     }
 
+    /// What a newcomer must show of itself, if anything.
+    pub(super) fn activity(&self, now: Instant) -> Option<Rc<Activity>> {
+        let activity = || Activity { last_request: Cell::new(now), in_flight: Cell::new(false) };
+        self.rules.evicts.then(|| Rc::new(activity()))
+    }
+
     /// Lets a newcomer in that was judged well.
-    pub(super) fn enter(&mut self, id: ConnectionId, address: IpAddr, activity: &Rc<Activity>) -> Entry {
+    pub(super) fn enter(&mut self, id: ConnectionId, address: IpAddr, activity: Option<Rc<Activity>>) -> Entry {
         let address = address.to_canonical();
         let by_priority = self.has_priority(address);
         let entry = match by_priority || !self.is_full() {
@@ -137,10 +144,12 @@ impl Admission {
         known.connections += 1;
         known.by_priority += u32::from(by_priority);
         self.ordinary += usize::from(!by_priority);
-        if self.rules.evicts && !lies_in(&self.rules.priority, address) {
+        if let Some(activity) = &activity
+            && !lies_in(&self.rules.priority, address)
+        {
             self.candidates.push(Reverse((activity.last_request.get(), id)));
         }
-        self.members.insert(id, Member { address, by_priority, activity: Rc::clone(activity) });
+        self.members.insert(id, Member { address, by_priority, activity });
         entry
     }
 
@@ -176,11 +185,11 @@ impl Admission {
         let mut in_flight = Vec::new();
         let mut found = None;
         while let Some(Reverse((at, id))) = self.candidates.pop() {
-            let Some(member) = self.members.get(&id) else { continue };
-            let last = member.activity.last_request.get();
+            let Some(activity) = self.members.get(&id).and_then(|member| member.activity.as_ref()) else { continue };
+            let last = activity.last_request.get();
             if last > at {
                 self.candidates.push(Reverse((last, id)));
-            } else if member.activity.in_flight.get() {
+            } else if activity.in_flight.get() {
                 in_flight.push(Reverse((at, id)));
             } else {
                 found = Some(id);
@@ -235,9 +244,9 @@ mod tests {
 
     /// Lets a newcomer in if that is possible.
     fn connect(admission: &mut Admission, id: ConnectionId, from: &str, millis: u64) -> Result<Entry, Rejection> {
-        let activity = Activity { last_request: Cell::new(at(millis)), in_flight: Cell::new(false) };
         admission.judge(at(millis), ip(from))?;
-        Ok(admission.enter(id, ip(from), &Rc::new(activity)))
+        let activity = admission.activity(at(millis));
+        Ok(admission.enter(id, ip(from), activity))
     }
 
     #[test]
@@ -335,9 +344,10 @@ mod tests {
         let mut admission = Admission::new(&full);
         let activities: Vec<_> = (1..=4_u64)
             .map(|id| {
-                let activity = Rc::new(Activity { last_request: Cell::new(at(id)), in_flight: Cell::new(false) });
+                let activity = admission.activity(at(id)).unwrap();
                 assert!(admission.judge(at(id), ip("10.0.0.1")).is_ok());
-                assert_eq!(admission.enter(id, ip("10.0.0.1"), &activity), Entry::Admitted);
+                let entry = admission.enter(id, ip("10.0.0.1"), Some(Rc::clone(&activity)));
+                assert_eq!(entry, Entry::Admitted);
                 activity
             })
             .collect();

@@ -1,17 +1,21 @@
 //! One socket and its machine: bytes to the machine, outputs to the socket, deadlines to a timer.
+//!
+//! A connection with nothing on its way is *at rest* and has no machine; whatever happens to it borrows one.
 
 use super::Shared;
 use super::admission::Activity;
 use super::event::{ConnectionId, Event, Statistics};
+use super::faults::Tallies;
 use super::metrics::Response;
-use super::storage::{Block, Heap};
-use super::unsent::Unsent;
+use super::storage::{Heap, Work};
 use crate::event_loop::{LoopMut, Stream, TimerId};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
+use std::time::Duration;
 use wharf_core::modbus::diagnostics::Completion;
+use wharf_core::modbus::faults::{self, Faults};
 use wharf_core::modbus::pdu::Exception;
-use wharf_core::modbus::server::{Config, Connection, Input, Outcome, Output, Processed, Reason, State, Transaction};
+use wharf_core::modbus::server::{Input, Outcome, Output, Processed, Reason, Rest, State};
 use wharf_core::modbus::service::{Answer, Discard, Indication, ReplyPdu, Service};
 use wharf_core::modbus::units::Serving;
 use wharf_core::{Instant, Machine, Step};
@@ -21,29 +25,30 @@ use wharf_core::{Instant, Machine, Step};
 pub(super) struct Peer {
     pub(super) id: ConnectionId,
     pub(super) address: Option<SocketAddr>,
-    pub(super) local: Option<SocketAddr>,
     pub(super) timer: Option<TimerId>,
-    machine: Connection<Vec<u8>, Vec<Transaction>>,
-    /// Whether the machine stands on storage of the pool.
-    lent: bool,
-    unsent: Unsent,
-    /// Requests in flight that the metrics know of.
-    in_flight: usize,
+    standing: Standing,
+    tallies: Tallies,
+    /// What the machine was told last that the time is.
+    now: Instant,
+    /// Requests in flight that the metrics know of: at most 16.
+    in_flight: u8,
     /// The machine has bytes that may leave, and the socket is not known to be full.
     transmit: bool,
     paused: bool,
-    /// Bytes that the machine had no room for. Reading is paused meanwhile.
-    leftover: Vec<u8>,
-    /// What the timer is armed for, at the earliest.
-    armed: Option<Instant>,
-    deadline: Option<Instant>,
+    /// What the timer is armed for, at the earliest; never is `Instant::MAX`.
+    armed: Instant,
+    /// When the machine wants to be called; never is `Instant::MAX`.
+    deadline: Instant,
     reason: Option<Reason>,
-    connected_at: Instant,
-    last_request_at: Option<Instant>,
-    /// What admission sees of it.
-    pub(super) activity: Rc<Activity>,
-    /// Without the times, which are those of the loop.
+    /// What admission sees of it, if it looks.
+    pub(super) activity: Option<Rc<Activity>>,
     counts: Statistics,
+}
+
+#[derive(Debug)]
+enum Standing {
+    AtRest(Rest),
+    Working(Box<Work>),
 }
 
 impl Default for Peer {
@@ -51,126 +56,136 @@ impl Default for Peer {
         Self {
             id: 0,
             address: None,
-            local: None,
             timer: None,
-            machine: Connection::new(Config::DEFAULT, Vec::new(), Vec::new(), Instant::ORIGIN),
-            lent: false,
-            unsent: Unsent::default(),
+            standing: Standing::AtRest(Rest::new(Instant::ORIGIN)),
+            tallies: Tallies::default(),
+            now: Instant::ORIGIN,
             in_flight: 0,
             transmit: false,
             paused: false,
-            leftover: Vec::new(),
-            armed: None,
-            deadline: None,
+            armed: Instant::MAX,
+            deadline: Instant::MAX,
             reason: None,
-            connected_at: Instant::ORIGIN,
-            last_request_at: None,
-            activity: Rc::default(),
+            activity: None,
             counts: Statistics::default(),
         }
     }
 }
 
 impl Peer {
-    /// A connection that was accepted just now, from the first of these addresses at the second.
-    pub(super) fn new(
-        id: ConnectionId,
-        (address, local): (Option<SocketAddr>, Option<SocketAddr>),
-        config: Config,
-        now: Instant,
-    ) -> Self {
-        let machine = Connection::new(config, Vec::new(), Vec::new(), now);
-        let connection = Self { id, address, local, machine, connected_at: now, ..Self::default() };
-        connection.activity.last_request.set(now);
-        connection
+    /// A connection that was accepted just now from this address.
+    pub(super) fn new(id: ConnectionId, address: Option<SocketAddr>, now: Instant) -> Self {
+        Self { id, address, standing: Standing::AtRest(Rest::new(now)), now, ..Self::default() }
     }
 
     /// What it did so far.
-    pub(super) fn statistics(&self, shared: &Shared) -> Statistics {
-        Statistics {
-            connected_at: shared.world_time(self.connected_at),
-            last_request_at: self.last_request_at.map(|at| shared.world_time(at)),
-            ..self.counts
-        }
+    pub(super) const fn statistics(&self) -> Statistics {
+        self.counts
     }
 
     pub(super) const fn state(&self) -> State {
-        self.machine.state()
+        match &self.standing {
+            Standing::AtRest(_) => State::Open,
+            Standing::Working(work) => work.machine.state(),
+        }
     }
 
     /// Requests that are accepted and not answered yet.
     pub(super) const fn outstanding(&self) -> usize {
-        self.machine.outstanding()
+        match &self.standing {
+            Standing::AtRest(_) => 0,
+            Standing::Working(work) => work.machine.outstanding(),
+        }
     }
 
-    /// The socket is there, and with it the first deadline.
+    /// The socket is there, and with it the first deadline, or a fault that ends it.
     pub(super) fn opened<T>(&mut self, shared: &Shared, stream: &mut Stream<'_, T>) {
-        self.settle(shared, stream);
+        self.counts.connected_at = shared.world_time(stream.now());
+        let now = self.time(shared, stream);
+        let ends = shared.faults.borrow_mut().accepted(now, self.ip(), &mut self.tallies);
+        self.work(shared, stream, |peer, work, _| {
+            let Some((how, delay, fault)) = ends else { return };
+            peer.counts.faults += 1;
+            shared.emit(&Event::Fault { id: Some(peer.id), fault, request: None });
+            work.machine.handle_input(now, faults::Input::EndAfter { how, delay }).expect("a new connection is open");
+        });
     }
 
     /// Bytes have come.
     pub(super) fn received<T>(&mut self, shared: &Shared, stream: &mut Stream<'_, T>, bytes: &[u8]) {
         self.counts.bytes_in += bytes.len() as u64;
         shared.metrics.borrow_mut().bytes_in += bytes.len() as u64;
-        if self.leftover.is_empty() {
-            let taken = self.offer(shared, stream, bytes);
-            self.leftover.extend_from_slice(&bytes[taken..]);
-        } else {
-            self.leftover.extend_from_slice(bytes);
-        }
-        self.settle(shared, stream);
+        self.work(shared, stream, |peer, work, stream| {
+            let mut taken = 0;
+            if work.leftover.is_empty() {
+                taken = peer.offer(shared, work, stream, bytes);
+            }
+            work.leftover.extend_from_slice(&bytes[taken..]);
+        });
     }
 
     /// The socket takes bytes again.
     pub(super) fn writable<T>(&mut self, shared: &Shared, stream: &mut Stream<'_, T>) {
         self.transmit = true;
-        self.settle(shared, stream);
+        if matches!(self.standing, Standing::Working(_)) {
+            self.work(shared, stream, |_, _, _| ());
+        }
     }
 
     /// An input other than bytes. One that comes too late for the machine means nothing any more.
     pub(super) fn input<T>(&mut self, shared: &Shared, stream: &mut Stream<'_, T>, input: Input<'_>) {
-        if self.machine.handle_input(stream.now(), input).is_ok() {
-            self.settle(shared, stream);
-        }
+        self.answered(shared, stream, input);
     }
 
     /// The answer to a request that was put off, or why there is none; whether anybody still waited for it.
     pub(super) fn answered<T>(&mut self, shared: &Shared, stream: &mut Stream<'_, T>, input: Input<'_>) -> bool {
-        let taken = self.machine.handle_input(stream.now(), input).is_ok();
-        if taken {
-            self.settle(shared, stream);
-        }
+        let mut taken = false;
+        self.work(shared, stream, |peer, work, stream| {
+            let now = peer.time(shared, stream);
+            let mut board = shared.faults.borrow_mut();
+            let mut deciding = board.deciding(peer.ip(), &mut peer.tallies);
+            let faults = deciding.as_mut().map(|faults| faults as &mut dyn Faults);
+            taken = work.machine.handle_input(now, with_faults(input, faults)).is_ok();
+            drop(board);
+            shared.tell_faults(peer.id);
+        });
         taken
     }
 
     /// The timer has fired, perhaps for a deadline that has moved since.
     pub(super) fn timeout<T>(&mut self, shared: &Shared, stream: &mut Stream<'_, T>) {
-        self.armed = None;
-        self.machine.handle_timeout(stream.now());
-        self.settle(shared, stream);
+        self.armed = Instant::MAX;
+        self.work(shared, stream, |peer, work, stream| work.machine.handle_timeout(peer.time(shared, stream)));
     }
 
     /// The socket is gone; why, if the machine does not know yet.
     pub(super) fn gone(&mut self, shared: &Shared, now: Instant, input: Input<'_>) -> Reason {
+        let mut work = self.take_work(shared);
+        let now = self.now.max(now);
         // A machine that has closed by itself refuses the news.
-        let _ = self.machine.handle_input(now, input);
-        while let Step::Do(output) = self.machine.poll_output() {
-            self.note(shared, now, output);
+        let _ = work.machine.handle_input(now, with_faults(input, None));
+        while let Step::Do(output) = work.machine.poll_output() {
+            self.note(shared, &mut work, now, output);
         }
-        self.give_back(shared);
+        self.account(shared, &work);
+        // What is still here will never leave.
+        let dropped = work.unsent.drop_all();
+        if dropped > 0 {
+            shared.metrics.borrow_mut().dropped(dropped);
+        }
+        shared.pool.borrow_mut().renew(work, shared.faults.borrow().is_active());
         self.reason.unwrap_or(Reason::IoError)
     }
 
     /// Arms the timer if the deadline has come nearer. A timer that fires early costs a call; one that is moved with every
     /// request would cost more.
     pub(super) fn arm<T>(&mut self, lp: &mut LoopMut<'_, T>, timer: TimerId) {
-        let Some(deadline) = self.deadline else { return };
-        if self.armed.is_none_or(|armed| deadline < armed) {
+        if self.deadline < self.armed {
             // A deadline beyond the range of timers is looked at again when the farthest timer fires.
             let farthest = lp.now().saturating_add(crate::event_loop::MAX_SPAN);
-            let due = deadline.min(farthest);
+            let due = self.deadline.min(farthest);
             lp.reset_at(timer, due).expect("the timer lives as long as its connection");
-            self.armed = Some(due);
+            self.armed = due;
         }
     }
 
@@ -179,53 +194,107 @@ impl Peer {
         self.reason.is_some()
     }
 
+    fn ip(&self) -> Option<IpAddr> {
+        self.address.map(|address| address.ip())
+    }
+
+    /// The time, which never goes back. Where faults make replies wait it is read anew, so that no wait is short; else it is
+    /// that of the loop's turn, which costs nothing.
+    fn time<T>(&mut self, shared: &Shared, stream: &mut Stream<'_, T>) -> Instant {
+        let now = if shared.faults.borrow().is_active() { stream.clock() } else { stream.now() };
+        self.now = self.now.max(now);
+        self.now
+    }
+
+    /// Lets `f` act on the machine, then does all that can be done now, and rests if nothing is left.
+    fn work<T>(
+        &mut self,
+        shared: &Shared,
+        stream: &mut Stream<'_, T>,
+        f: impl FnOnce(&mut Self, &mut Work, &mut Stream<'_, T>),
+    ) {
+        let mut work = self.take_work(shared);
+        f(self, &mut work, stream);
+        self.settle(shared, &mut work, stream);
+        self.account(shared, &work);
+        match work.machine.rest() {
+            Some(rest) if work.leftover.is_empty() => {
+                self.standing = Standing::AtRest(rest);
+                shared.pool.borrow_mut().take_back(work, shared.faults.borrow().is_active());
+            }
+            _ => self.standing = Standing::Working(work),
+        }
+    }
+
+    /// The machine of this connection. Whoever takes it puts it back, unless the connection is gone.
+    fn take_work(&mut self, shared: &Shared) -> Box<Work> {
+        let left = Standing::AtRest(Rest::new(Instant::ORIGIN));
+        match std::mem::replace(&mut self.standing, left) {
+            Standing::Working(work) => work,
+            Standing::AtRest(rest) => {
+                let mut work = shared.pool.borrow_mut().lend();
+                work.machine.resume(rest).expect("the machines of the pool are at rest");
+                work
+            }
+        }
+    }
+
     /// Offers bytes until the machine takes no more; how many it took.
-    fn offer<T>(&mut self, shared: &Shared, stream: &mut Stream<'_, T>, bytes: &[u8]) -> usize {
-        self.borrow_storage(shared);
+    fn offer<T>(&mut self, shared: &Shared, work: &mut Work, stream: &mut Stream<'_, T>, bytes: &[u8]) -> usize {
+        let now = self.time(shared, stream);
         let mut done = 0;
         while done < bytes.len() && !self.is_over() {
             let mut units = shared.units.borrow_mut();
             let mut service = Asked { units: units.serving(self.id), asked: false };
+            let mut board = shared.faults.borrow_mut();
+            let mut deciding = board.deciding(self.ip(), &mut self.tallies);
+            if deciding.is_some() {
+                shared.pool.borrow().lend_places(work);
+            }
+            let faults = deciding.as_mut().map(|faults| faults as &mut dyn Faults);
             let input = Input::Received { bytes: &bytes[done..], service: &mut service };
-            if self.machine.handle_input(stream.now(), input).is_err() {
+            if work.machine.handle_input(now, with_faults(input, faults)).is_err() {
                 return bytes.len();
             }
+            drop(board);
             if service.asked {
-                self.last_request_at = Some(stream.now());
-                self.activity.last_request.set(stream.now());
+                self.counts.last_request_at = Some(shared.world_time(stream.now()));
+                if let Some(activity) = &self.activity {
+                    activity.last_request.set(stream.now());
+                }
             }
             drop(units);
-            let taken = self.machine.taken();
+            shared.tell_faults(self.id);
+            let taken = work.machine.taken();
             done += taken;
-            self.drain(shared, stream);
-            if taken == 0 && !self.transmit_some(shared, stream) {
+            self.drain(shared, work, stream);
+            if taken == 0 && !self.transmit_some(shared, work, stream) {
                 break;
             }
         }
         done
     }
 
-    /// Does all that can be done now: sends, takes what was left over, and gives back storage that holds nothing.
-    fn settle<T>(&mut self, shared: &Shared, stream: &mut Stream<'_, T>) {
-        self.drain(shared, stream);
+    /// Does all that can be done now: sends, and takes what was left over.
+    fn settle<T>(&mut self, shared: &Shared, work: &mut Work, stream: &mut Stream<'_, T>) {
+        self.drain(shared, work, stream);
         loop {
-            while self.transmit_some(shared, stream) {}
-            if self.leftover.is_empty() || self.paused || self.is_over() {
+            while self.transmit_some(shared, work, stream) {}
+            if work.leftover.is_empty() || self.paused || self.is_over() {
                 break;
             }
-            let bytes = std::mem::take(&mut self.leftover);
-            let taken = self.offer(shared, stream, &bytes);
-            self.leftover.extend_from_slice(&bytes[taken..]);
+            let bytes = std::mem::take(&mut work.leftover);
+            let taken = self.offer(shared, work, stream, &bytes);
+            work.leftover.extend_from_slice(&bytes[taken..]);
             if taken == 0 {
                 break;
             }
         }
-        self.give_back(shared);
     }
 
     /// Sends once; whether the socket took anything.
-    fn transmit_some<T>(&mut self, shared: &Shared, stream: &mut Stream<'_, T>) -> bool {
-        let [first, second] = self.machine.transmit();
+    fn transmit_some<T>(&mut self, shared: &Shared, work: &mut Work, stream: &mut Stream<'_, T>) -> bool {
+        let [first, second] = work.machine.transmit();
         if !self.transmit || first.is_empty() && second.is_empty() {
             return false;
         }
@@ -236,31 +305,37 @@ impl Peer {
             return false;
         }
         self.counts.bytes_out += len as u64;
-        self.machine
-            .handle_input(stream.now(), Input::Transmitted { len })
+        let kept = work.machine.sends_kept();
+        let now = self.time(shared, stream);
+        work.machine
+            .handle_input(now, faults::Input::Transmitted { len })
             .expect("no more was sent than the machine showed");
         let mut metrics = shared.metrics.borrow_mut();
         metrics.bytes_out += len as u64;
         let now = stream.clock();
-        self.unsent.sent(len, now, |status, replies, took| metrics.replied(status, replies, took));
-        if self.machine.outstanding() == 0 && !self.has_output() {
-            self.unsent.all_sent(now, |status, replies, took| metrics.replied(status, replies, took));
+        if !kept {
+            work.unsent.sent(len, now, |status, replies, took| metrics.replied(status, replies, took));
+        }
+        // What a fault that ends the connection has left behind will never leave.
+        let goes_on = work.machine.state() != State::Held;
+        if goes_on && work.machine.outstanding() == 0 && !work.has_output() {
+            work.unsent.all_sent(now, |status, replies, took| metrics.replied(status, replies, took));
         }
         drop(metrics);
-        self.drain(shared, stream);
+        self.drain(shared, work, stream);
         true
     }
 
     /// Carries out what the machine wants. Sending waits until all bytes of a read are with the machine.
-    fn drain<T>(&mut self, shared: &Shared, stream: &mut Stream<'_, T>) {
+    fn drain<T>(&mut self, shared: &Shared, work: &mut Work, stream: &mut Stream<'_, T>) {
         loop {
-            match self.machine.poll_output() {
+            match work.machine.poll_output() {
                 Step::Wait(deadline) => {
-                    self.deadline = deadline;
+                    self.deadline = deadline.unwrap_or(Instant::MAX);
                     return;
                 }
                 Step::Do(output) => {
-                    self.note(shared, stream.now(), output);
+                    self.note(shared, work, stream.now(), output);
                     carry_out(output, stream);
                 }
             }
@@ -268,7 +343,7 @@ impl Peer {
     }
 
     /// What an output means apart from the socket.
-    fn note(&mut self, shared: &Shared, now: Instant, output: Output) {
+    fn note(&mut self, shared: &Shared, work: &mut Work, now: Instant, output: Output) {
         match output {
             Output::Transmit => self.transmit = true,
             Output::Pause => self.paused = true,
@@ -280,7 +355,7 @@ impl Peer {
                     shared.units.borrow_mut().finished(request.answerer, request.function, completion(&request));
                 }
                 self.counts.processed(&request);
-                self.owe(now, &request);
+                owe(shared, work, now, &request);
                 shared.emit(&Event::Processed { id: self.id, request });
             }
             Output::Discarded(reason) => {
@@ -293,57 +368,34 @@ impl Peer {
         }
     }
 
-    /// Whether anything waits to be sent.
-    fn has_output(&self) -> bool {
-        self.machine.transmit().iter().any(|part| !part.is_empty())
-    }
-
-    /// Notes a reply that is on its way.
-    fn owe(&mut self, now: Instant, request: &Processed) {
-        let status = match request.outcome {
-            Outcome::Ok => Response::Ok,
-            Outcome::Exception(_) => Response::Exception,
-            Outcome::None => return,
-        };
-        let arrived = Instant::from_micros(now.as_micros().saturating_sub(request.micros.into()));
-        self.unsent.push(arrived, request.bytes_out, status);
-    }
-
-    fn borrow_storage(&mut self, shared: &Shared) {
-        if !self.lent {
-            let block = shared.pool.borrow_mut().lend();
-            self.exchange(block);
-            self.lent = true;
-        }
-    }
-
-    /// Gives back storage that holds nothing. Ends whatever may have begun or ended requests.
-    fn give_back(&mut self, shared: &Shared) {
-        let in_flight = self.machine.outstanding();
+    /// Tells the metrics of requests that have begun or ended to wait, and admission whether anything is in flight.
+    fn account(&mut self, shared: &Shared, work: &Work) {
+        let in_flight = u8::try_from(work.machine.outstanding()).unwrap_or(u8::MAX);
         if in_flight != self.in_flight {
             let count = &mut shared.metrics.borrow_mut().requests_in_flight;
-            *count = *count + in_flight as u64 - self.in_flight as u64;
+            *count = *count + u64::from(in_flight) - u64::from(self.in_flight);
             self.in_flight = in_flight;
         }
-        self.activity.in_flight.set(in_flight > 0 || self.has_output());
-        if self.lent && self.machine.is_vacant() {
-            // What is still here will never leave: the machine has closed.
-            let dropped = self.unsent.drop_all();
-            if dropped > 0 {
-                shared.metrics.borrow_mut().dropped(dropped);
-            }
-            let block = self.exchange(Block::default());
-            shared.pool.borrow_mut().take_back(block);
-            self.lent = false;
+        if let Some(activity) = &self.activity {
+            activity.in_flight.set(in_flight > 0 || work.has_output());
         }
     }
+}
 
-    fn exchange(&mut self, block: Block) -> Block {
-        let Block { buffer, transactions, unsent } = block;
-        let exchanged = self.machine.exchange(buffer, transactions);
-        let (buffer, transactions) = exchanged.expect("a machine without storage, or a vacant one, can exchange it");
-        Block { buffer, transactions, unsent: std::mem::replace(&mut self.unsent, unsent) }
+/// Notes a reply that is on its way.
+fn owe(shared: &Shared, work: &mut Work, now: Instant, request: &Processed) {
+    let status = match request.outcome {
+        Outcome::Ok => Response::Ok,
+        Outcome::Exception(_) => Response::Exception,
+        Outcome::None => return,
+    };
+    if request.kept {
+        // It has left already.
+        shared.metrics.borrow_mut().replied(status, 1, Duration::from_micros(request.micros.into()));
+        return;
     }
+    let arrived = Instant::from_micros(now.as_micros().saturating_sub(request.micros.into()));
+    work.unsent.push(arrived, request.bytes_out, status);
 }
 
 /// The units, and whether they were asked for anything.
@@ -363,8 +415,27 @@ impl Service for Asked<'_> {
         self.units.refused(request, exception);
     }
 
+    fn prevented(&mut self, request: &Indication<'_>, exception: Option<Exception>) {
+        self.asked = true;
+        self.units.prevented(request, exception);
+    }
+
     fn discarded(&mut self, reason: Discard) {
         self.units.discarded(reason);
+    }
+}
+
+/// An input of the inner machine as the outer one takes it.
+fn with_faults<'a, 'b: 'a>(input: Input<'b>, faults: Option<&'a mut dyn Faults>) -> faults::Input<'a> {
+    match input {
+        Input::Received { bytes, service } => faults::Input::Received { bytes, service, faults },
+        Input::Transmitted { len } => faults::Input::Transmitted { len },
+        Input::Replied { id, pdu } => faults::Input::Replied { id, pdu, faults },
+        Input::Failed { id, exception } => faults::Input::Failed { id, exception, faults },
+        Input::PeerClosed => faults::Input::PeerClosed,
+        Input::PeerReset => faults::Input::PeerReset,
+        Input::Drain => faults::Input::Drain,
+        Input::Abort { reason } => faults::Input::Abort { reason },
     }
 }
 

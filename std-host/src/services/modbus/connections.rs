@@ -22,7 +22,7 @@ pub(super) struct Connections {
 }
 
 /// Lets `f` act on a connection, then sees to its timer.
-pub(super) fn drive<T>(s: &mut Socket<'_, T, Peer>, f: impl FnOnce(&mut Peer, &mut Stream<'_, T>)) {
+pub(super) fn drive<T>(s: &mut Socket<'_, T, Box<Peer>>, f: impl FnOnce(&mut Peer, &mut Stream<'_, T>)) {
     let (peer, stream) = s.split();
     f(peer, stream);
     let (peer, lp) = s.parts();
@@ -32,7 +32,7 @@ pub(super) fn drive<T>(s: &mut Socket<'_, T, Peer>, f: impl FnOnce(&mut Peer, &m
 }
 
 impl<T: 'static> Handler<T> for Connections {
-    type Data = Peer;
+    type Data = Box<Peer>;
 
     fn pre_open(&mut self, raw: &mut RawSocket<'_>) -> PreOpen {
         let shared = &self.shared;
@@ -47,13 +47,14 @@ impl<T: 'static> Handler<T> for Connections {
         PreOpen::Keep
     }
 
-    fn open(&mut self, s: &mut Socket<'_, T, Peer>, _: Opened) {
+    fn open(&mut self, s: &mut Socket<'_, T, Box<Peer>>, _: Opened) {
         let shared = &self.shared;
         let id = shared.accepted.get() + 1;
         let (socket, peer, local, now) = (s.id(), s.peer_addr(), s.local_addr().ok(), s.now());
-        let mut connection = Peer::new(id, (peer, local), shared.config, now);
+        let mut connection = Peer::new(id, peer, now);
         let address = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
-        let entry = self.admission.enter(id, address, &connection.activity);
+        connection.activity = self.admission.activity(now);
+        let entry = self.admission.enter(id, address, connection.activity.clone());
         if let (Entry::Refused, Some(peer)) = (entry, peer) {
             shared.emit(&Event::Rejected { peer, reason: Rejection::Limit });
             return if self.options.reset { s.abort() } else { s.close(0) };
@@ -65,26 +66,26 @@ impl<T: 'static> Handler<T> for Connections {
             evict(lp, shared, victim);
         }
         connection.timer = Some(self.timer(lp, socket));
-        *s.data() = connection;
+        **s.data() = connection;
         if let Some(peer) = peer {
             shared.emit(&Event::Connected { id, peer, local });
         }
         drive(s, |peer, stream| peer.opened(shared, stream));
     }
 
-    fn data(&mut self, s: &mut Socket<'_, T, Peer>, bytes: &[u8]) {
+    fn data(&mut self, s: &mut Socket<'_, T, Box<Peer>>, bytes: &[u8]) {
         drive(s, |peer, stream| peer.received(&self.shared, stream, bytes));
     }
 
-    fn writable(&mut self, s: &mut Socket<'_, T, Peer>) {
+    fn writable(&mut self, s: &mut Socket<'_, T, Box<Peer>>) {
         drive(s, |peer, stream| peer.writable(&self.shared, stream));
     }
 
-    fn end(&mut self, s: &mut Socket<'_, T, Peer>) {
+    fn end(&mut self, s: &mut Socket<'_, T, Box<Peer>>) {
         drive(s, |peer, stream| peer.input(&self.shared, stream, Input::PeerClosed));
     }
 
-    fn close(&mut self, lp: &mut LoopMut<'_, T>, closed: Closed<Peer>) {
+    fn close(&mut self, lp: &mut LoopMut<'_, T>, closed: Closed<Box<Peer>>) {
         let shared = &self.shared;
         let mut peer = closed.data;
         if peer.id == 0 {
@@ -116,7 +117,7 @@ impl<T: 'static> Handler<T> for Connections {
         }
         shared.sockets.borrow_mut().remove(&peer.id);
         if let Some(address) = peer.address {
-            let statistics = peer.statistics(shared);
+            let statistics = peer.statistics();
             shared.emit(&Event::Disconnected { id: peer.id, peer: address, reason, statistics });
         }
         shared.stopped();

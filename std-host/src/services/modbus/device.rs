@@ -90,6 +90,7 @@ fn with_device(id: u8, described: &plant::Device, seed: u64) -> Result<Unit<Heap
     unit.functions = served.fold(FunctionSet::EMPTY, |set, code| set.with(*code));
     unit.listen_only = described.listen_only;
     unit.diagnostics.register = described.diagnostic_register;
+    unit.response_delay = described.response_delay;
     Ok(unit)
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::SystemTime;
 use wharf_core::modbus::server::{Outcome, Processed, Reason};
 use wharf_core::modbus::service::Discard;
@@ -59,6 +60,15 @@ pub enum Event {
         id: ConnectionId,
         /// Why.
         reason: Discard,
+    },
+    /// A fault acts.
+    Fault {
+        /// On which connection; on the listeners if absent.
+        id: Option<ConnectionId>,
+        /// The name of the fault.
+        fault: Arc<str>,
+        /// On a request for this unit with this function code.
+        request: Option<(u8, u8)>,
     },
     /// The system failed, or a handler; the server goes on.
     Error {
@@ -199,6 +209,8 @@ pub struct Statistics {
     pub bytes_in: u64,
     /// Bytes written.
     pub bytes_out: u64,
+    /// Faults that acted on it or on its requests.
+    pub faults: u64,
 }
 
 impl Default for Statistics {
@@ -214,6 +226,7 @@ impl Default for Statistics {
             discards: 0,
             bytes_in: 0,
             bytes_out: 0,
+            faults: 0,
         }
     }
 }
@@ -222,6 +235,7 @@ impl Statistics {
     /// Counts a request.
     pub(super) const fn processed(&mut self, request: &Processed) {
         self.requests += 1;
+        self.faults += request.faults as u64;
         self.units.insert(request.unit);
         match request.outcome {
             Outcome::Ok => self.ok += 1,
@@ -261,6 +275,13 @@ impl fmt::Display for Event {
                 }
             }
             Self::Discarded { id, reason } => write!(f, "connection {id}: discarded ({reason})"),
+            Self::Fault { id, fault, request } => match (id, request) {
+                (Some(id), Some((unit, function))) => {
+                    write!(f, "connection {id}: fault {fault:?} on unit {unit} function {function}")
+                }
+                (Some(id), None) => write!(f, "connection {id}: fault {fault:?}"),
+                (None, _) => write!(f, "fault {fault:?} on the listeners"),
+            },
             Self::Error { message, .. } => f.write_str(message),
             Self::UnitAdded { unit, replaced: false } => write!(f, "unit {unit} added"),
             Self::UnitAdded { unit, replaced: true } => write!(f, "unit {unit} replaced"),

@@ -2,16 +2,19 @@
 
 use super::connections::Connections;
 use super::event::ConnectionId;
+use super::faults::FaultReport;
 use super::handlers::{Function, FunctionRefused};
 use super::running::{ConnectionReport, OnLoop, Running};
 use super::subscribers::{Subscriber, Subscribers};
 use super::{Metrics, Unit};
+use crate::config::modbus as plant;
 use crate::event_loop::{self, ContextKey, Error, LoopMut, Rejected, Why};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, mpsc};
 use std::thread::{self, ThreadId};
+use std::time::Duration;
 
 /// Reaches a server from any thread: `Send + Sync + Clone`. It may outlive the server and its loop.
 ///
@@ -168,6 +171,50 @@ impl Handle {
     #[expect(clippy::redundant_closure_for_method_calls, reason = "the method alone is not general enough")]
     pub fn metrics(&self) -> Result<Metrics, Error> {
         self.call(|server| server.metrics())
+    }
+
+    /// [`Running::faults`].
+    ///
+    /// # Errors
+    /// As for [`Handle::call`].
+    #[expect(clippy::redundant_closure_for_method_calls, reason = "the method alone is not general enough")]
+    pub fn faults(&self) -> Result<Vec<FaultReport>, Error> {
+        self.call(|server| server.faults())
+    }
+
+    /// [`Running::fault`]: whether there was such a fault.
+    ///
+    /// # Errors
+    /// As for [`Handle::call`].
+    pub fn fault(&self, name: &str, on: bool, span: Option<Duration>) -> Result<bool, Error> {
+        let name = name.to_owned();
+        self.call(move |server| server.fault(&name, on, span))
+    }
+
+    /// [`Running::put_fault`]: whether one of its name was there.
+    ///
+    /// # Errors
+    /// As for [`Handle::call`].
+    pub fn put_fault(&self, fault: plant::Fault) -> Result<bool, Error> {
+        self.call(move |server| server.put_fault(&fault))
+    }
+
+    /// [`Running::remove_fault`]: whether it was there.
+    ///
+    /// # Errors
+    /// As for [`Handle::call`].
+    pub fn remove_fault(&self, name: &str) -> Result<bool, Error> {
+        let name = name.to_owned();
+        self.call(move |server| server.remove_fault(&name))
+    }
+
+    /// [`Running::clear_faults`].
+    ///
+    /// # Errors
+    /// As for [`Handle::call`].
+    #[expect(clippy::redundant_closure_for_method_calls, reason = "the method alone is not general enough")]
+    pub fn clear_faults(&self) -> Result<(), Error> {
+        self.call(|server| server.clear_faults())
     }
 
     /// Hears of every event from now on, or from the beginning if the loop has not run yet. A queue of `capacity` events

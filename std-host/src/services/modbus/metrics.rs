@@ -3,6 +3,7 @@
 //! Most of it is counted from the events, in one place. What no event tells, bytes and times, is counted where it happens.
 
 use super::event::{Event, Operation, Rejection};
+use super::faults::FaultReport;
 use crate::admin::exposition::Exposition;
 use serde_json::{Map, Value, json};
 use std::time::{Duration, SystemTime};
@@ -45,6 +46,8 @@ pub struct Metrics {
     pub events_missed: u64,
     /// Units, enabled or not.
     pub units: u64,
+    /// The faults of the plan, in its order.
+    pub faults: Vec<FaultReport>,
     rejected: [u64; Rejection::ALL.len()],
     closed: [u64; Reason::ALL.len()],
     discards: [u64; Discard::ALL.len()],
@@ -102,6 +105,7 @@ impl Metrics {
             late_replies: 0,
             events_missed: 0,
             units: 0,
+            faults: Vec::new(),
             rejected: [0; _],
             closed: [0; _],
             discards: [0; _],
@@ -204,7 +208,11 @@ impl Metrics {
             }
             Event::Error { operation: Operation::Handler, .. } => {}
             Event::Error { operation, .. } => self.errors[*operation as usize] += 1,
-            Event::Started { .. } | Event::UnitAdded { .. } | Event::UnitRemoved { .. } | Event::Stopped { .. } => {}
+            Event::Fault { .. }
+            | Event::Started { .. }
+            | Event::UnitAdded { .. }
+            | Event::UnitRemoved { .. }
+            | Event::Stopped { .. } => {}
         }
     }
 
@@ -228,9 +236,7 @@ impl Metrics {
     /// So many replies have left whole.
     pub(super) fn replied(&mut self, status: Response, replies: u32, took: Duration) {
         self.responses[status as usize] += u64::from(replies);
-        for _ in 0..replies {
-            self.durations.record(took);
-        }
+        self.durations.record_many(took, replies.into());
     }
 
     /// So many requests will get no reply.
@@ -283,6 +289,13 @@ impl Metrics {
         }
         to.counter("wharf_modbus_events_missed_total", "Events that subscribers were too slow for.")
             .add(&own, self.events_missed);
+        let mut family =
+            to.counter("wharf_modbus_faults_total", "Requests and connections by what a fault did with them.");
+        for fault in &self.faults {
+            for (outcome, count) in outcomes(fault) {
+                family.add(&[server, ("fault", &fault.name), ("outcome", outcome)], count);
+            }
+        }
         to.gauge("wharf_modbus_connections_active", "Connections there are.").add(&own, self.connections_active);
         to.gauge("wharf_modbus_requests_in_flight", "Requests that wait for a deferred reply.")
             .add(&own, self.requests_in_flight);
@@ -318,6 +331,14 @@ impl Metrics {
         };
         let mean = self.durations.sum().as_micros().checked_div(self.durations.count().into());
         let mean = mean.and_then(|mean| u64::try_from(mean).ok());
+        let faults: Map<String, Value> = self
+            .faults
+            .iter()
+            .map(|fault| {
+                let outcomes = outcomes(fault).map(|(outcome, count)| (outcome.to_owned(), count));
+                (fault.name.to_string(), object(outcomes.to_vec()))
+            })
+            .collect();
         let all = json!({
             "server": self.server,
             "uptime_seconds": self.uptime.as_secs_f64(),
@@ -341,10 +362,21 @@ impl Metrics {
             "timeouts_total": named(&mut TIMEOUTS.iter().map(|(_, name)| *name), &self.timeouts),
             "errors_total": named(&mut Operation::ALL.iter().map(|o| o.name()), &self.errors),
             "events_missed_total": self.events_missed,
+            "faults_total": faults,
             "units": self.units,
         });
         all.as_object().expect("braces make an object").clone()
     }
+}
+
+/// What a fault did (the label `outcome`).
+const fn outcomes(fault: &FaultReport) -> [(&'static str, u64); 4] {
+    [
+        ("checked", fault.checked),
+        ("matched", fault.matched),
+        ("applied", fault.applied),
+        ("suppressed", fault.suppressed),
+    ]
 }
 
 /// The codes that were seen, as text, with their counts.

@@ -7,8 +7,10 @@
 mod admission;
 mod connection;
 mod connections;
+pub mod control;
 mod device;
 mod event;
+mod faults;
 mod generators;
 mod handle;
 mod handlers;
@@ -26,6 +28,7 @@ mod unsent;
 
 pub use device::unit;
 pub use event::{ConnectionId, Event, Operation, Rejection, Statistics, UnitSet};
+pub use faults::FaultReport;
 pub use handle::Handle;
 pub use handlers::{Answer, Answerer, BoxedHandler, Call, Function, FunctionRefused, Handler, Later, set_function};
 pub use metrics::{Metrics, Response, Timeout};
@@ -42,10 +45,12 @@ pub type Device = wharf_core::modbus::data::Device<Heap>;
 pub type Unit = wharf_core::modbus::units::Unit<Heap>;
 
 use crate::config::modbus as plant;
-use crate::event_loop::{ContextKey, Error, ListenerId, LoopMut, SocketId};
+use crate::event_loop::{ContextKey, Error, LoopMut, SocketId};
 use admission::Admission;
 use connections::Connections;
+use faults::Board;
 use handle::Common;
+use listeners::Listeners;
 use options::Options;
 use points::Points;
 use running::OnLoop;
@@ -57,7 +62,6 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use storage::Pool;
 use wharf_core::Instant;
-use wharf_core::modbus::server::Config;
 use wharf_core::modbus::units::Units;
 
 /// What all connections of a server share.
@@ -67,15 +71,16 @@ struct Shared {
     units: RefCell<Units<Heap>>,
     points: RefCell<Points>,
     pool: RefCell<Pool>,
-    config: Config,
     observer: Box<dyn Fn(&Event)>,
     metrics: RefCell<Metrics>,
     /// The server for its handlers; set before there is a connection.
     handle: OnceCell<Handle>,
     /// What the handles have a share in.
     common: Arc<Common>,
-    listeners: RefCell<Vec<(ListenerId, SocketAddr)>>,
+    faults: RefCell<Board>,
+    listeners: RefCell<Listeners>,
     shutdown_timeout: Option<Duration>,
+    seed: u64,
     /// The sockets of the connections.
     sockets: RefCell<HashMap<ConnectionId, SocketId>>,
     accepted: Cell<ConnectionId>,
@@ -127,7 +132,7 @@ pub struct Server {
 
 impl std::fmt::Debug for Server {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Server").field("listeners", &self.shared.listeners.borrow()).finish_non_exhaustive()
+        f.debug_struct("Server").field("listeners", &self.shared.listeners.borrow().addresses()).finish_non_exhaustive()
     }
 }
 
@@ -150,33 +155,37 @@ impl Server {
         points.begin(&mut units);
         let common = Arc::new(Common::new(&described.name));
         let started_at = SystemTime::now();
+        let started = lp.clock();
+        let faults = Board::new(described, &units, started);
         let shared = Rc::new(Shared {
             key: OnceCell::new(),
             units: RefCell::new(units),
             points: RefCell::new(points),
-            pool: RefCell::new(Pool::new(described.max_outstanding.into())),
-            config: device::connection(described),
+            pool: RefCell::new(Pool::new(device::connection(described))),
             observer: Box::new(observer),
             metrics: RefCell::new(Metrics::new(&described.name, started_at)),
             handle: OnceCell::new(),
             common: Arc::clone(&common),
-            listeners: RefCell::default(),
+            faults: RefCell::new(faults),
+            listeners: RefCell::new(Listeners::new(described)),
             shutdown_timeout: described.shutdown_timeout,
+            seed: described.seed,
             sockets: RefCell::default(),
             accepted: Cell::new(0),
             stopping: Cell::new(false),
             cut: Cell::new(0),
-            epoch: (lp.clock(), started_at),
+            epoch: (started, started_at),
         });
         let (admission, options) = (Admission::new(described), Options::new(described));
         let key = lp.context(Connections { shared: Rc::clone(&shared), admission, options });
         shared.key.get_or_init(|| key);
         listeners::open(lp, &shared, described)?;
-        let addresses: Vec<_> = shared.listeners.borrow().iter().map(|(_, address)| *address).collect();
+        let addresses = shared.listeners.borrow().addresses();
         for &address in &addresses {
             shared.emit(&Event::Started { address });
         }
         common.listening(addresses);
+        listeners::follow(lp, &shared);
         generators::start(lp, &shared);
         let handle = shared.handle.get_or_init(|| Handle::new(lp.handle(), key, common)).clone();
         Ok(Self { shared, handle })

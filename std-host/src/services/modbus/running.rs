@@ -3,11 +3,14 @@
 use super::connection::Peer;
 use super::connections::drive;
 use super::event::{ConnectionId, Event, Operation, Statistics};
+use super::faults::FaultReport;
 use super::handlers::{Function, FunctionRefused, Given, MAX_DATA, Request, Wrong, complaint, set_function};
 use super::{Metrics, Shared, Unit, listeners};
+use crate::config::modbus as plant;
 use crate::event_loop::{LoopMut, SocketId};
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::time::Duration;
 use wharf_core::Instant;
 use wharf_core::modbus::pdu::Exception;
 use wharf_core::modbus::server::{Input, Reason, State};
@@ -100,7 +103,14 @@ impl<'a> Running<'a> {
         // The list is in order of the ids, and stays so.
         unit.id = id;
         shared.settle(unit);
+        shared.faults.borrow_mut().units_changed(&units);
         Some(outcome)
+    }
+
+    /// How many connections there are.
+    #[must_use]
+    pub fn active(&self) -> usize {
+        self.site.shared().active()
     }
 
     /// Says who answers a function code of a unit, from its next request on.
@@ -178,6 +188,7 @@ impl<'a> Running<'a> {
         metrics.connections_active = shared.active() as u64;
         metrics.events_missed = shared.common.subscribers.missed();
         metrics.units = shared.units.borrow().units().len() as u64;
+        metrics.faults = shared.faults.borrow().list(now, |at| shared.world_time(at));
         metrics
     }
 
@@ -185,6 +196,45 @@ impl<'a> Running<'a> {
     pub fn shutdown(&mut self) {
         self.site.shared().common.ask_to_shut_down();
         self.site.shutdown();
+    }
+
+    /// Every fault with what it has done, in the order in which they act.
+    #[must_use]
+    pub fn faults(&mut self) -> Vec<FaultReport> {
+        let now = self.site.clock();
+        let shared = self.site.shared();
+        shared.faults.borrow().list(now, |at| shared.world_time(at))
+    }
+
+    /// Switches a fault off or on, be it for a while only; false if there is none of this name. It is in force from the next
+    /// request on.
+    pub fn fault(&mut self, name: &str, on: bool, span: Option<Duration>) -> bool {
+        let until = span.map(|span| self.site.clock().saturating_add(span));
+        let known = self.site.shared().faults.borrow_mut().switch(name, on, until);
+        self.site.follow_faults();
+        known
+    }
+
+    /// Adds a fault behind all others, or changes the one of its name, which keeps its place and its counters; whether there
+    /// was one.
+    pub fn put_fault(&mut self, fault: &plant::Fault) -> bool {
+        let shared = self.site.shared();
+        let changed = shared.faults.borrow_mut().put(&fault.name, fault.seeded(shared.seed));
+        self.site.follow_faults();
+        changed
+    }
+
+    /// Takes a fault out, if it is there.
+    pub fn remove_fault(&mut self, name: &str) -> bool {
+        let known = self.site.shared().faults.borrow_mut().remove(name);
+        self.site.follow_faults();
+        known
+    }
+
+    /// Takes all faults out.
+    pub fn clear_faults(&mut self) {
+        self.site.shared().faults.borrow_mut().clear();
+        self.site.follow_faults();
     }
 }
 
@@ -198,6 +248,8 @@ pub(super) trait Site {
     /// Gives a connection the answer to a request that was put off; false if nobody waits for it any more.
     fn answer(&mut self, socket: SocketId, input: Input<'_>) -> bool;
     fn report(&mut self, socket: SocketId) -> Option<ConnectionReport>;
+    /// Faults have been changed: listeners may have to follow.
+    fn follow_faults(&mut self);
     fn shutdown(&mut self);
 }
 
@@ -238,8 +290,13 @@ impl<T> Site for OnLoop<'_, '_, T> {
     }
 
     fn report(&mut self, socket: SocketId) -> Option<ConnectionReport> {
+        let local = self.lp.stream(socket).and_then(|stream| stream.local_addr()).ok();
         let peer = self.lp.user(self.shared.key(), socket).ok()?;
-        report(&self.shared, &peer)
+        Some(ConnectionReport { local, ..report(&peer)? })
+    }
+
+    fn follow_faults(&mut self) {
+        listeners::follow(self.lp, &self.shared);
     }
 
     fn shutdown(&mut self) {
@@ -247,14 +304,14 @@ impl<T> Site for OnLoop<'_, '_, T> {
     }
 }
 
-fn report(shared: &Shared, peer: &Peer) -> Option<ConnectionReport> {
+fn report(peer: &Peer) -> Option<ConnectionReport> {
     Some(ConnectionReport {
         id: peer.id,
         peer: peer.address?,
-        local: peer.local,
+        local: None,
         state: peer.state(),
         outstanding: peer.outstanding(),
-        statistics: peer.statistics(shared),
+        statistics: peer.statistics(),
     })
 }
 
@@ -304,6 +361,7 @@ impl Shared {
         let mut list = units.replace(Vec::new()).expect("no units are in order");
         let outcome = f(&mut list);
         units.replace(list).expect("the list has been kept in order");
+        self.faults.borrow_mut().units_changed(&units);
         outcome
     }
 }

@@ -1,13 +1,15 @@
 //! Heap memory for the machines of the core.
 //!
-//! An idle connection owns no buffer: [`Pool`] lends one while there is a partial frame, a reply or a deferred request,
-//! and takes it back afterwards.
+//! An idle connection owns neither buffer nor machine: [`Pool`] lends one while there is a partial frame, a reply, a
+//! deferred request or an ending, and takes it back afterwards.
 
 use super::handlers::BoxedHandler;
 use super::unsent::Unsent;
+use wharf_core::Instant;
 use wharf_core::modbus::data::Storage;
+use wharf_core::modbus::faults::{Connection, Held};
 use wharf_core::modbus::mbap::MAX_FRAME;
-use wharf_core::modbus::server::Transaction;
+use wharf_core::modbus::server::{Config, Transaction};
 
 /// Devices and units in vectors.
 #[derive(Clone, Copy, Debug)]
@@ -19,39 +21,78 @@ impl Storage for Heap {
     type Handler = BoxedHandler;
 }
 
-/// What a busy connection stands on.
-#[derive(Debug, Default)]
-pub(super) struct Block {
-    pub(super) buffer: Vec<u8>,
-    pub(super) transactions: Vec<Transaction>,
+/// A machine with its storage, for one connection at a time.
+#[derive(Debug)]
+pub(super) struct Work {
+    pub(super) machine: Connection<Vec<u8>, Vec<Transaction>, Vec<Held>>,
     pub(super) unsent: Unsent,
+    /// Bytes that the machine had no room for. Reading is paused meanwhile.
+    pub(super) leftover: Vec<u8>,
 }
 
-/// Storage for as many connections as have ever been busy at the same time.
+impl Work {
+    /// Whether anything waits to be sent.
+    pub(super) fn has_output(&self) -> bool {
+        self.machine.transmit().iter().any(|part| !part.is_empty())
+    }
+}
+
+/// Machines of one configuration for whoever is busy. It keeps no more than suffice where many are busy by turns, so
+/// that one moment in which all were costs nothing afterwards.
 #[derive(Debug)]
 pub(super) struct Pool {
-    free: Vec<Block>,
-    max_outstanding: usize,
+    #[expect(clippy::vec_box, reason = "boxes are lent, so that no machine is ever moved")]
+    free: Vec<Box<Work>>,
+    config: Config,
 }
 
 impl Pool {
-    pub(super) const fn new(max_outstanding: usize) -> Self {
-        Self { free: Vec::new(), max_outstanding }
+    /// How many it keeps: about 180 KB, and 1.2 MB where there are faults.
+    const MOST: usize = 32;
+
+    pub(super) const fn new(config: Config) -> Self {
+        Self { free: Vec::new(), config }
     }
 
-    /// Storage for a partial frame, for a largest reply to every request that may be outstanding, and for one more.
-    pub(super) fn lend(&mut self) -> Block {
+    /// A machine at rest, with room for a partial frame, for a largest reply to every request that may be outstanding,
+    /// and for one more.
+    pub(super) fn lend(&mut self) -> Box<Work> {
         self.free.pop().unwrap_or_else(|| {
-            let frames = 2 + self.max_outstanding;
-            Block {
-                buffer: vec![0; frames * MAX_FRAME],
-                transactions: vec![Transaction::EMPTY; self.max_outstanding],
+            let places = usize::from(self.config.max_outstanding);
+            let (buffer, transactions) = (vec![0; (2 + places) * MAX_FRAME], vec![Transaction::EMPTY; places]);
+            Box::new(Work {
+                machine: Connection::new(self.config, buffer, transactions, Vec::new(), Instant::ORIGIN),
                 unsent: Unsent::default(),
-            }
+                leftover: Vec::new(),
+            })
         })
     }
 
-    pub(super) fn take_back(&mut self, block: Block) {
-        self.free.push(block);
+    /// Sees to it that a machine has places for the replies that faults keep back: for every request that may be
+    /// outstanding, and for a frame that waits for a quiet time.
+    pub(super) fn lend_places(&self, work: &mut Work) {
+        let held = work.machine.held_mut();
+        if held.is_empty() {
+            held.resize(usize::from(self.config.max_outstanding) + 1, Held::EMPTY);
+        }
+    }
+
+    /// Takes back a machine at rest, with its places for replies that faults keep back if there are `faults`.
+    pub(super) fn take_back(&mut self, mut work: Box<Work>, faults: bool) {
+        if !faults {
+            *work.machine.held_mut() = Vec::new();
+        }
+        if self.free.len() < Self::MOST {
+            self.free.push(work);
+        }
+    }
+
+    /// Takes back a machine whose connection has ended.
+    pub(super) fn renew(&mut self, mut work: Box<Work>, faults: bool) {
+        if let Ok((buffer, transactions, held)) = work.machine.exchange(Vec::new(), Vec::new(), Vec::new()) {
+            work.machine = Connection::new(self.config, buffer, transactions, held, Instant::ORIGIN);
+            work.leftover.clear();
+            self.take_back(work, faults);
+        }
     }
 }

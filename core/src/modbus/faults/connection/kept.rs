@@ -317,11 +317,12 @@ where
         let Some(held) = self.held.as_mut().get_mut(at) else { return };
         let left = core::mem::take(held);
         let (state, outcome, ending) = (left.state, left.outcome, left.decision.ending());
+        let faults = left.decision.count();
         if let (State::Leaving(Some(_)), Some(span)) = (state, left.decision.quiet().filter(|_| sent > 0)) {
             self.keep_quiet(Held { state: State::Quiet(span), ..left });
         }
         if let State::Leaving(Some(id)) = state {
-            self.inner.release(now, id, outcome, sent);
+            self.inner.release(now, id, outcome, sent, faults);
             if sent > 0 {
                 self.passed_by();
             }

@@ -31,7 +31,7 @@ use super::held::{Emission, Held};
 use crate::machine::{Machine, Step};
 use crate::modbus::mbap::MAX_PDU;
 use crate::modbus::pdu::Exception;
-use crate::modbus::server::{self, Config, Error, Outcome, Output, Reason, Transaction};
+use crate::modbus::server::{self, Config, Error, Outcome, Output, Reason, Rest, Transaction};
 use crate::modbus::service::{RequestId, Service};
 use crate::time::{Instant, earliest};
 use core::time::Duration;
@@ -195,10 +195,37 @@ impl<B, T, H> Connection<B, T, H> {
         self.inner.is_closed()
     }
 
+    /// Whether what may leave belongs to a reply that was kept back, whose report follows when all of it has left.
+    #[must_use]
+    pub const fn sends_kept(&self) -> bool {
+        self.emission.is_some()
+    }
+
     /// The places for replies that are kept back. They may be added to at any time, and taken away while the connection is
     /// [vacant](Self::is_vacant).
     pub const fn held_mut(&mut self) -> &mut H {
         &mut self.held
+    }
+
+    /// See [`server::Connection::rest`]. No reply is kept back, and no fault has begun to end the connection.
+    #[must_use]
+    pub fn rest(&self) -> Option<Rest> {
+        let busy = self.in_use > 0 || self.emission.is_some() || self.phase != Phase::Open;
+        let said = self.inner_paused || self.inner_fin || self.inner_close.is_some() || self.pause_said || self.hurry;
+        self.inner.rest().filter(|_| !busy && !said)
+    }
+
+    /// See [`server::Connection::resume`].
+    ///
+    /// # Errors
+    /// The rest comes back if this machine serves a connection that is not at rest.
+    pub fn resume(&mut self, rest: Rest) -> Result<(), Rest> {
+        if self.rest().is_none() {
+            return Err(rest);
+        }
+        self.untaken = false;
+        self.transmit_asked = false;
+        self.inner.resume(rest)
     }
 
     /// Replaces the storage of a [vacant](Self::is_vacant) connection and gives the old one back.

@@ -378,6 +378,17 @@ fn random_values_differ_from_the_honest_ones_after_other_faults_too() {
 }
 
 #[test]
+fn random_bytes_in_place_of_those_cut_off_are_not_those() {
+    let cut = fault(Kind::Truncate { keep: Keep::HeaderOnly, relength: true });
+    let more = fault(Kind::Extra { mode: ExtraMode::Random, count: 5, relength: true });
+    for seed in 0..2000 {
+        let (bytes, _) = altered(&[cut.clone(), more.clone()], seed, &asks(3, 0, 2), &TWO);
+        assert_eq!(bytes.len(), 13);
+        assert!((8..13).all(|at| bytes[at] != frame(&TWO)[at]), "seed {seed}: {bytes:?}");
+    }
+}
+
+#[test]
 fn each_works_on_what_the_one_before_left() {
     let but = |bytes| fault(Kind::Truncate { keep: Keep::AllBut(bytes), relength: true });
     let half = fault(Kind::Truncate { keep: Keep::Fraction(500_000), relength: true });

@@ -169,6 +169,14 @@ fn parts_of_a_microsecond_never_name_an_instant_that_has_come() {
 }
 
 #[test]
+fn parts_of_a_microsecond_count_as_a_whole_one() {
+    let window = Window { from: Duration::from_nanos(1500), until: Some(Duration::from_nanos(3001)), cycle: None };
+    let mut server = Server::new([Fault { window, ..fault(SILENCE) }]);
+    let seen: Vec<bool> = (0..6).map(|now| acts(&mut server, now)).collect();
+    assert_eq!(seen, [false, false, true, true, false, false], "never early");
+}
+
+#[test]
 fn refuse_beats_stall_accept_and_each_counts_its_begins() {
     let mut server = Server::new([
         windowed(Kind::Refuse, 10, Some(20), None),

@@ -32,6 +32,11 @@ fn run_until(lp: &mut Loop, events: &Events, found: impl Fn(&Event) -> bool) {
     lp.loop_mut().close(guard).unwrap();
 }
 
+#[expect(clippy::redundant_closure_for_method_calls, reason = "the method alone is not general enough")]
+fn counted(server: &Server, lp: &mut LoopMut<'_, ()>) -> Metrics {
+    server.with(lp, |server| server.metrics())
+}
+
 fn connections(shared: &Rc<Shared>) -> Connections {
     Connections {
         shared: Rc::clone(shared),
@@ -77,13 +82,16 @@ fn a_client_turned_away_without_descriptors_is_reported_as_rejected() {
     for refused in [Some(client), None] {
         let refused = refused.map(Address::Inet);
         let failed = AcceptFailed::Exhausted { error: Error::Ended, pause: Duration::from_millis(100), refused };
-        connections.accept_error(&mut lp.loop_mut(), server.shared.listeners.borrow()[0].0, failed);
+        let listener = server.shared.listeners.borrow().sockets[0].0.unwrap();
+        connections.accept_error(&mut lp.loop_mut(), listener, failed);
     }
     let rejected = |event: &Event| {
         if let Event::Rejected { peer, reason: Rejection::Descriptors } = event { Some(*peer) } else { None }
     };
     assert_eq!(events.borrow().iter().filter_map(rejected).collect::<Vec<_>>(), [client]);
     assert_eq!(events.borrow().iter().filter(|event| matches!(event, Event::Error { .. })).count(), 2);
+    let metrics = counted(&server, &mut lp.loop_mut());
+    assert_eq!((metrics.rejected(Rejection::Descriptors), metrics.errors(Operation::Accept)), (1, 2));
 }
 
 #[test]
@@ -99,7 +107,7 @@ fn a_failure_of_the_system_is_told_before_the_connection_that_it_ends() {
     let failure = Error::Io { op: "read from", object: "192.0.2.7:4000".to_owned(), source };
     let closed = Closed {
         id,
-        data: Peer::new(7, (Some("192.0.2.7:4000".parse().unwrap()), None), shared.config, lp.now()),
+        data: Box::new(Peer::new(7, Some("192.0.2.7:4000".parse().unwrap()), lp.now())),
         reason: CloseReason::Failed(failure),
         unsent: 0,
         received: 0,
@@ -117,4 +125,7 @@ fn a_failure_of_the_system_is_told_before_the_connection_that_it_ends() {
         panic!("{events:?}")
     };
     assert!(message.starts_with("read from 192.0.2.7:4000: "), "{message}");
+    drop(events);
+    let metrics = counted(&server, &mut lp);
+    assert_eq!((metrics.errors(Operation::Read), metrics.closed(Reason::IoError)), (1, 1));
 }
