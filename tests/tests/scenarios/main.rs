@@ -4,6 +4,7 @@ mod client;
 mod compare;
 mod connections;
 mod data;
+mod faults;
 mod framing;
 mod hostile;
 mod order;
