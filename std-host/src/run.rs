@@ -210,7 +210,10 @@ fn options(settings: &EventLoop) -> LoopOptions {
 fn log(server: &str, event: &Event) {
     if matches!(event, Event::Error { .. }) {
         tracing::warn!("{server}: {event}");
-    } else if matches!(event, Event::Processed { .. } | Event::Discarded { .. } | Event::Fault { id: Some(_), .. }) {
+    } else if matches!(
+        event,
+        Event::Processed { .. } | Event::Discarded { .. } | Event::Changed(_) | Event::Fault { id: Some(_), .. }
+    ) {
         tracing::debug!("{server}: {event}");
     } else {
         tracing::info!("{server}: {event}");

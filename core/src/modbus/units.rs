@@ -5,11 +5,20 @@
 //! own. What a unit does with a request, in order: count and log it, stay silent in listen-only mode, look the function
 //! up (01), decode it (01, 03), execute it.
 
+pub mod changes;
+pub mod mirror;
+#[cfg(test)]
+mod tests;
+
+pub use changes::{Cause, Change, Observer, Place};
+pub use mirror::Mirror;
+
 use super::data::{Device, NoHandler, Storage};
 use super::diagnostics::{Bus, Completion, Diagnostics};
 use super::execute::{Executed, execute};
 use super::pdu::{Exception, MEI_DEVICE_IDENTIFICATION, Request, function};
 use super::service::{Answer, Answerer, Discard, Indication, ReplyPdu, RequestId, Service};
+use changes::Spot;
 use core::time::Duration;
 
 /// What unit 0 means (SL 2.1 makes it broadcast, MG 4.4.1.2 the device itself).
@@ -327,6 +336,13 @@ pub struct Units<S: Storage> {
     bus: Bus,
     /// The last serial that a unit was given.
     serials: u32,
+    mirrors: Option<S::Of<Mirror>>,
+    /// Somebody wants to hear of writes.
+    observed: bool,
+    /// Units note what is written to them: somebody wants to hear of it, or there are mirrors.
+    marking: bool,
+    /// The application has been at a unit since its last step was ended.
+    loose: bool,
 }
 
 impl<S: Storage> core::fmt::Debug for Units<S> {
@@ -378,7 +394,8 @@ impl<S: Storage<Handler: Handler<S>>> Units<S> {
     /// When the units are not in ascending order.
     pub fn new(units: S::Of<Unit<S>>, own_default: Option<Unit<S>>, policies: Policies) -> Result<Self, Error> {
         ascending(units.as_ref())?;
-        Ok(Self { units, own_default, policies, bus: Bus::default(), serials: 0 })
+        let (bus, mirrors, [observed, marking, loose]) = (Bus::default(), None, [false; 3]);
+        Ok(Self { units, own_default, policies, bus, serials: 0, mirrors, observed, marking, loose })
     }
 
     /// The units, in ascending order of id.
@@ -393,9 +410,10 @@ impl<S: Storage<Handler: Handler<S>>> Units<S> {
         self.units.as_ref().get(self.find(id)?)
     }
 
-    /// The unit with this id, enabled or not, to be changed.
+    /// The unit with this id, enabled or not, to be changed. [`Units::settle`] ends a step of changes.
     pub fn unit_mut(&mut self, id: u8) -> Option<&mut Unit<S>> {
         let at = self.find(id)?;
+        self.loose = self.marking;
         self.units.as_mut().get_mut(at)
     }
 
@@ -405,8 +423,9 @@ impl<S: Storage<Handler: Handler<S>>> Units<S> {
         self.own_default.as_ref()
     }
 
-    /// The default device apart from the units, to be changed.
+    /// The default device apart from the units, to be changed as a unit is.
     pub const fn own_default_mut(&mut self) -> Option<&mut Unit<S>> {
+        self.loose = self.marking;
         self.own_default.as_mut()
     }
 
@@ -425,7 +444,8 @@ impl<S: Storage<Handler: Handler<S>>> Units<S> {
         }
     }
 
-    /// Replaces the list of units, for storage that can grow; live connections see it with their next request.
+    /// Replaces the list of units, for storage that can grow; live connections see it with their next request, and mirrors
+    /// copy what there is now.
     ///
     /// # Errors
     /// The new list comes back if it is not in ascending order.
@@ -433,12 +453,15 @@ impl<S: Storage<Handler: Handler<S>>> Units<S> {
         if ascending(units.as_ref()).is_err() {
             return Err(units);
         }
-        Ok(core::mem::replace(&mut self.units, units))
+        let replaced = core::mem::replace(&mut self.units, units);
+        self.switch_marks();
+        self.copy_all();
+        Ok(replaced)
     }
 
     /// The service for one connection, which `connection` names to handlers.
     pub const fn serving(&mut self, connection: u64) -> Serving<'_, S> {
-        Serving { units: self, connection }
+        Serving { units: self, connection, observer: None }
     }
 
     /// Counts the end of a request that was answered [`Answer::Later`], for the unit that put it off, whoever has its id
@@ -472,16 +495,13 @@ impl<S: Storage<Handler: Handler<S>>> Units<S> {
         named.or_else(|| self.units.as_ref().iter().position(|unit| unit.enabled))
     }
 
-    fn default_device(&mut self) -> Option<&mut Unit<S>> {
-        match self.default_place() {
-            _ if self.own_default.is_some() => self.own_default.as_mut(),
-            Some(at) => self.units.as_mut().get_mut(at),
-            None => None,
-        }
+    fn default_spot(&self) -> Option<Spot> {
+        if self.own_default.is_some() { Some(Spot::Own) } else { self.default_place().map(Spot::Unit) }
     }
 
-    fn has_default(&self) -> bool {
-        self.own_default.is_some() || self.default_place().is_some()
+    fn default_device(&mut self) -> Option<&mut Unit<S>> {
+        let spot = self.default_spot()?;
+        self.at_mut(spot)
     }
 
     fn route(&self, id: u8) -> Route {
@@ -494,7 +514,7 @@ impl<S: Storage<Handler: Handler<S>>> Units<S> {
         };
         match (self.enabled(id), self.policies.unknown_unit) {
             (Some(at), _) => Route::Unit(at),
-            (None, _) if or_default && self.has_default() => Route::Default,
+            (None, _) if or_default && self.default_spot().is_some() => Route::Default,
             (None, UnknownUnit::Silent) => Route::Discarded(Discard::UnknownUnit),
             (None, UnknownUnit::PathUnavailable) => Route::Refused(Exception::GATEWAY_PATH_UNAVAILABLE),
             (None, UnknownUnit::TargetFailed | UnknownUnit::Default) => {
@@ -503,27 +523,53 @@ impl<S: Storage<Handler: Handler<S>>> Units<S> {
         }
     }
 
+    /// Lets one unit serve, and ends that step; `None` if there is no such unit.
+    fn serve(
+        &mut self,
+        spot: Spot,
+        call: &Call<'_>,
+        pdu: &[u8],
+        out: &mut ReplyPdu,
+        observer: &mut dyn Observer,
+    ) -> Option<Answer> {
+        let (bus, mut serials) = (self.bus, self.serials);
+        let answer = self.at_mut(spot)?.serve(&bus, &mut serials, call, pdu, out);
+        self.serials = serials;
+        if self.marking {
+            self.settle_at(spot, Cause::Client(call.connection), observer);
+        }
+        Some(answer)
+    }
+
     /// Runs a broadcast on every enabled unit that takes it, and lets the default device answer if `reply`.
-    fn broadcast(&mut self, call: &Call<'_>, pdu: &[u8], reply: bool, out: &mut ReplyPdu) -> Answer {
+    fn broadcast(
+        &mut self,
+        call: &Call<'_>,
+        pdu: &[u8],
+        reply: bool,
+        out: &mut ReplyPdu,
+        observer: &mut dyn Observer,
+    ) -> Answer {
         let answering = if reply && self.own_default.is_none() { self.default_place() } else { None };
         // With nobody there a write has still run on every unit.
         let mut taken = !self.units.as_ref().iter().any(|unit| unit.enabled) && is_write(pdu);
-        for (at, unit) in self.units.as_mut().iter_mut().enumerate() {
-            if Some(at) != answering && unit.enabled && unit.takes_broadcast(pdu) {
+        for at in 0..self.units.as_ref().len() {
+            let takes = self.units.as_ref().get(at).is_some_and(|unit| unit.enabled && unit.takes_broadcast(pdu));
+            if Some(at) != answering && takes {
                 taken = true;
-                let _unsent = unit.serve(&self.bus, &mut self.serials, &Call { broadcast: true, ..*call }, pdu, out);
+                let _unsent = self.serve(Spot::Unit(at), &Call { broadcast: true, ..*call }, pdu, out, observer);
             }
         }
-        let (bus, mut serials) = (self.bus, self.serials);
-        let answer = match self.default_device() {
-            Some(unit) if reply => unit.serve(&bus, &mut serials, call, pdu, out),
+        match self.default_spot() {
+            Some(spot) if reply => self.serve(spot, call, pdu, out, observer).unwrap_or(NOBODY),
             _ if taken => Answer::Silent,
             _ => Answer::Discard(Discard::BroadcastRead),
-        };
-        self.serials = serials;
-        answer
+        }
     }
 }
+
+/// What a client hears where nobody is left to answer.
+const NOBODY: Answer = Answer::Exception(Exception::GATEWAY_TARGET_FAILED);
 
 fn ascending<S: Storage>(units: &[Unit<S>]) -> Result<(), Error> {
     let mut last = None;
@@ -537,10 +583,24 @@ fn ascending<S: Storage>(units: &[Unit<S>]) -> Result<(), Error> {
 }
 
 /// The units at the service of one connection, for the length of one input.
-#[derive(Debug)]
 pub struct Serving<'u, S: Storage> {
     units: &'u mut Units<S>,
     connection: u64,
+    observer: Option<&'u mut dyn Observer>,
+}
+
+impl<S: Storage> core::fmt::Debug for Serving<'_, S> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Serving").field("connection", &self.connection).finish_non_exhaustive()
+    }
+}
+
+impl<'u, S: Storage> Serving<'u, S> {
+    /// Has `observer` hear of what requests write, if [`Units::observe`] says that somebody wants to.
+    #[must_use]
+    pub fn observed(self, observer: &'u mut dyn Observer) -> Self {
+        Self { observer: Some(observer), ..self }
+    }
 }
 
 impl<S: Storage<Handler: Handler<S>>> Serving<'_, S> {
@@ -561,25 +621,29 @@ impl<S: Storage<Handler: Handler<S>>> Serving<'_, S> {
 
 impl<S: Storage<Handler: Handler<S>>> Service for Serving<'_, S> {
     fn serve(&mut self, request: &Indication<'_>, reply: &mut ReplyPdu) -> Answer {
-        let Self { units, connection } = self;
+        let Self { units, connection, observer } = self;
+        let mut nobody = ();
+        let observer: &mut dyn Observer = match observer {
+            Some(observer) => *observer,
+            None => &mut nobody,
+        };
         units.bus.received();
+        if units.loose {
+            units.settle(Cause::Api, observer);
+        }
         let (&function, data) = request.pdu.split_first().unwrap_or((&0, &[]));
         let call =
             Call { unit: request.unit, function, data, broadcast: false, connection: *connection, id: request.id };
-        let (bus, mut serials) = (units.bus, units.serials);
-        let unit = match units.route(request.unit) {
-            Route::Unit(at) => units.units.as_mut().get_mut(at),
-            Route::Default => units.default_device(),
-            Route::All { reply: answered } => return units.broadcast(&call, request.pdu, answered, reply),
+        let spot = match units.route(request.unit) {
+            Route::Unit(at) => Some(Spot::Unit(at)),
+            Route::Default => units.default_spot(),
+            Route::All { reply: answered } => {
+                return units.broadcast(&call, request.pdu, answered, reply, observer);
+            }
             Route::Refused(exception) => return Answer::Exception(exception),
             Route::Discarded(reason) => return Answer::Discard(reason),
         };
-        let answer = match unit {
-            Some(unit) => unit.serve(&bus, &mut serials, &call, request.pdu, reply),
-            None => Answer::Exception(Exception::GATEWAY_TARGET_FAILED),
-        };
-        units.serials = serials;
-        answer
+        spot.and_then(|spot| units.serve(spot, &call, request.pdu, reply, observer)).unwrap_or(NOBODY)
     }
 
     fn refused(&mut self, request: &Indication<'_>, exception: Exception) {

@@ -100,7 +100,9 @@ impl Asker for Listener {
 
     fn discarded(&mut self, line: &mut Line<'_, ()>, reason: Discard, transaction: u16) {
         let why = match reason {
-            // Every connection counts its own requests, and one at a time is outstanding.
+            Discard::Late if transaction == line.last_transaction() => {
+                format!("a second reply under transaction id {transaction}")
+            }
             Discard::Late | Discard::Unsolicited => {
                 format!("transaction id {transaction} instead of {}", line.last_transaction())
             }

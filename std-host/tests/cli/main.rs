@@ -1,6 +1,7 @@
 //! The command line, as a user meets it: help, `check`, and `modbus read` and `write` against a scripted server.
 
 mod bench;
+mod hostile;
 mod polling;
 mod scan;
 

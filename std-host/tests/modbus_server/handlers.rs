@@ -8,8 +8,8 @@ use wharf_core::modbus::server::{Outcome, Reason};
 use wharf_core::modbus::service::Discard;
 use wharf_host::config::modbus::{Overflow, Server as Described, Unit as DescribedUnit, UnitZero, WhenFull};
 use wharf_host::services::modbus::{
-    Answer, Answerer, Call, Device, Event, Function, FunctionRefused, Handler, Operation, Rejection, Response, Server,
-    Threaded, Timeout, set_function, unit,
+    Answer, Answerer, Call, Device, Event, Function, FunctionRefused, Handle, Handler, Operation, Rejection, Response,
+    Server, Threaded, Timeout, set_function, unit,
 };
 
 fn described() -> Described {
@@ -386,4 +386,30 @@ fn a_shutdown_waits_for_deferred_requests_and_no_longer_than_it_may() {
         .filter_map(|event| if let Event::Processed { request, .. } = event { Some(request.outcome) } else { None })
         .collect();
     assert_eq!(processed, [Outcome::Ok]);
+}
+
+#[test]
+fn a_stop_after_a_shutdown_cuts_nobody() {
+    let (server, answerers) = deferring(Described { request_timeout: None, shutdown_timeout: None, ..described() });
+    let (handle, events) = (Handle::clone(&server), server.subscribe(1024));
+    let mut client = connect(&server);
+    client.send(&frame(1, 1, &[100]));
+    let answerer = next(&answerers);
+    handle.shutdown();
+    let (sender, begun) = channel();
+    let stopping = thread::spawn(move || {
+        sender.send(()).unwrap();
+        server.stop()
+    });
+    begun.recv_timeout(PATIENCE).unwrap();
+    // Whatever it asks for has been done when this returns, or else there was nothing.
+    for _ in 0..100 {
+        handle.call(|_| ()).unwrap();
+    }
+    answerer.reply([4]);
+    assert_eq!(client.reply(1, 1).unwrap(), [100, 4]);
+    drop(client);
+    stopping.join().unwrap().unwrap();
+    let last = std::iter::from_fn(|| events.try_next()).last();
+    assert!(matches!(last, Some(Event::Stopped { graceful: true, cut: 0 })), "{last:?}");
 }

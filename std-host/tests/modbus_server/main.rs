@@ -9,6 +9,7 @@ mod hostile;
 mod in_process;
 mod limits;
 mod metrics;
+mod points;
 mod shutdown;
 mod startup;
 mod threads;

@@ -6,8 +6,8 @@ use wharf_core::modbus::data::PointType;
 use wharf_core::modbus::data::generator::Wrap;
 use wharf_core::modbus::typed::{Order, Type, Value};
 use wharf_host::config::error::Kind;
-use wharf_host::config::modbus::Point;
-use wharf_host::config::modbus::point::{Datum, Generator, Number, Real, Values};
+use wharf_host::config::modbus::point::{Address, Datum, Generator, Number, Real, Values};
+use wharf_host::config::modbus::{Point, Table};
 use wharf_host::config::parse;
 
 /// Points of every type with every kind of generator, none of their keys at its default.
@@ -28,6 +28,8 @@ point = [
   { name = "s", table = "holding", address = 10, type = "string(3)", order = "badc", value = "hello", generator = { kind = "constant", value = "world" } },
   { name = "nan", table = "holding", address = 20, type = "f64", value = nan },
   { name = "u", table = "input", address = 2, generator = { kind = "constant", value = 9 } },
+  { name = "m", table = "input", address = 100, type = "f32", order = "cdab", generator = { kind = "mirror", source = "1/input/0", len = 12 } },
+  { name = "d", table = "discrete", address = 3, generator = { kind = "mirror", source = "default/coils/0x10" } },
 ]
 [modbus.server.default]
 point = [{ name = "h", table = "input", address = 0, type = "i64", generator = { kind = "ramp", wrap = "hold" } }]
@@ -71,7 +73,18 @@ fn every_key_of_a_point_and_its_generator_is_read() {
     let (min, max) = (Some(Real(10.0)), Some(Real(30.0)));
     let walk = Values::RandomWalk { start: Real(20.0), step: Real(4.0), min, max, seed: Some(7) };
     assert_eq!(made(3), every(1000, walk));
+    let source = Address { unit: Some(1), table: Table::Input, address: 0 };
+    assert_eq!(made(10), Some(Generator::Mirror { source, len: 12 }));
+    let source = Address { unit: None, table: Table::Coils, address: 16 };
+    assert_eq!(made(11), Some(Generator::Mirror { source, len: 1 }), "as many entries as the type has");
     assert_eq!(made(7), every(1000, Values::Constant(Datum::Text(name("world")))));
+}
+
+#[test]
+fn the_plant_of_the_documentation_is_accepted() {
+    let page = include_str!("../../../docs/modbus-data.md");
+    let plant = page.split("```toml").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    assert_eq!(points(plant).len(), 11);
 }
 
 #[test]
@@ -279,4 +292,90 @@ fn a_point_has_a_name_of_its_own_in_its_server() {
         format!("[[modbus.server]]\nname = \"{name}\"\nlisten = [\"127.0.0.1:0\"]\nunit = [{{ id = 1, {point} }}]\n")
     };
     accepted(&(server("x") + &server("y")));
+}
+
+#[test]
+fn a_mirror_copies_what_exists_and_is_no_mirror_itself() {
+    let unit = |points: &str| format!("unit = [{{ id = 1, point = [{points}] }}, {{ id = 2 }}]");
+    let mirror = |name: &str, address: u16, keys: &str| {
+        format!(
+            "{{ name = \"{name}\", table = \"input\", address = {address}, generator = {{ kind = \"mirror\", {keys} }} }}"
+        )
+    };
+    let of = "modbus.server[0].unit[0].point";
+    let accepted_source = "accepted: \"unit/table/address\", such as \"1/input/0\"";
+    for (points, kind, words) in [
+        (mirror("a", 0, "len = 1"), Kind::Missing, format!("{of}[0].generator.source: missing; {accepted_source}")),
+        (
+            mirror("a", 0, "source = \"1/input\""),
+            Kind::NotAccepted,
+            format!("{of}[0].generator.source: found \"1/input\"; {accepted_source}"),
+        ),
+        (
+            mirror("a", 0, "source = \"1/coils/0\""),
+            Kind::NotAccepted,
+            format!(
+                "{of}[0].generator.source: found \"1/coils/0\"; accepted: a source in input or holding, as input holds"
+            ),
+        ),
+        (
+            mirror("a", 0, "source = \"3/input/0\""),
+            Kind::Dangling,
+            format!(
+                "{of}[0].generator.source: found 3/input/0, where 1 entries do not all exist; accepted: addresses of a unit of this server"
+            ),
+        ),
+        (
+            mirror("a", 0, "source = \"default/input/0\""),
+            Kind::Dangling,
+            format!(
+                "{of}[0].generator.source: found default/input/0, where 1 entries do not all exist; accepted: addresses of a unit of this server"
+            ),
+        ),
+        (
+            mirror("a", 0, "source = \"2/input/9999\", len = 2"),
+            Kind::Dangling,
+            format!(
+                "{of}[0].generator.source: found 2/input/9999, where 2 entries do not all exist; accepted: addresses of a unit of this server"
+            ),
+        ),
+        (
+            mirror("a", 9999, "source = \"2/input/0\", len = 2"),
+            Kind::Dangling,
+            format!("{of}[0]: input 9999..=10000 do not all exist; accepted: addresses in blocks of this unit"),
+        ),
+        (
+            mirror("a", 0, "source = \"2/input/0\", len = 0"),
+            Kind::NotAccepted,
+            format!("{of}[0].generator.len: found 0; accepted: 1..=65536"),
+        ),
+        (
+            mirror("a", 0, "source = \"1/input/0\""),
+            Kind::Conflict,
+            format!(
+                "{of}[0].generator.source: found 1/input/0, which the mirror on line 4 writes; accepted: addresses that no mirror writes"
+            ),
+        ),
+        (
+            mirror("a", 0, "source = \"2/input/0\"") + "," + &mirror("b", 5, "source = \"1/input/0\""),
+            Kind::Conflict,
+            format!(
+                "{of}[1].generator.source: found 1/input/0, which the mirror on line 4 writes; accepted: addresses that no mirror writes"
+            ),
+        ),
+        (
+            mirror("a", 0, "source = \"2/input/0\", every = \"1s\""),
+            Kind::UnknownKey,
+            format!("{of}[0].generator.every: unknown key; accepted: kind, len, source"),
+        ),
+    ] {
+        let problem = problems(&unit(&points));
+        let [(found, text)] = problem.as_slice() else { panic!("{problem:?}") };
+        let (_, text) = text.split_once(": ").unwrap();
+        assert_eq!((*found, text), (kind, words.as_str()), "{points}");
+    }
+    let overlap =
+        mirror("a", 0, "source = \"2/input/0\", len = 6") + ", { name = \"b\", table = \"input\", address = 5 }";
+    let [(kind, _)] = problems(&unit(&overlap))[..] else { panic!() };
+    assert_eq!(kind, Kind::Overlap, "a mirror takes all that it copies");
 }

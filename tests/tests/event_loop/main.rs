@@ -10,6 +10,7 @@ mod hammer;
 mod harness;
 mod iteration;
 mod listening;
+mod modbus;
 mod modbus_idle;
 mod streams;
 mod timeouts;

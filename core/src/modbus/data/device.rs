@@ -1,5 +1,6 @@
 //! A whole device: four tables, files, queues and an identity.
 
+use super::marks::{Mark, TableMarks};
 use super::{BitTable, BuildError, Files, Model, Operation, Queues, RegisterTable, ServerId, Storage, TableKind};
 use crate::modbus::pdu::{Exception, MAX_OBJECT, MAX_SERVER_ID, Span, Words, request::FileSpan};
 
@@ -73,11 +74,31 @@ impl<S: Storage> Identity<S> {
             }
             last = Some(*object);
         }
-        let len = id.as_ref().len().saturating_add(1).saturating_add(extra.as_ref().len());
-        if len > MAX_SERVER_ID {
-            return Err(BuildError::TextLong { len });
-        }
+        server_id_fits(id.as_ref(), extra.as_ref())?;
         Ok(Self { objects, id, extra, run: true, exception_status: 0, status_coils: None })
+    }
+
+    /// Changes an object that is there, and returns what it was; objects come and go with a new identity.
+    ///
+    /// # Errors
+    /// The text comes back if it has more than 244 bytes or there is no such object.
+    pub fn set_object(&mut self, id: u8, text: S::Text) -> Result<S::Text, S::Text> {
+        let objects = self.objects.as_mut();
+        let at = objects.binary_search_by_key(&id, |(id, _)| *id).ok().filter(|_| text.as_ref().len() <= MAX_OBJECT);
+        match at.and_then(|at| objects.get_mut(at)) {
+            Some((_, object)) => Ok(core::mem::replace(object, text)),
+            None => Err(text),
+        }
+    }
+
+    /// Changes the id and the additional data of Report Server ID.
+    ///
+    /// # Errors
+    /// When they have more than 250 bytes together; then they stay.
+    pub fn set_server_id(&mut self, id: S::Text, extra: S::Text) -> Result<(), BuildError> {
+        server_id_fits(id.as_ref(), extra.as_ref())?;
+        (self.id, self.extra) = (id, extra);
+        Ok(())
     }
 
     fn object(&self, id: u8) -> Option<&[u8]> {
@@ -90,6 +111,11 @@ impl<S: Storage> Identity<S> {
     }
 }
 
+const fn server_id_fits(id: &[u8], extra: &[u8]) -> Result<(), BuildError> {
+    let len = id.len().saturating_add(1).saturating_add(extra.len());
+    if len > MAX_SERVER_ID { Err(BuildError::TextLong { len }) } else { Ok(()) }
+}
+
 impl<S: Storage> Device<S> {
     /// Sets the exception that a client gets where access forbids what it asks; 02 unless set.
     pub const fn set_denied(&mut self, denied: Exception) {
@@ -97,6 +123,66 @@ impl<S: Storage> Device<S> {
         self.discrete.set_denied(denied);
         self.input.set_denied(denied);
         self.holding.set_denied(denied);
+    }
+}
+
+/// For those who watch over writes, whoever makes them.
+impl<S: Storage> Device<S> {
+    pub(crate) fn switch_marks(&mut self, on: bool) {
+        TableKind::ALL.into_iter().for_each(|table| self.marks_mut(table).switch(on));
+        self.files.marks.switch(on);
+    }
+
+    /// Whether anything has been written since the marks were taken.
+    pub(crate) fn is_marked(&self) -> bool {
+        let Self { coils, discrete, input, holding, files, .. } = self;
+        let tables = [&coils.marks, &discrete.marks, &input.marks, &holding.marks];
+        !files.marks.is_empty() || tables.iter().any(|marks| !marks.is_empty())
+    }
+
+    /// What has been written to a table since its marks were taken.
+    pub(crate) fn take_marks(&mut self, table: TableKind) -> impl Iterator<Item = Mark> + use<S> {
+        self.marks_mut(table).take().into_iter()
+    }
+
+    const fn marks_mut(&mut self, table: TableKind) -> &mut TableMarks {
+        match table {
+            TableKind::Coils => &mut self.coils.marks,
+            TableKind::Discrete => &mut self.discrete.marks,
+            TableKind::Input => &mut self.input.marks,
+            TableKind::Holding => &mut self.holding.marks,
+        }
+    }
+
+    /// Whether all addresses from `start` to below `end` exist.
+    pub(crate) fn has(&self, table: TableKind, start: u16, end: u32) -> bool {
+        match table {
+            TableKind::Coils => self.coils.offset_of(start, end),
+            TableKind::Discrete => self.discrete.offset_of(start, end),
+            TableKind::Input => self.input.offset_of(start, end),
+            TableKind::Holding => self.holding.offset_of(start, end),
+        }
+        .is_some()
+    }
+
+    /// Reads entries, bits packed and registers in two bytes, whatever clients may do there; false if one is absent.
+    pub(crate) fn peek(&self, table: TableKind, span: Span, out: &mut [u8]) -> bool {
+        match table {
+            TableKind::Coils => self.coils.peek(span, out),
+            TableKind::Discrete => self.discrete.peek(span, out),
+            TableKind::Input => self.input.peek(span, out),
+            TableKind::Holding => self.holding.peek(span, out),
+        }
+    }
+
+    /// Sets entries without a mark; whether that made a difference.
+    pub(crate) fn poke(&mut self, table: TableKind, span: Span, bytes: &[u8]) -> bool {
+        match table {
+            TableKind::Coils => self.coils.poke(span, bytes),
+            TableKind::Discrete => self.discrete.poke(span, bytes),
+            TableKind::Input => self.input.poke(span, bytes),
+            TableKind::Holding => self.holding.poke(span, bytes),
+        }
     }
 }
 
@@ -171,8 +257,8 @@ impl<S: Storage> Model for Device<S> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Static;
     use super::*;
+    use crate::modbus::data::Static;
     use std::vec;
 
     fn identity(objects: &[(u8, usize)]) -> Result<Identity<Static>, BuildError> {
@@ -196,5 +282,21 @@ mod tests {
         let identity = identity(&[(1, 3)]).unwrap();
         let lengths = [0, 1, 2, 3, 0x80].map(|id| identity.object(id).map(<[u8]>::len));
         assert_eq!(lengths, [Some(0), Some(3), Some(0), None, None]);
+    }
+
+    #[test]
+    fn an_identity_can_be_changed_within_its_bounds() {
+        static LONG: [u8; 251] = [b'x'; 251];
+        let objects = std::vec![(0, b"a".as_slice()), (0x80, b"b".as_slice())].leak();
+        let mut identity: Identity<Static> = Identity::new(objects, b"id".as_slice(), b"more".as_slice()).unwrap();
+        assert_eq!(identity.set_object(0x80, b"new"), Ok(b"b".as_slice()));
+        assert_eq!(identity.object(0x80), Some(b"new".as_slice()));
+        assert_eq!(identity.set_object(0x81, b"new"), Err(b"new".as_slice()), "there is none");
+        assert_eq!(identity.set_object(0, &LONG[..245]), Err(&LONG[..245]));
+        assert_eq!(identity.set_object(0, &LONG[..244]), Ok(b"a".as_slice()));
+        assert_eq!(identity.set_server_id(&LONG[..200], &LONG[..51]), Err(BuildError::TextLong { len: 252 }));
+        assert_eq!((identity.id, identity.extra), (b"id".as_slice(), b"more".as_slice()));
+        assert_eq!(identity.set_server_id(&LONG[..200], &LONG[..50]), Ok(()));
+        assert_eq!((identity.id.len(), identity.extra.len()), (200, 50));
     }
 }

@@ -1,5 +1,6 @@
 //! Files of 16-bit records (AP 6.14, 6.15).
 
+use super::marks::FileMarks;
 use super::{BuildError, Operation, Storage};
 use crate::modbus::pdu::{Exception, Words, request::FileSpan};
 
@@ -46,6 +47,7 @@ pub struct Files<S: Storage> {
     entries: S::Of<FileEntry>,
     records: S::Of<u16>,
     parity: S::Of<ParityRange>,
+    pub(crate) marks: FileMarks,
 }
 
 impl<S: Storage> core::fmt::Debug for Files<S> {
@@ -83,7 +85,7 @@ impl<S: Storage> Files<S> {
         if got < needed {
             return Err(BuildError::StorageShort { needed, got });
         }
-        Ok(Self { entries, records, parity })
+        Ok(Self { entries, records, parity, marks: FileMarks::new() })
     }
 
     /// The records of a file, for the application.
@@ -93,10 +95,25 @@ impl<S: Storage> Files<S> {
         self.records.as_ref().get(entry.offset..)?.get(..usize::from(entry.records))
     }
 
-    /// The records of a file, for the application to change.
-    pub fn records_mut(&mut self, number: u16) -> Option<&mut [u16]> {
-        let entry = self.entry(number)?;
-        self.records.as_mut().get_mut(entry.offset..)?.get_mut(..usize::from(entry.records))
+    /// Sets records of a file from `first` on, for the application; false, and nothing changed, if one is absent.
+    pub fn store(&mut self, number: u16, first: u16, values: &[u16]) -> bool {
+        let there = self.records(number).and_then(|all| all.get(usize::from(first)..)).unwrap_or_default().len();
+        let fits = !values.is_empty() && values.len() <= there;
+        if fits {
+            self.store_some(number, first, values.iter().copied());
+        }
+        fits
+    }
+
+    fn store_some(&mut self, number: u16, first: u16, values: impl ExactSizeIterator<Item = u16> + Clone) {
+        let Some(entry) = self.entry(number) else { return };
+        let begin = entry.offset.saturating_add(first.into());
+        let records = self.records.as_mut().get_mut(begin..).unwrap_or_default();
+        if self.marks.is_on() {
+            let changed = records.iter().copied().zip(values.clone()).any(|(record, value)| record != value);
+            self.marks.records(number, first, values.len(), changed);
+        }
+        records.iter_mut().zip(values).for_each(|(record, value)| *record = value);
     }
 
     /// Whether a client may do this to a group of records.
@@ -125,11 +142,7 @@ impl<S: Storage> Files<S> {
 
     /// Writes a group that [`Files::check`] has passed.
     pub fn write(&mut self, span: FileSpan, values: Words<'_>) {
-        let records =
-            self.records_mut(span.file).and_then(|all| all.get_mut(usize::from(span.record)..)).unwrap_or_default();
-        for (record, value) in records.iter_mut().zip(values.iter()) {
-            *record = value;
-        }
+        self.store_some(span.file, span.record, values.iter());
     }
 
     fn entry(&self, number: u16) -> Option<FileEntry> {

@@ -10,6 +10,7 @@
 pub mod device;
 pub mod file;
 pub mod generator;
+pub(crate) mod marks;
 pub mod point;
 pub mod queue;
 pub mod table;
@@ -36,6 +37,28 @@ pub enum TableKind {
     Input,
     /// Registers that clients read and write.
     Holding,
+}
+
+impl TableKind {
+    /// All four.
+    pub const ALL: [Self; 4] = [Self::Coils, Self::Discrete, Self::Input, Self::Holding];
+
+    /// The name, as plants and the command line spell it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Coils => "coils",
+            Self::Discrete => "discrete",
+            Self::Input => "input",
+            Self::Holding => "holding",
+        }
+    }
+
+    /// Whether its entries are bits rather than registers.
+    #[must_use]
+    pub const fn is_bits(self) -> bool {
+        matches!(self, Self::Coils | Self::Discrete)
+    }
 }
 
 /// What a client wants to do with a span.

@@ -3,6 +3,7 @@
 //! The values of all blocks lie one behind the other in one slice, in order of address. Blocks that touch are therefore
 //! neighbours in storage too, and a request that crosses from one into the next is a single run of values.
 
+use super::marks::TableMarks;
 use super::{BuildError, Operation, Storage, masked};
 use crate::modbus::pdu::{Exception, Span, Words};
 
@@ -95,6 +96,7 @@ pub struct Table<V: 'static, S: Storage> {
     values: S::Of<V>,
     access: S::Of<AccessRange>,
     denied: Exception,
+    pub(crate) marks: TableMarks,
 }
 
 impl<V, S: Storage> core::fmt::Debug for Table<V, S> {
@@ -129,7 +131,7 @@ impl<V, S: Storage> Table<V, S> {
         if got < needed {
             return Err(BuildError::StorageShort { needed, got });
         }
-        Ok(Self { blocks, values, access, denied: Exception::ILLEGAL_DATA_ADDRESS })
+        Ok(Self { blocks, values, access, denied: Exception::ILLEGAL_DATA_ADDRESS, marks: TableMarks::new() })
     }
 
     /// Sets the exception that a client gets where [`Access`] forbids what it asks; 02 unless set.
@@ -167,19 +169,24 @@ impl<V, S: Storage> Table<V, S> {
 
     /// Where the values of `span` begin in the slice, if all of its addresses exist.
     fn offset(&self, span: Span) -> Option<usize> {
+        self.offset_of(span.start, span.end())
+    }
+
+    /// Where the values from `start` to below `stop` begin in the slice, if all of these addresses exist.
+    pub(crate) fn offset_of(&self, start: u16, stop: u32) -> Option<usize> {
         let blocks = self.blocks.as_ref();
-        let after = blocks.partition_point(|block| block.start <= span.start);
+        let after = blocks.partition_point(|block| block.start <= start);
         let mut rest = blocks.get(after.checked_sub(1)?..)?.iter();
         let first = *rest.next()?;
         let mut end = first.end();
-        if u32::from(span.start) >= end {
+        if u32::from(start) >= end {
             return None;
         }
-        while span.end() > end {
+        while stop > end {
             let next = rest.next().filter(|next| u32::from(next.start) == end)?;
             end = next.end();
         }
-        let inside = span.start.saturating_sub(first.start);
+        let inside = start.saturating_sub(first.start);
         usize::try_from(first.offset.saturating_add(u32::from(inside))).ok()
     }
 }
@@ -209,7 +216,7 @@ impl<S: Storage> BitTable<S> {
     /// As [`Table::check`].
     pub fn write(&mut self, span: Span, bits: &[u8]) -> Result<(), Exception> {
         let offset = self.permitted(Operation::Write, span)?;
-        store_bits(self.values.as_mut(), offset, span.quantity, bits);
+        self.store_at(offset, span, bits);
         Ok(())
     }
 
@@ -224,9 +231,31 @@ impl<S: Storage> BitTable<S> {
 
     /// Sets the bit at `address`, whatever clients may do there; false if there is none.
     pub fn set_bit(&mut self, address: u16, value: bool) -> bool {
-        let Some(offset) = self.offset(Span { start: address, quantity: 1 }) else { return false };
-        store_bits(self.values.as_mut(), offset, 1, &[u8::from(value)]);
+        let span = Span { start: address, quantity: 1 };
+        let Some(offset) = self.offset(span) else { return false };
+        self.store_at(offset, span, &[u8::from(value)]);
         true
+    }
+
+    fn store_at(&mut self, offset: usize, span: Span, bits: &[u8]) {
+        if self.marks.is_on() {
+            let changed = bits_differ(self.values.as_ref(), offset, span.quantity, bits);
+            self.marks.table(span.start, span.quantity.into(), changed);
+        }
+        store_bits(self.values.as_mut(), offset, span.quantity, bits);
+    }
+
+    /// Reads bits that exist, packed, whatever clients may do there.
+    pub(crate) fn peek(&self, span: Span, out: &mut [u8]) -> bool {
+        self.offset(span).map(|offset| copy_bits(self.values.as_ref(), offset, span.quantity, out)).is_some()
+    }
+
+    /// Sets bits that exist without a mark; whether that made a difference.
+    pub(crate) fn poke(&mut self, span: Span, bits: &[u8]) -> bool {
+        let Some(offset) = self.offset(span) else { return false };
+        let changed = bits_differ(self.values.as_ref(), offset, span.quantity, bits);
+        store_bits(self.values.as_mut(), offset, span.quantity, bits);
+        changed
     }
 }
 
@@ -258,10 +287,7 @@ impl<S: Storage> RegisterTable<S> {
     /// As [`Table::check`].
     pub fn write(&mut self, span: Span, values: Words<'_>) -> Result<(), Exception> {
         let offset = self.permitted(Operation::Write, span)?;
-        let slots = self.values.as_mut().get_mut(offset..).unwrap_or_default();
-        for (slot, value) in slots.iter_mut().zip(values.iter()) {
-            *slot = value;
-        }
+        self.store_at(offset, span.start, values.iter());
         Ok(())
     }
 
@@ -271,9 +297,8 @@ impl<S: Storage> RegisterTable<S> {
     /// As [`Table::check`].
     pub fn mask(&mut self, address: u16, and: u16, or: u16) -> Result<(), Exception> {
         let offset = self.permitted(Operation::Write, Span { start: address, quantity: 1 })?;
-        if let Some(slot) = self.values.as_mut().get_mut(offset) {
-            *slot = masked(*slot, and, or);
-        }
+        let current = self.values.as_ref().get(offset).copied().unwrap_or_default();
+        self.store_at(offset, address, core::iter::once(masked(current, and, or)));
         Ok(())
     }
 
@@ -300,9 +325,40 @@ impl<S: Storage> RegisterTable<S> {
     /// Sets registers from `start` on, whatever clients may do there; false, and nothing changed, if one is absent.
     pub fn store(&mut self, start: u16, values: &[u16]) -> bool {
         let Some(offset) = self.run(start, values.len()) else { return false };
-        let slots = self.values.as_mut().get_mut(offset..).unwrap_or_default();
-        slots.iter_mut().zip(values).for_each(|(slot, value)| *slot = *value);
+        self.store_at(offset, start, values.iter().copied());
         true
+    }
+
+    fn store_at(&mut self, offset: usize, start: u16, values: impl ExactSizeIterator<Item = u16> + Clone) {
+        let slots = self.values.as_mut().get_mut(offset..).unwrap_or_default();
+        if self.marks.is_on() {
+            let changed = slots.iter().copied().zip(values.clone()).any(|(slot, value)| slot != value);
+            self.marks.table(start, values.len(), changed);
+        }
+        slots.iter_mut().zip(values).for_each(|(slot, value)| *slot = value);
+    }
+
+    /// Reads registers that exist, two bytes each, whatever clients may do there.
+    pub(crate) fn peek(&self, span: Span, out: &mut [u8]) -> bool {
+        let Some(offset) = self.offset(span) else { return false };
+        let values = self.values.as_ref().get(offset..).unwrap_or_default();
+        for (pair, value) in out.as_chunks_mut::<2>().0.iter_mut().zip(values).take(span.quantity.into()) {
+            *pair = value.to_be_bytes();
+        }
+        true
+    }
+
+    /// Sets registers that exist without a mark; whether that made a difference.
+    pub(crate) fn poke(&mut self, span: Span, bytes: &[u8]) -> bool {
+        let Some(offset) = self.offset(span) else { return false };
+        let slots = self.values.as_mut().get_mut(offset..).unwrap_or_default();
+        let mut changed = false;
+        for (slot, pair) in slots.iter_mut().zip(bytes.as_chunks::<2>().0).take(span.quantity.into()) {
+            let value = u16::from_be_bytes(*pair);
+            changed |= *slot != value;
+            *slot = value;
+        }
+        changed
     }
 
     /// Where so many registers from `start` on begin in the slice, if all exist.
@@ -338,6 +394,17 @@ fn copy_bits(bits: &[u8], offset: usize, quantity: u16, out: &mut [u8]) {
         left = left.saturating_sub(8);
         low = high;
     }
+}
+
+/// Whether `quantity` bits from bit `offset` of `bits` on are others than the first of `source`.
+fn bits_differ(bits: &[u8], offset: usize, quantity: u16, source: &[u8]) -> bool {
+    let mut left = usize::from(quantity);
+    (offset..).step_by(8).zip(source).any(|(at, byte)| {
+        let (mut was, here) = ([0], left.min(8));
+        left = left.saturating_sub(8);
+        copy_bits(bits, at, u16::try_from(here).unwrap_or(0), &mut was);
+        was != [byte & low_bits(here)]
+    })
 }
 
 /// Stores the first `quantity` bits of `source` from bit `offset` of `bits` on; the bits beside them stay.

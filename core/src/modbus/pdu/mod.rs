@@ -201,7 +201,7 @@ impl<'a> Words<'a> {
     }
 
     /// The registers in order.
-    pub fn iter(self) -> impl ExactSizeIterator<Item = u16> + 'a {
+    pub fn iter(self) -> impl ExactSizeIterator<Item = u16> + Clone + 'a {
         self.0.as_chunks::<2>().0.iter().map(|pair| u16::from_be_bytes(*pair))
     }
 }

@@ -101,10 +101,12 @@ impl Figures {
         let Errors { exceptions, timeout, protocol, connect } = &self.errors;
         if *protocol > 0 {
             Status::Protocol
-        } else if *timeout > 0 || *connect > 0 || self.times.count == 0 {
+        } else if *timeout > 0 || *connect > 0 {
             Status::Unreachable
         } else if !exceptions.is_empty() {
             Status::Refused
+        } else if self.times.count == 0 {
+            Status::Unreachable
         } else {
             Status::Done
         }
@@ -206,6 +208,7 @@ mod tests {
         assert_eq!(figures.status(), Status::Unreachable, "nothing was answered");
         figures.times.record(1);
         assert_eq!(figures.status(), Status::Done);
+        figures.times = Times::new();
         figures.errors.count(Outcome::Exception(Exception::ILLEGAL_FUNCTION));
         assert_eq!(figures.status(), Status::Refused);
         figures.errors.count(Outcome::Timeout);

@@ -17,7 +17,7 @@ use wharf_core::modbus::faults::{self, Faults};
 use wharf_core::modbus::pdu::Exception;
 use wharf_core::modbus::server::{Input, Outcome, Output, Processed, Reason, Rest, State};
 use wharf_core::modbus::service::{Answer, Discard, Indication, ReplyPdu, Service};
-use wharf_core::modbus::units::Serving;
+use wharf_core::modbus::units::{Change, Serving};
 use wharf_core::{Instant, Machine, Step};
 
 /// What belongs to one connection.
@@ -245,7 +245,9 @@ impl Peer {
         let mut done = 0;
         while done < bytes.len() && !self.is_over() {
             let mut units = shared.units.borrow_mut();
-            let mut service = Asked { units: units.serving(self.id), asked: false };
+            let mut changes = shared.changes.borrow_mut();
+            let mut observer = |change: &Change| changes.push(*change);
+            let mut service = Asked { units: units.serving(self.id).observed(&mut observer), asked: false };
             let mut board = shared.faults.borrow_mut();
             let mut deciding = board.deciding(self.ip(), &mut self.tallies);
             if deciding.is_some() {
@@ -263,7 +265,8 @@ impl Peer {
                     activity.last_request.set(stream.now());
                 }
             }
-            drop(units);
+            drop((units, changes));
+            shared.tell_changes();
             shared.tell_faults(self.id);
             let taken = work.machine.taken();
             done += taken;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 use wharf_core::modbus::server::{Outcome, Processed, Reason};
 use wharf_core::modbus::service::Discard;
+use wharf_core::modbus::units::Change;
 
 /// Names a connection of a server in events: counted from 1.
 pub type ConnectionId = u64;
@@ -77,6 +78,8 @@ pub enum Event {
         /// Operation, object and cause.
         message: String,
     },
+    /// Something was written. The connection of a client is named as in the other events.
+    Changed(Change),
     /// A unit was added.
     UnitAdded {
         /// Its id.
@@ -285,6 +288,15 @@ impl fmt::Display for Event {
             Self::Error { message, .. } => f.write_str(message),
             Self::UnitAdded { unit, replaced: false } => write!(f, "unit {unit} added"),
             Self::UnitAdded { unit, replaced: true } => write!(f, "unit {unit} replaced"),
+            Self::Changed(change) => {
+                let (first, last) = (u32::from(change.start), u32::from(change.start) + change.len - 1);
+                match change.unit {
+                    Some(unit) => write!(f, "unit {unit}")?,
+                    None => f.write_str("default device")?,
+                }
+                let unchanged = if change.changed { "" } else { ", unchanged" };
+                write!(f, " {} {first}..={last} written by {}{unchanged}", change.place, change.cause)
+            }
             Self::UnitRemoved { unit } => write!(f, "unit {unit} removed"),
             Self::Stopped { graceful: true, .. } => f.write_str("stopped"),
             Self::Stopped { graceful: false, cut } => write!(f, "stopped, {cut} connections cut"),

@@ -5,7 +5,7 @@
 
 use super::Heap;
 use super::Shared;
-use super::points::{Points, unit_mut, write};
+use super::points::{Described, Points, unit_mut, write};
 use crate::config::modbus as plant;
 use crate::config::modbus::point::{Datum, Values, limits};
 use crate::event_loop::{LoopMut, Tick};
@@ -14,7 +14,7 @@ use std::rc::Rc;
 use std::time::Duration;
 use wharf_core::modbus::data::generator::{Counter, Generator, Ramp, RandomWalk, Sine};
 use wharf_core::modbus::data::{Device, Point};
-use wharf_core::modbus::units::Units;
+use wharf_core::modbus::units::{Cause, Change, Units};
 
 /// What makes up the values of a point.
 #[derive(Debug)]
@@ -85,7 +85,10 @@ pub(super) fn start<T>(lp: &mut LoopMut<'_, T>, shared: &Rc<Shared>) {
                 return;
             }
             now += 1 + tick.missed;
-            shared.points.borrow_mut().tick(&mut shared.units.borrow_mut(), every, now);
+            let (mut points, mut units) = (shared.points.borrow_mut(), shared.units.borrow_mut());
+            points.tick(&mut units, every, now, &mut shared.changes.borrow_mut());
+            drop((points, units));
+            shared.tell_changes();
         });
         // A loop on which nothing else is left ends.
         let unref = timer.and_then(|timer| lp.unref_timer(timer, true));
@@ -95,13 +98,14 @@ pub(super) fn start<T>(lp: &mut LoopMut<'_, T>, shared: &Rc<Shared>) {
 
 impl Points {
     /// Writes the points that have a value every so often.
-    fn tick(&mut self, units: &mut Units<Heap>, every: Duration, tick: u64) {
-        for described in &mut self.devices {
-            let Some(unit) = unit_mut(units, described.unit) else { continue };
-            for point in &mut described.points {
-                if let Some(made) = point.made.as_mut().filter(|made| made.every == every) {
-                    made.write(&mut unit.device, &point.at, tick);
-                }
+    fn tick(&mut self, units: &mut Units<Heap>, every: Duration, tick: u64, changes: &mut Vec<Change>) {
+        let mut observer = |change: &Change| changes.push(*change);
+        for Described { unit, points, .. } in &mut self.devices {
+            for point in points {
+                let Some(made) = point.made.as_mut().filter(|made| made.every == every) else { continue };
+                let Some(found) = unit_mut(units, *unit) else { break };
+                made.write(&mut found.device, &point.at, tick);
+                units.settle_unit(*unit, Cause::Generator, &mut observer);
             }
         }
     }

@@ -210,6 +210,7 @@ impl Metrics {
             Event::Error { operation, .. } => self.errors[*operation as usize] += 1,
             Event::Fault { .. }
             | Event::Started { .. }
+            | Event::Changed(_)
             | Event::UnitAdded { .. }
             | Event::UnitRemoved { .. }
             | Event::Stopped { .. } => {}

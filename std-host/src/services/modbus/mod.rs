@@ -5,6 +5,7 @@
 //! Whoever is not on the loop has a [`Handle`]; what it asks for is done by [`Running`], on the loop.
 
 mod admission;
+mod changes;
 mod connection;
 mod connections;
 pub mod control;
@@ -62,7 +63,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use storage::Pool;
 use wharf_core::Instant;
-use wharf_core::modbus::units::Units;
+use wharf_core::modbus::units::{Change, Units};
 
 /// What all connections of a server share.
 struct Shared {
@@ -70,6 +71,8 @@ struct Shared {
     key: OnceCell<ContextKey<Connections>>,
     units: RefCell<Units<Heap>>,
     points: RefCell<Points>,
+    /// What has been written and not been told yet.
+    changes: RefCell<Vec<Change>>,
     pool: RefCell<Pool>,
     observer: Box<dyn Fn(&Event)>,
     metrics: RefCell<Metrics>,
@@ -153,6 +156,8 @@ impl Server {
         let mut units = device::units(described).expect("the plant was checked when it was read");
         let mut points = Points::new(described);
         points.begin(&mut units);
+        units.set_mirrors(points.mirrors()).expect("the plant was checked when it was read");
+        units.observe(true);
         let common = Arc::new(Common::new(&described.name));
         let started_at = SystemTime::now();
         let started = lp.clock();
@@ -161,6 +166,7 @@ impl Server {
             key: OnceCell::new(),
             units: RefCell::new(units),
             points: RefCell::new(points),
+            changes: RefCell::default(),
             pool: RefCell::new(Pool::new(device::connection(described))),
             observer: Box::new(observer),
             metrics: RefCell::new(Metrics::new(&described.name, started_at)),

@@ -14,7 +14,8 @@ use std::fmt;
 use wharf_core::modbus::data::point::MAX_TEXT_BYTES;
 use wharf_core::modbus::data::{Device, Point, PointError, PointType, TableKind};
 use wharf_core::modbus::typed::{Order, Type};
-use wharf_core::modbus::units::Units;
+use wharf_core::modbus::units::mirror::Side;
+use wharf_core::modbus::units::{Cause, Mirror, Units};
 
 /// How to take the entries at an address; points have a type of their own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -101,6 +102,8 @@ pub(super) struct Known {
     pub(super) at: Point,
     value: Option<Datum>,
     pub(super) made: Option<Made>,
+    /// What it copies, and how many entries of that.
+    mirror: Option<(Address, u32)>,
 }
 
 impl Points {
@@ -126,6 +129,18 @@ impl Points {
                 described.points.iter_mut().for_each(|point| point.begin(&mut unit.device));
             }
         }
+    }
+
+    /// What copies what.
+    pub(super) fn mirrors(&self) -> Vec<Mirror> {
+        let points = self.devices.iter().flat_map(|device| device.points.iter().map(move |point| (device.unit, point)));
+        let mirror = |(unit, point): (_, &Known)| {
+            let (source, len) = point.mirror?;
+            let source = Side { unit: source.unit, table: source.table.into(), start: source.address };
+            let copy = Side { unit, table: point.at.table(), start: point.at.address() };
+            Some(Mirror { source, copy, len })
+        };
+        points.filter_map(mirror).collect()
     }
 
     fn named(&self, name: &str) -> Option<(&Described, &Known)> {
@@ -165,6 +180,8 @@ impl Points {
                 point.begin(&mut unit.device);
             }
         }
+        // A copy is what its source is, not what its block began as.
+        units.copy_all();
         Ok(entries)
     }
 
@@ -206,15 +223,17 @@ impl Points {
 impl Known {
     fn new(point: &plant::Point, seed: u64) -> Self {
         let at = Point::new(point.table.into(), point.address, point.kind, point.order, point.bit);
-        let made = match &point.generator {
-            Some(Generator::Every { every, values }) => Some(Made::new(*every, values, point, seed)),
-            Some(Generator::Mirror { .. }) | None => None,
+        let (made, mirror) = match &point.generator {
+            Some(Generator::Every { every, values }) => (Some(Made::new(*every, values, point, seed)), None),
+            Some(Generator::Mirror { source, len }) => (None, Some((*source, *len))),
+            None => (None, None),
         };
         Self {
             name: point.name.clone(),
             at: at.expect("the plant was checked when it was read"),
             value: point.value.clone(),
             made,
+            mirror,
         }
     }
 
@@ -332,10 +351,10 @@ impl Running<'_> {
         let shared = self.shared();
         let (unit, at, _) = shared.points.borrow().find(target, typed)?;
         let datum = Datum::parse(at.kind(), value).ok_or(PointError::NotA(at.kind()))?;
-        let mut units = shared.units.borrow_mut();
-        let found = unit_mut(&mut units, unit).ok_or(Refused::NoUnit(unit))?;
-        found.device.write_point(&at, (&datum).into())?;
-        drop(units);
+        shared.step(Cause::Api, |units| {
+            let found = unit_mut(units, unit).ok_or(Refused::NoUnit(unit))?;
+            found.device.write_point(&at, (&datum).into()).map_err(Refused::Point)
+        })?;
         self.get(target, typed)
     }
 
@@ -347,9 +366,8 @@ impl Running<'_> {
     /// When there is no such thing in the plant.
     pub fn reset(&mut self, what: Option<&str>) -> Result<u64, Refused> {
         let shared = self.shared();
-        let mut points = shared.points.borrow_mut();
-        let scope = points.scope(what)?;
-        points.reset(&mut shared.units.borrow_mut(), &scope)
+        let scope = shared.points.borrow().scope(what)?;
+        shared.step(Cause::Api, |units| shared.points.borrow_mut().reset(units, &scope))
     }
 
     /// The names of all points, in order of the plant.

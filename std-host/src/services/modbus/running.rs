@@ -14,6 +14,7 @@ use std::time::Duration;
 use wharf_core::Instant;
 use wharf_core::modbus::pdu::Exception;
 use wharf_core::modbus::server::{Input, Reason, State};
+use wharf_core::modbus::units::Cause;
 
 /// A running server, on its loop. A [`Handle`](super::Handle) brings others there.
 pub struct Running<'a> {
@@ -97,14 +98,15 @@ impl<'a> Running<'a> {
     /// Lets `f` act on a unit, if it is there; clients see all of it or nothing.
     pub fn with_unit<R>(&mut self, id: u8, f: impl FnOnce(&mut Unit) -> R) -> Option<R> {
         let shared = self.site.shared();
-        let mut units = shared.units.borrow_mut();
-        let unit = units.unit_mut(id)?;
-        let outcome = f(unit);
-        // The list is in order of the ids, and stays so.
-        unit.id = id;
-        shared.settle(unit);
-        shared.faults.borrow_mut().units_changed(&units);
-        Some(outcome)
+        shared.step(Cause::Api, |units| {
+            let unit = units.unit_mut(id)?;
+            let outcome = f(unit);
+            // The list is in order of the ids, and stays so.
+            unit.id = id;
+            shared.settle(unit);
+            shared.faults.borrow_mut().units_changed(units);
+            Some(outcome)
+        })
     }
 
     /// How many connections there are.

@@ -56,7 +56,7 @@ impl Server {
 }
 
 impl Threaded {
-    /// Shuts down in order, and waits for the end.
+    /// Shuts down in order, unless that has begun, and waits for the end.
     ///
     /// # Errors
     /// [`Error::Io`] if the loop could not poll.
@@ -64,7 +64,10 @@ impl Threaded {
     /// # Panics
     /// With whatever a callback has panicked with.
     pub fn stop(mut self) -> Result<(), Error> {
-        self.handle.shutdown();
+        // A second call would cut.
+        if !self.handle.is_shutdown() {
+            self.handle.shutdown();
+        }
         self.join()
     }
 

@@ -167,7 +167,7 @@ impl<'a> Place<'_, 'a> {
         ];
         let choices = if matches!(point.kind, PointType::Text { .. }) { OF_TEXT } else { OF_NUMBERS };
         let accepted = "\"constant\", \"counter\", \"ramp\", \"sine\", \"random_walk\", \"mirror\"";
-        let made = r.need("kind", accepted, |item| if item.is_not_yet("mirror") { None } else { item.choice(choices) });
+        let made = r.need("kind", accepted, |item| item.choice(choices));
         let Some(made) = made else {
             // Which of its keys are good cannot be said.
             r.entries();

@@ -21,6 +21,7 @@ point = [
   { name = "flag", table = "holding", address = 4, bit = 3, value = true },
   { name = "up", table = "holding", address = 5, generator = { kind = "ramp", from = 40 } },
   { name = "text", table = "holding", address = 6, type = "string(2)" },
+  { name = "copy", table = "input", address = 8, type = "f32", order = "cdab", generator = { kind = "mirror", source = "1/holding/2" } },
 ]
 [modbus.server.default]
 block = [{ table = "holding", start = 0, len = 1, default = 99 }]
@@ -32,6 +33,22 @@ fn with<R>(f: impl FnOnce(&mut Running<'_>) -> R) -> R {
     let mut lp = Loop::new().unwrap();
     let server = Server::bind(&mut lp.loop_mut(), &plant.modbus[0], |_| ()).unwrap();
     server.with(&mut lp.loop_mut(), f)
+}
+
+/// The events of writes that `f` brings about.
+fn changes(f: impl FnOnce(&mut Running<'_>)) -> Vec<String> {
+    let plant = crate::config::parse(PLANT, "plant.toml").unwrap_or_else(|errors| panic!("{errors}"));
+    let mut lp = Loop::new().unwrap();
+    let events = Rc::new(RefCell::new(Vec::new()));
+    let seen = Rc::clone(&events);
+    let observer = move |event: &Event| {
+        if matches!(event, Event::Changed(_)) {
+            seen.borrow_mut().push(event.to_string());
+        }
+    };
+    let server = Server::bind(&mut lp.loop_mut(), &plant.modbus[0], observer).unwrap();
+    server.with(&mut lp.loop_mut(), f);
+    events.take()
 }
 
 fn get(server: &Running<'_>, target: &str) -> String {
@@ -46,7 +63,8 @@ fn typed(kind: PointType) -> Typed {
 fn points_begin_with_their_value_or_the_first_that_is_made_up() {
     with(|server| {
         assert_eq!(["f", "flag", "up", "own"].map(|name| get(server, name)), ["1.5", "true", "40", "98"]);
-        assert_eq!(server.points(), ["f", "flag", "up", "text", "own"]);
+        assert_eq!(server.points(), ["f", "flag", "up", "text", "copy", "own"]);
+        assert_eq!(get(server, "copy"), "1.5");
         assert_eq!(get(server, "1/holding/4"), "15", "the other bits are the block's");
         assert_eq!(get(server, "1/holding/3"), (1.5_f32.to_bits() >> 16).to_string());
         assert_eq!((get(server, "1/coils/0"), get(server, "1/coils/1")), ("true".into(), "false".into()));
@@ -134,5 +152,37 @@ fn a_reset_restores_what_it_names_and_no_more() {
         assert_eq!(server.reset(Some("2")), Err(Refused::NoUnit(Some(2))));
         assert_eq!(server.reset(Some("1/holding/13")), Err(Refused::NoBlock("1/holding/13".into())));
         assert_eq!(server.reset(Some("x")), Err(Refused::Unknown("x".into())));
+    });
+}
+
+#[test]
+fn every_way_to_write_is_told_and_mirrors_follow() {
+    let told = changes(|server| {
+        server.set("f", Typed::default(), "2.5").unwrap();
+        assert_eq!(get(server, "copy"), "2.5");
+    });
+    let f = ["unit 1 holding 2..=3 written by api", "unit 1 input 8..=9 written by mirror"];
+    assert_eq!(told, f);
+    let told = changes(|server| {
+        server.with_unit(1, |unit| {
+            unit.device.holding.store(2, &[0, 0x4020]);
+            unit.device.coils.set_bit(0, true);
+        });
+        assert_eq!(get(server, "copy"), "2.5");
+    });
+    assert_eq!(told, ["unit 1 coils 0..=0 written by api, unchanged", f[0], f[1]]);
+    let told = changes(|server| drop(server.reset(Some("default"))));
+    assert_eq!(told, ["default device holding 0..=0 written by api"]);
+    assert_eq!(changes(|server| drop(server.set("f", Typed::default(), "x"))), Vec::<String>::new());
+}
+
+#[test]
+fn a_reset_leaves_a_copy_what_its_source_is() {
+    with(|server| {
+        server.set("f", Typed::default(), "2.5").unwrap();
+        server.reset(Some("1/input")).unwrap();
+        assert_eq!(get(server, "copy"), "2.5");
+        server.reset(None).unwrap();
+        assert_eq!(get(server, "copy"), "1.5");
     });
 }
