@@ -152,6 +152,12 @@ pub trait Service {
     /// A fault keeps a well-formed request from being carried out; with an exception that is what the peer is told.
     fn prevented(&mut self, _request: &Indication<'_>, _exception: Option<Exception>) {}
 
+    /// Reads what a request of functions 1..=4 would read, for a fault that makes a reply longer, and counts nothing; the
+    /// length of the reply PDU, or nothing where that cannot be had.
+    fn peek(&mut self, _unit: u8, _pdu: &[u8], _reply: &mut ReplyPdu) -> Option<usize> {
+        None
+    }
+
     /// The connection has thrown away what never became a request, in the course of one input. A frame that
     /// its stream or its time leaves unfinished is told by the connection's output alone.
     fn discarded(&mut self, _reason: Discard) {}

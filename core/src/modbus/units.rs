@@ -650,6 +650,24 @@ impl<S: Storage<Handler: Handler<S>>> Service for Serving<'_, S> {
         self.unserved(request, Completion::Exception { exception, replied: true });
     }
 
+    fn peek(&mut self, unit: u8, pdu: &[u8], reply: &mut ReplyPdu) -> Option<usize> {
+        let reads = matches!(pdu, [1..=4, ..]);
+        let request = Request::decode(pdu).ok().filter(|_| reads)?;
+        let bus = self.units.bus;
+        let unit = match self.units.route(unit) {
+            Route::Unit(at) => self.units.units.as_mut().get_mut(at)?,
+            Route::Default => self.units.default_device()?,
+            Route::All { .. } | Route::Refused(_) | Route::Discarded(_) => return None,
+        };
+        if handler_for(unit.handlers.as_mut(), pdu).is_some() {
+            return None;
+        }
+        match execute(&mut unit.device, &mut Diagnostics::new(), &bus, &request, reply) {
+            Ok(Executed::Reply { len }) => Some(len),
+            Ok(Executed::Silent) | Err(_) => None,
+        }
+    }
+
     fn prevented(&mut self, request: &Indication<'_>, exception: Option<Exception>) {
         let told = exception.map(|exception| Completion::Exception { exception, replied: true });
         self.unserved(request, told.unwrap_or(Completion::Ignored));

@@ -11,7 +11,7 @@ use wharf_core::Instant;
 use wharf_core::modbus::client::{Config, Discard, Done, Outcome, Reason};
 use wharf_core::modbus::mbap::{HEADER_LEN, MAX_PDU};
 use wharf_core::modbus::pdu::{Exception, Reply, Request};
-use wharf_host::event_loop::{Error, Loop, Signal, SocketId};
+use wharf_host::event_loop::{Error, Loop, LoopOptions, Signal, SocketId};
 use wharf_host::services::modbus_client::{Asker, Clients, Ended, Line};
 
 /// Why there is no normal reply.
@@ -36,6 +36,11 @@ pub(super) enum NoReply {
 
 /// One request at a time has its timeout, and nothing is asked twice on one connection.
 const CONFIG: Config = Config { max_outstanding: 1, frame_timeout: Duration::ZERO };
+
+/// A loop for one command, which nobody watches for slow callbacks.
+pub(super) fn new_loop() -> Result<Loop, Error> {
+    Loop::with_options((), LoopOptions { slow_callback: Duration::MAX, ..LoopOptions::default() })
+}
 
 /// A server to talk to, connected or not.
 pub(super) struct Session {
@@ -127,7 +132,7 @@ impl Asker for Listener {
 impl Session {
     /// Nothing is connected yet. With `interruptible`, SIGINT and SIGTERM end a wait rather than the process.
     pub(super) fn new(host: &Host, timeout: Option<Duration>, interruptible: bool) -> Result<Self, Error> {
-        let mut lp = Loop::new()?;
+        let mut lp = new_loop()?;
         let clients = Clients::new(&mut lp.loop_mut(), CONFIG, Listener::default());
         let interrupted = Rc::new(Cell::new(false));
         if interruptible {

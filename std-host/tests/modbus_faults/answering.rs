@@ -44,7 +44,10 @@ fn a_wrong_count_makes_a_reply_that_is_consistent_in_itself() {
     client.asks(&read(200, 1), &frame(1, 1, &[0x83, 2]));
     let fixed = serve(&fault("wrong_count", "count = 3"));
     let mut client = fixed.connect();
-    client.asks(&read(3, 1), &frame(1, 1, &[3, 6, 0x10, 3, 0, 0, 0, 0]));
+    client.asks(&read(3, 1), &frame(1, 1, &holding(3, 3)));
+    let behind_the_last = &[3, 6, 0x10, 99, 0, 0, 0, 0];
+    client.asks(&read(99, 1), &frame(1, 1, behind_the_last));
+    client.asks(&[8, 0, 14, 0, 0], &frame(1, 1, &[8, 0, 14, 0, 3]));
     client.asks(&read(3, 4), &frame(1, 1, &holding(3, 3)));
     let longer = serve(&fault("wrong_count", "delta = 1"));
     longer.connect().asks(&[1, 0, 0, 0, 8], &frame(1, 1, &[1, 2, 0x49, 0]));

@@ -186,7 +186,7 @@ impl Rig {
         frame.extend_from_slice(&[&header[..], &pdu].concat()).expect("an honest frame finds room");
         let honest = frame.clone();
         let mut notes = Vec::new();
-        decision.alter(asked, &mut frame, |fault, bytes| notes.push((fault.0 as usize, bytes)));
+        decision.alter(asked, &[], &mut frame, |fault, bytes| notes.push((fault.0 as usize, bytes)));
         for (at, bytes) in &notes {
             let mut acting = self.plan.acting(None, &mut []);
             acting.altered(FaultId(u32::try_from(*at).expect("few")), *bytes);

@@ -493,7 +493,7 @@ impl Request {
         let mut frame = Frame::new();
         let header = mbap::header(self.transaction, 1, honest.len());
         frame.extend_from_slice(&[&header[..], &honest].concat()).expect("an honest frame finds room");
-        decision.alter(&self.asked, &mut frame, |_, _| ());
+        decision.alter(&self.asked, &[], &mut frame, |_, _| ());
         let at = |moment: fn(Moment) -> bool| {
             let frames = decision.unsolicited(moment).map(|unsolicited| match unsolicited {
                 Unsolicited::Bytes(bytes) => bytes.to_vec(),

@@ -21,18 +21,18 @@ const UNIT: usize = 6;
 /// Does what one fault does to a frame; how many of its bytes have changed, came or went.
 ///
 /// `quantity` is that of the reply as far as it has one, and `honest` is the frame before any fault, to which nothing
-/// random may lead back.
+/// random may lead back; `further` is a reply that is long enough for any quantity, or empty.
 pub(super) fn apply(
     kind: &Kind,
     payload: &[u8],
     mut source: SplitMix64,
     quantity: &mut Option<u16>,
-    honest: &Frame,
+    (honest, further): (&Frame, &[u8]),
     frame: &mut Frame,
 ) -> usize {
     let before = frame.clone();
     match *kind {
-        Kind::WrongCount(count) => recount(frame, quantity, count),
+        Kind::WrongCount(count) => recount(frame, further, quantity, count),
         Kind::WrongFunction(mode) => {
             if let (Some(code), Some(honest)) = (frame.get_mut(HEADER_LEN), honest.get(HEADER_LEN)) {
                 *code = other_function(*code, *honest, mode, &mut source);
@@ -95,27 +95,40 @@ fn change_word(frame: &mut Frame, at: usize, f: impl FnOnce(u16) -> u16) {
     }
 }
 
-/// Makes a normal reply of 1..=4 and 23 one of another quantity, counted from the one that it has.
-fn recount(frame: &mut Frame, present: &mut Option<u16>, count: Count) {
-    let most = match frame.get(HEADER_LEN) {
-        Some(&(function::READ_COILS | function::READ_DISCRETE_INPUTS)) => MAX_READ_BITS,
-        Some(
-            &(function::READ_HOLDING_REGISTERS
-            | function::READ_INPUT_REGISTERS
-            | function::READ_WRITE_MULTIPLE_REGISTERS),
-        ) => MAX_READ_REGISTERS,
-        _ => return,
-    };
-    let Some(honest) = *present else { return };
+/// The greatest quantity of a normal reply of this function, if it has one.
+pub(super) const fn most(function: u8) -> Option<u16> {
+    match function {
+        function::READ_COILS | function::READ_DISCRETE_INPUTS => Some(MAX_READ_BITS),
+        function::READ_HOLDING_REGISTERS | function::READ_INPUT_REGISTERS | function::READ_WRITE_MULTIPLE_REGISTERS => {
+            Some(MAX_READ_REGISTERS)
+        }
+        _ => None,
+    }
+}
+
+/// What a `wrong_count` makes of a quantity.
+pub(super) fn counted(present: u16, count: Count, most: u16) -> u16 {
     let quantity = match count {
         Count::Exactly(quantity) => quantity,
-        Count::By(delta) => honest.saturating_add_signed(delta),
+        Count::By(delta) => present.saturating_add_signed(delta),
     };
-    let quantity = quantity.clamp(1, most);
+    quantity.clamp(1, most)
+}
+
+/// Makes a normal reply of 1..=4 and 23 one of another quantity, counted from the one that it has. What it lacks is found in
+/// `further`, a reply that is long enough, or else is 0.
+fn recount(frame: &mut Frame, further: &[u8], present: &mut Option<u16>, count: Count) {
+    let Some(most) = frame.get(HEADER_LEN).and_then(|code| most(*code)) else { return };
+    let Some(honest) = *present else { return };
+    let quantity = counted(honest, count, most);
     *present = Some(quantity);
     let bytes = if most == MAX_READ_BITS { bytes_for_bits(quantity) } else { usize::from(quantity).saturating_mul(2) };
-    // Function code and byte count go before the data, which grows by zeros.
+    // Function code and byte count go before the data.
     let _fits = frame.resize(HEADER_LEN.saturating_add(2).saturating_add(bytes), 0);
+    let data = frame.iter_mut().skip(HEADER_LEN.saturating_add(2));
+    for (byte, read) in data.zip(further.get(2..).filter(|read| read.len() >= bytes).unwrap_or_default()) {
+        *byte = *read;
+    }
     if let (Some(counted), Ok(bytes)) = (frame.get_mut(HEADER_LEN.saturating_add(1)), u8::try_from(bytes)) {
         *counted = bytes;
     }

@@ -121,13 +121,29 @@ impl Decision {
         self.find(|kind| if let Kind::Exception { code, .. } = kind { Some(code) } else { None })
     }
 
-    /// Does what the faults of stages 1 to 3 do to a frame; tells `note` how many bytes each of them has changed.
-    pub fn alter(&self, asked: &Asked, frame: &mut Frame, mut note: impl FnMut(FaultId, usize)) {
+    /// The greatest quantity that a `wrong_count` makes of the one that was asked for, if it is greater.
+    #[must_use]
+    pub fn widest(&self, asked: &Asked) -> Option<u16> {
+        let (most, honest) = (alter::most(asked.function)?, asked.quantity()?);
+        let (mut present, mut widest) = (honest, honest);
+        for choice in &self.choices {
+            if let Kind::WrongCount(count) = choice.kind {
+                present = alter::counted(present, count, most);
+                widest = widest.max(present);
+            }
+        }
+        (widest > honest).then_some(widest)
+    }
+
+    /// Does what the faults of stages 1 to 3 do to a frame, whose quantity can grow by what is in `further`, a reply of the
+    /// [widest](Self::widest) quantity, or by zeros; tells `note` how many bytes each of them has changed.
+    pub fn alter(&self, asked: &Asked, further: &[u8], frame: &mut Frame, mut note: impl FnMut(FaultId, usize)) {
         let (honest, mut quantity) = (frame.clone(), asked.quantity());
         for stage in [Stage::Answer, Stage::Pdu, Stage::Header] {
             for choice in self.choices.iter().filter(|choice| choice.kind.stage() == stage) {
                 let source = SplitMix64::new(choice.seed);
-                let changed = alter::apply(&choice.kind, self.payload(choice), source, &mut quantity, &honest, frame);
+                let changed =
+                    alter::apply(&choice.kind, self.payload(choice), source, &mut quantity, (&honest, further), frame);
                 note(choice.fault, changed);
             }
         }

@@ -137,7 +137,7 @@ pub enum Kind {
         execute: bool,
     },
     /// Stage 1: a normal reply of functions 1..=4 and 23 carries another quantity than was asked for. Entries beyond those
-    /// that were read are 0.
+    /// that can be read are 0.
     WrongCount(Count),
     /// Stage 2: another function code. The mark of an exception stays, except with `Fixed`.
     WrongFunction(FunctionMode),

@@ -58,9 +58,14 @@ impl Held {
         self.state == State::Free
     }
 
-    /// Makes the frame that leaves of the honest reply, if there is any, as the decision says; tells `note` how many bytes
-    /// each fault has changed.
-    pub(super) fn make(&mut self, honest: Option<(&[u8], Outcome)>, note: impl FnMut(super::FaultId, usize)) {
+    /// Makes the frame that leaves of the honest reply, if there is any, as the decision says; `further` is what it may grow
+    /// by. Tells `note` how many bytes each fault has changed.
+    pub(super) fn make(
+        &mut self,
+        honest: Option<(&[u8], Outcome)>,
+        further: &[u8],
+        note: impl FnMut(super::FaultId, usize),
+    ) {
         let Self { decision, asked, frame, outcome, transaction, .. } = self;
         frame.clear();
         *outcome = Outcome::None;
@@ -75,7 +80,7 @@ impl Held {
         // A frame has room for much more than the longest honest one.
         let _fits =
             frame.extend_from_slice(&head).and_then(|()| frame.extend_from_slice(pdu.get(..MAX_PDU).unwrap_or(pdu)));
-        decision.alter(asked, frame, note);
+        decision.alter(asked, further, frame, note);
         let lost = matches!(decision.ending(), Some(Kind::CutFrame { .. } | Kind::Close { when: Order::Before, .. }));
         *outcome = if lost { Outcome::None } else { ended };
     }

@@ -6,7 +6,8 @@ use super::asked::Asked;
 use super::decision::Decision;
 use super::held::{Held, State};
 use super::{Ended, Faults};
-use crate::modbus::pdu::Exception;
+use crate::modbus::mbap::MAX_PDU;
+use crate::modbus::pdu::{Exception, function};
 use crate::modbus::server::Outcome;
 use crate::modbus::service::{Answer, Discard, Indication, ReplyPdu, RequestId, Service};
 use crate::time::Instant;
@@ -65,12 +66,18 @@ impl Service for Interceptor<'_, '_, '_> {
             Answer::Later(_) | Answer::Silent | Answer::Discard(_) => None,
         };
         *held = Held { state: State::Made(id), decision, asked, transaction, ..Held::EMPTY };
-        held.make(honest, |fault, bytes| faults.altered(fault, bytes));
+        let mut further = [0; MAX_PDU];
+        let further = longer(self.service, &asked, &held.decision, request, &mut further);
+        held.make(honest, further, |fault, bytes| faults.altered(fault, bytes));
         Answer::LATER
     }
 
     fn refused(&mut self, request: &Indication<'_>, exception: Exception) {
         self.service.refused(request, exception);
+    }
+
+    fn peek(&mut self, unit: u8, pdu: &[u8], reply: &mut ReplyPdu) -> Option<usize> {
+        self.service.peek(unit, pdu, reply)
     }
 
     fn prevented(&mut self, request: &Indication<'_>, exception: Option<Exception>) {
@@ -80,6 +87,24 @@ impl Service for Interceptor<'_, '_, '_> {
     fn discarded(&mut self, reason: Discard) {
         self.service.discarded(reason);
     }
+}
+
+/// What the longest reply that a fault asks for would read, where the service can tell.
+fn longer<'r>(
+    service: &mut dyn Service,
+    asked: &Asked,
+    decision: &Decision,
+    request: &Indication<'_>,
+    reply: &'r mut ReplyPdu,
+) -> &'r [u8] {
+    let (Some(quantity), Some(&[_, a0, a1])) = (decision.widest(asked), request.pdu.first_chunk()) else { return &[] };
+    let function = match asked.function {
+        function::READ_WRITE_MULTIPLE_REGISTERS => function::READ_HOLDING_REGISTERS,
+        other => other,
+    };
+    let [q0, q1] = quantity.to_be_bytes();
+    let len = service.peek(request.unit, &[function, a0, a1, q0, q1], reply);
+    len.and_then(|len| reply.get(..len)).unwrap_or_default()
 }
 
 /// How an answer that is there ended its request.

@@ -368,6 +368,10 @@ impl Acting<'_> {
 impl Faults for Acting<'_> {
     fn choose(&mut self, now: Instant, asked: &Asked, decision: &mut Decision) {
         self.add(now, asked, None, decision);
+        // What loses now loses for good. Others may lose to a fault that is chosen later.
+        while let Some(id) = decision.settle() {
+            self.suppressed(id);
+        }
     }
 
     fn judge(&mut self, now: Instant, asked: &Asked, ended: Ended, decision: &mut Decision) {

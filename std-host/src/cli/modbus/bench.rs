@@ -9,6 +9,7 @@ use super::PatienceArgs;
 use super::figures::{Errors, Figures, Times};
 use super::mix::Load;
 use crate::cli::target::{Every, Host};
+use crate::cli::transport::new_loop;
 use crate::cli::{Failure, complain};
 use clap::Args;
 use std::cell::Cell;
@@ -68,7 +69,7 @@ pub(in crate::cli) fn bench(bench: &Bench, out: &mut dyn Write) -> Result<Status
     }
     let system = |error: Error| Failure::System(error.to_string());
     wharf_host::run::raise_descriptor_limit(bench.connections.into(), 1);
-    let mut lp = Loop::new().map_err(system)?;
+    let mut lp = new_loop().map_err(system)?;
     let config = Config { max_outstanding: bench.depth, ..Config::DEFAULT };
     let clients = Clients::new(&mut lp.loop_mut(), config, Loader::new(bench));
     let loaded = run(bench, &mut lp, &clients).map_err(system)?;

@@ -8,6 +8,7 @@
 use super::PatienceArgs;
 use super::findings::{Finding, Report};
 use crate::cli::target::{Host, Probe, Units};
+use crate::cli::transport::new_loop;
 use crate::cli::{Failure, complain};
 use clap::Args;
 use std::collections::VecDeque;
@@ -17,7 +18,7 @@ use wharf_core::modbus::client::{Config, Done, Outcome, Reason};
 use wharf_core::modbus::mbap::MAX_PDU;
 use wharf_core::modbus::pdu::request::ReadCode;
 use wharf_core::modbus::pdu::{Exception, Reply, Request};
-use wharf_host::event_loop::{Error, Loop, LoopMut, SocketId};
+use wharf_host::event_loop::{Error, LoopMut, SocketId};
 use wharf_host::run::Status;
 use wharf_host::services::modbus_client::{Asker, Clients, Ended, Line};
 
@@ -42,7 +43,7 @@ pub(in crate::cli) struct Scan {
 /// Carries out `wharf modbus scan`.
 pub(in crate::cli) fn scan(scan: &Scan, out: &mut dyn Write) -> Result<Status, Failure> {
     let system = |error: Error| Failure::System(error.to_string());
-    let mut lp = Loop::new().map_err(system)?;
+    let mut lp = new_loop().map_err(system)?;
     // A frame that is never finished costs its request the timeout; the connection is not trusted after that.
     let config = Config { max_outstanding: 1, frame_timeout: scan.patience.timeout.0.unwrap_or_default() };
     let clients = Clients::new(&mut lp.loop_mut(), config, Scanner::new(scan));

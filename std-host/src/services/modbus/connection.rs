@@ -418,6 +418,10 @@ impl Service for Asked<'_> {
         self.units.refused(request, exception);
     }
 
+    fn peek(&mut self, unit: u8, pdu: &[u8], reply: &mut ReplyPdu) -> Option<usize> {
+        self.units.peek(unit, pdu, reply)
+    }
+
     fn prevented(&mut self, request: &Indication<'_>, exception: Option<Exception>) {
         self.asked = true;
         self.units.prevented(request, exception);

@@ -70,11 +70,11 @@ where
         match faults {
             Some(faults) => {
                 faults.judge(now, &held.asked, ended, &mut held.decision);
-                held.make(Some(honest), |fault, bytes| faults.altered(fault, bytes));
+                held.make(Some(honest), &[], |fault, bytes| faults.altered(fault, bytes));
             }
             None => {
                 while held.decision.settle().is_some() {}
-                held.make(Some(honest), |_, _| ());
+                held.make(Some(honest), &[], |_, _| ());
             }
         }
         if held.decision.is_empty() {

@@ -27,6 +27,16 @@ impl Service for Registers {
         Answer::Reply { len: 4 }
     }
 
+    /// There are registers up to 1000.
+    fn peek(&mut self, _: u8, pdu: &[u8], reply: &mut ReplyPdu) -> Option<usize> {
+        let [3, high, low, 0, quantity] = *pdu else { return None };
+        let start = u16::from_be_bytes([high, low]);
+        let values: Vec<u8> = (start..start + u16::from(quantity)).flat_map(u16::to_be_bytes).collect();
+        reply[..2].copy_from_slice(&[3, 2 * quantity]);
+        reply[2..2 + values.len()].copy_from_slice(&values);
+        (start + u16::from(quantity) <= 1001).then_some(2 + values.len())
+    }
+
     fn prevented(&mut self, _: &Indication<'_>, _: Option<Exception>) {
         self.prevented += 1;
     }
@@ -259,6 +269,19 @@ fn no_response_leaves_a_gap_and_beats_what_would_be_done_to_the_reply() {
     let [delay, silence] = &driver.plan.entries[..] else { panic!() };
     assert_eq!((delay.statistics.applied, delay.statistics.suppressed), (0, 1));
     assert_eq!((silence.statistics.applied, silence.statistics.suppressed), (1, 0));
+}
+
+#[test]
+fn a_reply_that_grows_holds_what_a_longer_read_would_have_and_zeros_where_there_is_nothing() {
+    let mut count = aimed(Kind::WrongCount(super::super::Count::Exactly(2)));
+    count.target.addresses = None;
+    let mut driver = Driver::new(vec![count]);
+    driver.ask(&[(1, 7)]);
+    assert_eq!(driver.bytes(), [0, 1, 0, 0, 0, 7, 1, 3, 4, 0, 7, 0, 8]);
+    driver.sent.clear();
+    driver.ask(&[(2, 1000)]);
+    assert_eq!(driver.bytes(), [0, 2, 0, 0, 0, 7, 1, 3, 4, 3, 232, 0, 0]);
+    assert_eq!(driver.service.served, 2);
 }
 
 #[test]

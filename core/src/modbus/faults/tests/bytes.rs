@@ -19,7 +19,7 @@ fn altered(faults: &[Fault], seed: u64, asked: &Asked, pdu: &[u8]) -> (Vec<u8>, 
     }
     let mut bytes = frame(pdu);
     let mut notes = Vec::new();
-    decision.alter(asked, &mut bytes, |_, changed| notes.push(changed));
+    decision.alter(asked, &[], &mut bytes, |_, changed| notes.push(changed));
     (bytes.to_vec(), notes)
 }
 
@@ -331,7 +331,7 @@ fn ids_wrap_when_they_are_counted_on() {
         let mut bytes = Frame::new();
         bytes.extend_from_slice(&mbap::header(0xFFFF, 0xFF, 1)).unwrap();
         bytes.push(7).unwrap();
-        decision.alter(&asks(7, 0, 0), &mut bytes, |_, _| ());
+        decision.alter(&asks(7, 0, 0), &[], &mut bytes, |_, _| ());
         (bytes[0], bytes[1], bytes[6])
     };
     assert_eq!(last(Kind::WrongTransaction(TransactionMode::Increment)), (0, 0, 0xFF));
@@ -454,9 +454,9 @@ fn one_seed_gives_one_reply_and_faults_differ() {
     assert_ne!(of(3), of(4));
     let mut server = Server::new([extra.clone(), Fault { seed: 1, ..extra }]);
     let mut bytes = frame(&TWO);
-    server.ask(&asks(3, 0, 2)).alter(&asks(3, 0, 2), &mut bytes, |_, _| ());
+    server.ask(&asks(3, 0, 2)).alter(&asks(3, 0, 2), &[], &mut bytes, |_, _| ());
     let mut next = frame(&TWO);
-    server.ask(&asks(3, 0, 2)).alter(&asks(3, 0, 2), &mut next, |_, _| ());
+    server.ask(&asks(3, 0, 2)).alter(&asks(3, 0, 2), &[], &mut next, |_, _| ());
     assert_ne!(bytes[13..17], bytes[17..21], "faults of other seeds choose otherwise");
     assert_ne!(bytes, next, "and so does one the next time");
 }
