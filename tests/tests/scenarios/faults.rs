@@ -229,7 +229,7 @@ fn a_wait_holds_up_its_own_connection_alone_and_ends_at_shutdown() {
         let good = (1..=5).fold(Script::new(), |script, id| script.send(read(id)).wait(ms(100)));
         let good = world.connect(server.accept(world.now()), Link::direct(), good);
         world.run_for(ms(1000));
-        let expected: Vec<_> = (0..5_u64).map(|nth| (at(100 * nth), 11 * (nth as usize + 1))).collect();
+        let expected = [(0, 11), (100, 22), (200, 33), (300, 44), (400, 55)].map(|(millis, total)| (at(millis), total));
         assert_eq!(world.connection(good).peer.arrivals(), expected, "{kind:?}");
         assert_eq!(world.connection(bad).closed_at(), None, "{kind:?}: it waits");
         world.touch(bad, |end, now| end.machine.handle_input(now, Input::Drain)).unwrap();
