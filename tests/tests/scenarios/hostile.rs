@@ -43,9 +43,17 @@ fn all_refused(code: u8, pdus: &[Vec<u8>]) {
     }
 }
 
-/// All that unit 1 holds.
-fn data_of(server: &Server) -> String {
-    format!("{:?}", server.units.borrow().unit(1).expect("the plant has a unit 1").device)
+/// What clients can write to unit 1: coils, holding registers and files, at all addresses that are used here.
+fn data_of(server: &Server) -> (Vec<Option<bool>>, Vec<Option<u16>>, Vec<u16>) {
+    let units = server.units.borrow();
+    let device = &units.unit(1).expect("the plant has a unit 1").device;
+    let addresses = || (0..700).chain(5000..5010).chain(65500..=65535);
+    let records = [1, 2, 3, 4].map(|number| device.files.records(number).expect("the plant has it"));
+    (
+        addresses().map(|address| device.coils.bit(address)).collect(),
+        addresses().map(|address| device.holding.register(address)).collect(),
+        records.concat(),
+    )
 }
 
 #[test]
