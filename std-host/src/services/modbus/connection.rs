@@ -20,6 +20,9 @@ use wharf_core::modbus::service::{Answer, Discard, Indication, ReplyPdu, Service
 use wharf_core::modbus::units::{Change, Serving};
 use wharf_core::{Instant, Machine, Step};
 
+/// How many requests and discards of one connection are worked off before others have their turn.
+const TURN: u64 = 64;
+
 /// What belongs to one connection.
 #[derive(Debug)]
 pub(super) struct Peer {
@@ -32,7 +35,12 @@ pub(super) struct Peer {
     in_flight: u8,
     /// The machine has bytes that may leave, and the socket is not known to be full.
     transmit: bool,
+    /// What the machine says about reading.
     paused: bool,
+    /// Bytes wait for the next turn.
+    has_more: bool,
+    /// The loop does not read.
+    held: bool,
     /// What the timer is armed for, at the earliest; never is `Instant::MAX`.
     armed: Instant,
     /// When the machine wants to be called; never is `Instant::MAX`.
@@ -60,6 +68,8 @@ impl Default for Peer {
             in_flight: 0,
             transmit: false,
             paused: false,
+            has_more: false,
+            held: false,
             armed: Instant::MAX,
             deadline: Instant::MAX,
             reason: None,
@@ -117,7 +127,7 @@ impl Peer {
             if work.leftover.is_empty() {
                 taken = peer.offer(shared, work, stream, bytes);
             }
-            work.leftover.extend_from_slice(&bytes[taken..]);
+            work.leftover.extend(&bytes[taken..]);
         });
     }
 
@@ -177,10 +187,13 @@ impl Peer {
         self.reason.unwrap_or(Reason::IoError)
     }
 
-    /// Arms the timer if the deadline has come nearer. A timer that fires early costs a call; one that is moved with every
-    /// request would cost more.
+    /// Arms the timer for the next turn if bytes wait for it, or if the deadline has come nearer. A timer that fires early
+    /// costs a call; one that is moved with every request would cost more.
     pub(super) fn arm<T>(&mut self, lp: &mut LoopMut<'_, T>, timer: TimerId) {
-        if self.deadline < self.armed {
+        if self.has_more {
+            self.armed = lp.now();
+            lp.reset_at(timer, self.armed).expect("the timer lives as long as its connection");
+        } else if self.deadline < self.armed {
             // A deadline beyond the range of timers is looked at again when the farthest timer fires.
             let farthest = lp.now().saturating_add(crate::event_loop::MAX_SPAN);
             let due = self.deadline.min(farthest);
@@ -206,9 +219,12 @@ impl Peer {
         f: impl FnOnce(&mut Self, &mut Work, &mut Stream<'_, T>),
     ) {
         let mut work = self.take_work(shared);
+        work.turn_ends = self.handled() + TURN;
         f(self, &mut work, stream);
         self.settle(shared, &mut work, stream);
         self.account(shared, &work);
+        self.has_more = !work.leftover.is_empty() && !self.paused && !self.is_over();
+        self.hold(stream, self.paused || self.has_more);
         match work.machine.rest() {
             Some(rest) if work.leftover.is_empty() => {
                 self.standing = Standing::AtRest(rest);
@@ -235,7 +251,7 @@ impl Peer {
     fn offer<T>(&mut self, shared: &Shared, work: &mut Work, stream: &mut Stream<'_, T>, bytes: &[u8]) -> usize {
         let now = work.time(shared, stream);
         let mut done = 0;
-        while done < bytes.len() && !self.is_over() {
+        while done < bytes.len() && !self.is_over() && self.handled() < work.turn_ends {
             let mut units = shared.units.borrow_mut();
             let mut changes = shared.changes.borrow_mut();
             let mut observer = |change: &Change| changes.push(*change);
@@ -281,11 +297,28 @@ impl Peer {
             if work.leftover.is_empty() || self.paused || self.is_over() {
                 break;
             }
-            let bytes = std::mem::take(&mut work.leftover);
-            let taken = self.offer(shared, work, stream, &bytes);
-            work.leftover.extend_from_slice(&bytes[taken..]);
+            let leftover = std::mem::take(&mut work.leftover);
+            let taken = self.offer(shared, work, stream, leftover.bytes());
+            work.leftover = leftover;
+            work.leftover.take(taken);
             if taken == 0 {
                 break;
+            }
+        }
+    }
+
+    /// What ends a turn: a client must not keep others waiting by asking for much at once.
+    const fn handled(&self) -> u64 {
+        self.counts.requests + self.counts.discards
+    }
+
+    /// Has the loop read from the socket, or not.
+    fn hold<T>(&mut self, stream: &mut Stream<'_, T>, hold: bool) {
+        if self.held != hold && !self.is_over() {
+            self.held = hold;
+            let done = if hold { stream.pause() } else { stream.resume() };
+            if let Err(error) = done {
+                tracing::trace!(%error, hold, "too late for the socket");
             }
         }
     }
@@ -444,8 +477,6 @@ fn with_faults<'a, 'b: 'a>(input: Input<'b>, faults: Option<&'a mut dyn Faults>)
 /// What an output means for the socket. One that is closed already has all of this behind it.
 fn carry_out<T>(output: Output, stream: &mut Stream<'_, T>) {
     let done = match output {
-        Output::Pause => stream.pause(),
-        Output::Resume => stream.resume(),
         Output::CloseWrite => stream.shutdown(),
         Output::Close { reset, .. } => {
             if reset {
@@ -455,7 +486,7 @@ fn carry_out<T>(output: Output, stream: &mut Stream<'_, T>) {
             }
             Ok(())
         }
-        Output::Transmit | Output::Processed(_) | Output::Discarded(_) => Ok(()),
+        Output::Transmit | Output::Pause | Output::Resume | Output::Processed(_) | Output::Discarded(_) => Ok(()),
     };
     if let Err(error) = done {
         tracing::trace!(%error, ?output, "too late for the socket");

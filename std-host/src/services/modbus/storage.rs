@@ -30,8 +30,49 @@ pub(super) struct Work {
     /// What the machine was told last that the time is.
     pub(super) now: Instant,
     pub(super) unsent: Unsent,
-    /// Bytes that the machine had no room for. Reading is paused meanwhile.
-    pub(super) leftover: Vec<u8>,
+    /// Bytes that the machine had no room for, or no turn. Reading is held meanwhile.
+    pub(super) leftover: Leftover,
+    /// How many requests and discards of its connection end this turn.
+    pub(super) turn_ends: u64,
+}
+
+/// Bytes that are taken from the front.
+#[derive(Debug, Default)]
+pub(super) struct Leftover {
+    bytes: Vec<u8>,
+    taken: usize,
+}
+
+impl Leftover {
+    pub(super) const fn is_empty(&self) -> bool {
+        self.taken == self.bytes.len()
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes[self.taken..]
+    }
+
+    pub(super) fn extend(&mut self, bytes: &[u8]) {
+        // What is gone is moved out of the way when it is more than what is there, so that a byte moves once or twice.
+        if 2 * self.taken >= self.bytes.len() {
+            self.bytes.drain(..self.taken);
+            self.taken = 0;
+        }
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// The first `count` bytes are done with.
+    pub(super) fn take(&mut self, count: usize) {
+        self.taken += count;
+        if self.is_empty() {
+            self.clear();
+        }
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.bytes.clear();
+        self.taken = 0;
+    }
 }
 
 impl Work {
@@ -76,7 +117,8 @@ impl Pool {
                 machine: Connection::new(self.config, buffer, transactions, Vec::new(), Instant::ORIGIN),
                 now: Instant::ORIGIN,
                 unsent: Unsent::default(),
-                leftover: Vec::new(),
+                leftover: Leftover::default(),
+                turn_ends: 0,
             })
         })
     }
