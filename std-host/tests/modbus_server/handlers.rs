@@ -317,6 +317,14 @@ fn a_deferred_reply_outlives_its_unit_and_counts_for_nobody_else() {
     third.reply([]);
     assert_eq!(client.reply(9, 1).unwrap(), [100]);
     assert_eq!(other.ask(1, &[11]), [11, 0, 0, 0, 1]);
+    // The same for one that was taken out.
+    client.send(&frame(10, 1, &[100]));
+    let fourth = next(&answerers);
+    let removed = server.remove_unit(1).unwrap().unwrap();
+    server.add_unit(removed).unwrap();
+    assert_eq!(other.ask(1, &[11]), [11, 0, 0, 0, 1], "it has forgotten that it waited");
+    fourth.reply([6]);
+    assert_eq!(client.reply(10, 1).unwrap(), [100, 6]);
 }
 
 #[test]
