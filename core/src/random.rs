@@ -84,6 +84,13 @@ mod tests {
     }
 
     #[test]
+    fn the_top_53_bits_of_a_draw_are_its_fraction() {
+        let fraction = 6_457_827_717_110_365_317 >> 11;
+        let happens = |of_2_53| SplitMix64::new(1_234_567).happens(Probability::from_fraction(of_2_53));
+        assert_eq!([fraction - 1, fraction, fraction + 1].map(happens), [false, false, true]);
+    }
+
+    #[test]
     fn a_bounded_draw_reaches_both_bounds_and_no_more() {
         let mut source = SplitMix64::new(1);
         let mut seen = [false; 4];

@@ -9,14 +9,16 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
+use wharf_benches::beside;
 use wharf_benches::client::{self, Failure, Measurement};
 use wharf_benches::count::{self, Count};
 use wharf_benches::echo;
-use wharf_benches::loops::span;
+use wharf_benches::loops::{Common, span};
 use wharf_benches::micro::Part;
+use wharf_benches::neighbour::Neighbour;
 use wharf_benches::process;
 use wharf_benches::runner::{self, Kind, Peer, Plan};
 use wharf_benches::wire::Operation;
@@ -37,6 +39,16 @@ enum Verb {
     Serve(ServeArguments),
     /// Measure all servers side by side and print a table
     Run(RunArguments),
+    /// Measure a good client beside bad ones and print a table
+    Beside(BesideArguments),
+    /// Be a bad client; prints what it did as JSON
+    #[command(hide = true)]
+    Neighbour {
+        kind: Neighbour,
+        address: SocketAddr,
+        #[arg(long, value_parser = span)]
+        span: Duration,
+    },
     /// Count instructions per request in wharf-core under valgrind, if there is one
     Count,
     /// Do one part of a request that many times, for `count`
@@ -109,8 +121,9 @@ enum Server {
     Echo,
 }
 
+/// Who is measured.
 #[derive(Args)]
-struct RunArguments {
+struct Servers {
     /// The wharf binary; without it the release binary of this workspace is built and taken
     #[arg(long)]
     wharf: Option<PathBuf>,
@@ -120,6 +133,29 @@ struct RunArguments {
     /// Only these of wharf, tokio-modbus, rmodbus, echo
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
+}
+
+#[derive(Args)]
+struct BesideArguments {
+    #[command(flatten)]
+    servers: Servers,
+    /// Any of nobody, garbage, quantities, halves, dribble, unread; without it all
+    #[arg(long, value_delimiter = ',')]
+    neighbours: Vec<Neighbour>,
+    #[command(flatten)]
+    common: Common,
+    /// Counted time of one run
+    #[arg(long, default_value = "1s", value_parser = span)]
+    duration: Duration,
+    /// Time under load before that
+    #[arg(long, default_value = "300ms", value_parser = span)]
+    warmup: Duration,
+}
+
+#[derive(Args)]
+struct RunArguments {
+    #[command(flatten)]
+    servers: Servers,
     #[arg(long, default_value_t = 5)]
     rounds: usize,
     /// Counted time of one run
@@ -148,6 +184,11 @@ fn main() -> ExitCode {
         Verb::Client(arguments) => load(&arguments),
         Verb::Serve(arguments) => report(serve(&arguments).map(|()| true)),
         Verb::Run(arguments) => report(compare(arguments)),
+        Verb::Beside(arguments) => report(beside(arguments)),
+        Verb::Neighbour { kind, address, span } => {
+            println!("{}", serde_json::to_string(&kind.run(address, span)).expect("the figures are plain numbers"));
+            ExitCode::SUCCESS
+        }
         Verb::Count => report(instructions().map(|()| true)),
         Verb::CountBody { part, steps } => {
             count::body(part, steps);
@@ -236,16 +277,16 @@ fn serve(arguments: &ServeArguments) -> io::Result<()> {
     }
 }
 
-fn compare(arguments: RunArguments) -> io::Result<bool> {
-    let program = std::env::current_exe()?;
+/// The servers asked for, which this `program` is too, but for Wharf.
+fn peers(servers: Servers, program: &Path) -> Vec<Peer> {
     let ours = |server: &str| {
         let words = ["serve", server, "--listen", "127.0.0.1:0"].map(OsString::from);
-        std::iter::once(program.clone().into_os_string()).chain(words).collect::<Vec<_>>()
+        std::iter::once(program.as_os_str().to_owned()).chain(words).collect::<Vec<_>>()
     };
     let foreign = |server| {
         if cfg!(feature = "peers") { Ok(ours(server)) } else { Err("built without the feature `peers`".to_owned()) }
     };
-    let wanted = |name: &str| arguments.only.is_empty() || arguments.only.iter().any(|only| only == name);
+    let wanted = |name: &str| servers.only.is_empty() || servers.only.iter().any(|only| only == name);
     let mut peers = Vec::new();
     let mut add = |name: &str, kind, command: &dyn Fn() -> Result<Vec<OsString>, String>| {
         if wanted(name) {
@@ -253,14 +294,41 @@ fn compare(arguments: RunArguments) -> io::Result<bool> {
         }
     };
     add("wharf", Kind::Wharf, &|| {
-        let path = arguments.wharf.clone().map_or_else(|| process::locate(&program, "wharf-host", "wharf"), Ok)?;
+        let path = servers.wharf.clone().map_or_else(|| process::locate(program, "wharf-host", "wharf"), Ok)?;
         Ok(runner::wharf_command(&path))
     });
     add("tokio-modbus", Kind::Peer, &|| foreign("tokio-modbus"));
     add("rmodbus", Kind::Peer, &|| foreign("rmodbus"));
     add("echo", Kind::Echo, &|| Ok(ours("echo")));
-    let further = arguments.peer.into_iter();
+    let further = servers.peer.into_iter();
     peers.extend(further.map(|(name, command)| Peer { name, kind: Kind::Peer, command: Ok(command) }));
+    peers
+}
+
+fn beside(arguments: BesideArguments) -> io::Result<bool> {
+    let program = std::env::current_exe()?;
+    let common = &arguments.common;
+    let mut peers = peers(arguments.servers, &program);
+    // It answers anything, and so nobody is good or bad to it.
+    peers.retain(|peer| peer.kind != Kind::Echo);
+    let neighbours = if arguments.neighbours.is_empty() { Neighbour::ALL.to_vec() } else { arguments.neighbours };
+    let report = beside::run(&beside::Plan {
+        peers,
+        neighbours,
+        rounds: common.rounds(5),
+        duration: common.pick(arguments.duration, Duration::from_millis(150)),
+        warmup: common.pick(arguments.warmup, Duration::from_millis(100)),
+        server_core: common.server_core,
+        client_core: common.client_core,
+        program,
+    });
+    report.print(&mut io::stdout().lock(), common.json)?;
+    Ok(true)
+}
+
+fn compare(arguments: RunArguments) -> io::Result<bool> {
+    let program = std::env::current_exe()?;
+    let peers = peers(arguments.servers, &program);
     let full = || runner::loads(&arguments.loads, &arguments.connections, &arguments.depths);
     let (loads, rounds, duration, warmup) = if arguments.quick {
         (runner::quick_loads(), 1, Duration::from_millis(150), Duration::from_millis(50))

@@ -6,7 +6,7 @@
 
 use super::lines;
 use serde_json::{Map, Value};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// What came of a verb.
@@ -158,128 +158,77 @@ pub struct Call {
     pub reply: Reply,
 }
 
-/// Takes what a client is told: any number of events, then one outcome.
+/// Takes what a client is told: one outcome, or a stream of events and then the outcome.
 #[derive(Debug)]
 pub struct Reply {
     link: Arc<Link>,
     answered: bool,
 }
 
-/// The most events of one request that are on their way to the client's loop.
-const EVENTS_ON_THE_WAY: usize = 256;
-
 /// What a [`Reply`] and the connection of its client share.
 pub(super) struct Link {
     /// The id that the client gave the request.
-    id: Value,
-    /// The client is there.
-    wanted: AtomicBool,
-    /// Events that are on their way.
-    on_the_way: AtomicUsize,
-    /// Events that were lost since the last one that was not.
-    missed: AtomicU64,
+    pub(super) id: Value,
+    /// A wake is on its way.
+    woken: AtomicBool,
     post: Post,
-    /// What is called when the client has gone.
-    gone: Mutex<Option<Gone>>,
 }
 
-type Post = Box<dyn Fn(Vec<u8>, Part) -> bool + Send + Sync>;
-type Gone = Box<dyn FnOnce() + Send>;
+type Post = Box<dyn Fn(Posted) + Send + Sync>;
 
-/// What a line is to its request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Part {
-    /// One of any number; tells of so many events that were lost before.
-    Event { missed: u64 },
-    /// The last.
-    Outcome,
+/// What is brought to the loop of the client.
+pub(super) enum Posted {
+    /// The last line.
+    Outcome(Vec<u8>),
+    /// From here on there is a stream.
+    Stream(Stream),
+    /// The stream has something.
+    Wake,
+}
+
+/// Where the events of a stream come from. It is asked on the loop of the client, when there is something and the client has
+/// room for it, and must not block. It is dropped when the client goes.
+pub type Stream = Box<dyn FnMut() -> Next + Send>;
+
+/// What comes next in a stream.
+#[derive(Debug)]
+pub enum Next {
+    /// An event, and how many were lost before it.
+    Event {
+        /// What the client is told.
+        event: Value,
+        /// Events that were lost since the last one.
+        missed: u64,
+    },
+    /// Nothing now: [`Reply::waker`] will be called.
+    Nothing,
+    /// Nothing yet, and there is more to look through.
+    Later,
+    /// The last one.
+    End(Outcome),
 }
 
 impl Link {
-    /// `post` brings a line to the loop of the client; false if there is no way or, for an event, no room.
-    pub(super) fn new(id: Value, post: impl Fn(Vec<u8>, Part) -> bool + Send + Sync + 'static) -> Arc<Self> {
-        Arc::new(Self {
-            id,
-            wanted: AtomicBool::new(true),
-            on_the_way: AtomicUsize::new(0),
-            missed: AtomicU64::new(0),
-            post: Box::new(post),
-            gone: Mutex::new(None),
-        })
+    /// `post` brings something to the loop of the client; if there is no way, nobody is there to be told.
+    pub(super) fn new(id: Value, post: impl Fn(Posted) + Send + Sync + 'static) -> Arc<Self> {
+        Arc::new(Self { id, woken: AtomicBool::new(false), post: Box::new(post) })
     }
 
-    /// The client has gone, or at least wants no more events.
-    pub(super) fn cut(&self) {
-        self.wanted.store(false, Ordering::Release);
-        if let Some(gone) = self.take_gone() {
-            gone();
-        }
-    }
-
-    /// Whether somebody sends events until the client goes.
-    pub(super) fn is_stream(&self) -> bool {
-        self.gone.lock().unwrap_or_else(PoisonError::into_inner).is_some()
-    }
-
-    /// An event is not on its way any more. So many were lost: it and those of which it tells, or none.
-    pub(super) fn arrived(&self, lost: u64) {
-        self.on_the_way.fetch_sub(1, Ordering::AcqRel);
-        self.missed.fetch_add(lost, Ordering::AcqRel);
-    }
-
-    fn take_gone(&self) -> Option<Gone> {
-        // A panic under this lock leaves it whole.
-        self.gone.lock().unwrap_or_else(PoisonError::into_inner).take()
+    /// The stream is about to be asked: whoever has something from now on wakes it again.
+    pub(super) fn heard(&self) {
+        self.woken.store(false, Ordering::SeqCst);
     }
 }
 
 impl std::fmt::Debug for Link {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Link").field("id", &self.id).field("wanted", &self.wanted).finish_non_exhaustive()
+        f.debug_struct("Link").field("id", &self.id).finish_non_exhaustive()
     }
 }
 
 impl Reply {
     pub(super) const fn new(link: Arc<Link>) -> Self {
         Self { link, answered: false }
-    }
-
-    /// Whether the client is still there.
-    #[must_use]
-    pub fn is_wanted(&self) -> bool {
-        self.link.wanted.load(Ordering::Acquire)
-    }
-
-    /// Has `gone` called, on the thread of the client's loop, when the client goes before the outcome is sent; at once if
-    /// it has gone already. A client that has ended its own side counts as gone: it waits for outcomes alone.
-    pub fn on_gone(&self, gone: impl FnOnce() + Send + 'static) {
-        *self.link.gone.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(gone));
-        if !self.is_wanted() {
-            self.link.cut();
-        }
-    }
-
-    /// Tells the client something on the way to the outcome. False if it is lost, because the client reads too slowly or
-    /// has gone. The next event that is not lost says how many were.
-    pub fn event(&self, event: &Value) -> bool {
-        let link = &self.link;
-        if !self.is_wanted() {
-            return false;
-        }
-        if link.on_the_way.fetch_add(1, Ordering::AcqRel) < EVENTS_ON_THE_WAY {
-            let missed = link.missed.swap(0, Ordering::AcqRel);
-            if (link.post)(lines::event(&link.id, event, missed), Part::Event { missed }) {
-                return true;
-            }
-            link.missed.fetch_add(missed, Ordering::AcqRel);
-        }
-        link.arrived(1);
-        false
-    }
-
-    /// Counts events that were lost before they came here; the next one says so.
-    pub fn miss(&self, events: u64) {
-        self.link.missed.fetch_add(events, Ordering::AcqRel);
     }
 
     /// Answers.
@@ -293,12 +242,29 @@ impl Reply {
         Answer::new(move |answer| self.send(&answer.map_or_else(|| Err(not_there()), then)))
     }
 
+    /// What to call, on any thread, when [`Reply::stream`] has something after it had nothing. It never blocks, and calls of
+    /// one time are merged.
+    pub fn waker(&self) -> impl Fn() + Send + Sync + 'static {
+        let link = Arc::downgrade(&self.link);
+        move || {
+            // Without a client there is nobody to wake.
+            if let Some(link) = link.upgrade()
+                && !link.woken.swap(true, Ordering::SeqCst)
+            {
+                (link.post)(Posted::Wake);
+            }
+        }
+    }
+
+    /// Answers with a stream. It begins by being asked, whether it has been woken or not.
+    pub fn stream(mut self, stream: impl FnMut() -> Next + Send + 'static) {
+        self.answered = true;
+        (self.link.post)(Posted::Stream(Box::new(stream)));
+    }
+
     fn put(&mut self, outcome: &Outcome) {
         self.answered = true;
-        let link = &self.link;
-        // A loop that has ended has no clients.
-        let _ = (link.post)(lines::outcome(&link.id, outcome), Part::Outcome);
-        drop(link.take_gone());
+        (self.link.post)(Posted::Outcome(lines::outcome(&self.link.id, outcome)));
     }
 }
 

@@ -1,7 +1,7 @@
 //! The language of the admin socket: a JSON object a line, of bounded length.
 //!
-//! `Lines` cuts what comes in into lines; a `Request` is one of them. Replies are lines too: the host's first tells
-//! who it is, every other one carries the `id` of the request that it belongs to.
+//! What comes in is cut into lines, and a request is one of them. Replies are lines too: the host's first tells who it is,
+//! every other one carries the `id` of the request that it belongs to.
 
 use super::answer::{Kind, Outcome, Refusal};
 use serde_json::{Map, Value, json};

@@ -2,12 +2,15 @@
 //!
 //! A request is answered when its service answers, so replies may come in another order than the requests. What a client
 //! costs is bounded: one line, [`MAX_OPEN`] requests, and what it has yet to take. While one of those is used up nothing
-//! more is read from it; events that it does not take are dropped and counted; one that takes nothing for
-//! [`STUCK_SECONDS`] is cut off. A line that is too long ends the connection. Nobody waits for a client.
+//! more is read from it, and nothing is asked of its streams; one that takes nothing for [`STUCK_SECONDS`] is cut off. A line that is too long ends the connection. Nobody waits for a client.
 //!
 //! A client that ends its side still gets the outcome of all that it has asked for. Streams of events end there.
+//!
+//! A stream is asked [`PACE`] after it was woken, for [`MOST_EVENTS`] events at most and then again: so a service that has more
+//! to tell than anybody can read costs its host little. What it does with the rest is its own affair; usually it drops and
+//! counts.
 
-use super::answer::{Link, Part, Refusal, Reply};
+use super::answer::{Link, Next as Told, Posted, Refusal, Reply, Stream};
 use super::host::Host;
 use super::lines::{self, Lines, MAX_LINE, Next, Request};
 use super::outbox::{Guests, Outbox};
@@ -16,6 +19,7 @@ use serde_json::Value;
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The most clients at a time.
 pub(super) const MAX_CLIENTS: usize = 16;
@@ -23,8 +27,10 @@ pub(super) const MAX_CLIENTS: usize = 16;
 const MAX_OPEN: usize = 8;
 /// A client that has so much to take is not read from.
 const ENOUGH: usize = 64 << 10;
-/// A client that has so much to take gets no events.
-const MOST_FOR_EVENTS: usize = 256 << 10;
+/// From when a stream was woken until it is asked.
+const PACE: Duration = Duration::from_millis(10);
+/// How many events are asked of it at a time.
+const MOST_EVENTS: usize = 256;
 /// How long a client may take nothing.
 const STUCK_SECONDS: u32 = 30;
 
@@ -56,12 +62,18 @@ pub(super) struct Client<T: 'static> {
     done: bool,
     /// The timeout is set.
     timed: bool,
+    /// Its streams will be asked.
+    paced: bool,
 }
 
 /// A request that is not answered yet.
 struct Open {
     number: u64,
     link: Arc<Link>,
+    /// What is told until the outcome.
+    stream: Option<Stream>,
+    /// The stream has been woken, and is asked when its time has come and there is room.
+    due: bool,
 }
 
 impl<T> Default for Client<T> {
@@ -75,6 +87,7 @@ impl<T> Default for Client<T> {
             ended: false,
             done: false,
             timed: false,
+            paced: false,
         }
     }
 }
@@ -137,8 +150,9 @@ impl<T: 'static> Handler<T> for Clients<T> {
     fn end(&mut self, s: &mut Socket<'_, T, Client<T>>) {
         let client = s.data();
         client.ended = true;
-        let streams: Vec<_> = client.open.iter().filter(|open| open.link.is_stream()).map(Open::link).collect();
-        streams.iter().for_each(|link| link.cut());
+        for open in client.open.extract_if(.., |open| open.stream.is_some()).collect::<Vec<_>>() {
+            tell(s, &lines::outcome(&open.link.id, &Ok(Value::Null)));
+        }
         self.common.answer(s);
     }
 
@@ -148,13 +162,6 @@ impl<T: 'static> Handler<T> for Clients<T> {
 
     fn close(&mut self, _: &mut LoopMut<'_, T>, closed: Closed<Client<T>>) {
         self.common.guests.gone(closed.id);
-        closed.data.open.iter().for_each(|open| open.link.cut());
-    }
-}
-
-impl Open {
-    fn link(&self) -> Arc<Link> {
-        Arc::clone(&self.link)
     }
 }
 
@@ -193,30 +200,51 @@ impl<T: 'static> Common<T> {
         let number = s.data().next;
         let link = Link::new(id, self.post(s.id(), number));
         s.data().next += 1;
-        s.data().open.push(Open { number, link: Arc::clone(&link) });
+        s.data().open.push(Open { number, link: Arc::clone(&link), stream: None, due: false });
         self.host.ask(&verb, name.as_deref(), arguments, Reply::new(link));
     }
 
     /// The way from a service back to a request of a client.
-    fn post(&self, socket: SocketId, number: u64) -> impl Fn(Vec<u8>, Part) -> bool + Send + Sync + 'static {
+    fn post(&self, socket: SocketId, number: u64) -> impl Fn(Posted) + Send + Sync + 'static {
         let key = self.key.get().expect("the key is set before there are clients");
         let handle = self.handle.clone();
-        move |line, part| {
-            let deliver = move |lp: &mut LoopMut<'_, T>| {
+        move |posted| {
+            // There are few of them: an outcome or a stream for each request, and a wake until it is heard.
+            let _ = handle.defer_always(move |lp| {
                 // A client that has gone needs nothing.
-                let _ = lp.with_socket(key, socket, |s| deliver(s, number, &line, part));
-            };
-            match part {
-                Part::Event { .. } => handle.defer(deliver).is_ok(),
-                // There are no more of them than requests.
-                Part::Outcome => handle.defer_always(deliver).is_ok(),
-            }
+                let _ = lp.with_socket(key, socket, |s| deliver(s, number, posted));
+            });
         }
+    }
+
+    /// Has the streams of a client asked when their time has come, if one is due and there is room.
+    fn pace(&self, s: &mut Socket<'_, T, Client<T>>) {
+        let (client, stream) = s.split();
+        let is_due = client.open.iter().any(|open| open.due && open.stream.is_some());
+        if client.paced || !is_due || client.outbox.len(stream) > ENOUGH || stream.is_closed() {
+            return;
+        }
+        client.paced = true;
+        let (key, id) = (self.key.get().expect("the key is set before there are clients"), s.id());
+        let lp = s.loop_mut();
+        let timer = lp.add_timer(PACE, None, move |lp, _| {
+            // A client that has gone needs nothing.
+            let _ = lp.with_socket(key, id, |s| {
+                s.data().paced = false;
+                ask_streams(s);
+                let common = s.data().common.clone();
+                common.expect("a client that has asked is open").proceed(s);
+            });
+        });
+        // The host ends when its services have, whoever looks on.
+        let unref = timer.and_then(|timer| lp.unref_timer(timer, true));
+        unref.expect("the pace is within the range of timers");
     }
 
     /// Goes on with a client that there may be room for again.
     fn proceed(&self, s: &mut Socket<'_, T, Client<T>>) {
         self.answer(s);
+        self.pace(s);
         if !is_busy(s) {
             // What the system has kept meanwhile is announced again.
             let _ = s.resume();
@@ -224,23 +252,66 @@ impl<T: 'static> Common<T> {
     }
 }
 
-/// Gives a client a line of one of its requests.
-fn deliver<T: 'static>(s: &mut Socket<'_, T, Client<T>>, number: u64, line: &[u8], part: Part) {
-    let (client, stream) = s.split();
+/// Brings a client what has come of one of its requests.
+fn deliver<T: 'static>(s: &mut Socket<'_, T, Client<T>>, number: u64, posted: Posted) {
+    let client = s.data();
     let Some(at) = client.open.iter().position(|open| open.number == number) else { return };
-    match part {
-        Part::Event { missed } => {
-            let fits = client.outbox.len(stream) <= MOST_FOR_EVENTS;
-            client.open[at].link.arrived(if fits { 0 } else { missed + 1 });
-            if !fits {
-                return;
+    let common = client.common.clone().expect("a client that has asked is open");
+    match posted {
+        Posted::Outcome(line) => {
+            client.open.swap_remove(at);
+            tell(s, &line);
+        }
+        Posted::Stream(stream) if client.ended => {
+            drop(stream);
+            let open = client.open.swap_remove(at);
+            tell(s, &lines::outcome(&open.link.id, &Ok(Value::Null)));
+        }
+        Posted::Stream(stream) => {
+            let open = &mut client.open[at];
+            (open.stream, open.due) = (Some(stream), true);
+        }
+        Posted::Wake => client.open[at].due = true,
+    }
+    common.proceed(s);
+}
+
+/// Tells a client what its streams have, as far as there is room.
+fn ask_streams<T: 'static>(s: &mut Socket<'_, T, Client<T>>) {
+    let due: Vec<_> = s.data().open.iter().filter(|open| open.due).map(|open| open.number).collect();
+    for number in due {
+        let Some(open) = s.data().open.iter_mut().find(|open| open.number == number) else { continue };
+        let (Some(mut stream), link) = (open.stream.take(), Arc::clone(&open.link)) else { continue };
+        // Whatever comes from now on wakes it again.
+        link.heard();
+        let (mut outcome, mut due) = (None, true);
+        for _ in 0..MOST_EVENTS {
+            let (client, socket) = s.split();
+            if client.outbox.len(socket) > ENOUGH {
+                break;
+            }
+            match stream() {
+                Told::Event { event, missed } => tell(s, &lines::event(&link.id, &event, missed)),
+                Told::Nothing => {
+                    due = false;
+                    break;
+                }
+                Told::Later => break,
+                Told::End(last) => {
+                    outcome = Some(last);
+                    break;
+                }
             }
         }
-        Part::Outcome => drop(client.open.swap_remove(at)),
+        let open = &mut s.data().open;
+        let Some(at) = open.iter().position(|open| open.number == number) else { continue };
+        if let Some(outcome) = outcome {
+            open.swap_remove(at);
+            tell(s, &lines::outcome(&link.id, &outcome));
+        } else {
+            (open[at].stream, open[at].due) = (Some(stream), due);
+        }
     }
-    tell(s, line);
-    let common = s.data().common.clone();
-    common.expect("a client that has asked is open").proceed(s);
 }
 
 /// Whether a client is to wait with what it asks next.

@@ -20,6 +20,12 @@ pub(super) struct Client {
     asked: u64,
 }
 
+/// A line that belongs to a request.
+enum Line {
+    Event { event: Value, missed: u64 },
+    Outcome(Value),
+}
+
 impl Client {
     /// Connects to the host that is meant: the named one, or the only one there is.
     pub(super) fn connect(admin: &AdminSocket) -> Result<Self, Failure> {
@@ -48,7 +54,30 @@ impl Client {
         arguments: &Map<String, Value>,
     ) -> Result<Value, Failure> {
         let id = self.send(verb, name, arguments)?;
-        self.outcome(id)
+        match self.next(id)? {
+            Line::Outcome(value) => Ok(value),
+            Line::Event { .. } => Err(self.broken("there is an event that nobody asked for")),
+        }
+    }
+
+    /// Asks, and gives every event to `each`, with how many were missed before it, until that has had enough or there are no
+    /// more.
+    pub(super) fn watch(
+        &mut self,
+        verb: &str,
+        name: Option<&str>,
+        arguments: &Map<String, Value>,
+        mut each: impl FnMut(&Value, u64) -> io::Result<bool>,
+    ) -> Result<(), Failure> {
+        let id = self.send(verb, name, arguments)?;
+        // Nothing may happen for any time.
+        self.patience(None)?;
+        while let Line::Event { event, missed } = self.next(id)? {
+            if !each(&event, missed)? {
+                break;
+            }
+        }
+        Ok(())
     }
 
     fn send(&mut self, verb: &str, name: Option<&str>, arguments: &Map<String, Value>) -> Result<u64, Failure> {
@@ -59,18 +88,22 @@ impl Client {
         Ok(self.asked)
     }
 
-    fn outcome(&mut self, id: u64) -> Result<Value, Failure> {
+    fn next(&mut self, id: u64) -> Result<Line, Failure> {
         let mut line = self.line()?;
         if line.get("id") != Some(&json!(id)) {
             return Err(self.broken("a line belongs to no request"));
         }
+        if let Some(event) = line.remove("event") {
+            let missed = line.get("missed").and_then(Value::as_u64).unwrap_or(0);
+            return Ok(Line::Event { event, missed });
+        }
         if let Some(value) = line.remove("ok") {
-            return Ok(value);
+            return Ok(Line::Outcome(value));
         }
         let error = line.get("error");
         let text = |key| error.and_then(|error| error.get(key)).and_then(Value::as_str);
         let (Some(kind), Some(message)) = (text("kind"), text("message")) else {
-            return Err(self.broken("a line is no outcome"));
+            return Err(self.broken("a line is neither an event nor an outcome"));
         };
         let status = match kind {
             "usage" => Status::Usage,

@@ -3,6 +3,7 @@
 //! Results go to standard output, everything else to standard error. Every command ends with a [`Status`].
 
 mod admin;
+mod control;
 mod modbus;
 mod plant;
 mod report;
@@ -76,7 +77,7 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Modbus: serve, read, write, scan, bench.
+    /// Modbus: serve, read, write, scan, bench, control.
     #[command(subcommand, after_help = help(
         "  wharf modbus serve --listen 127.0.0.1:5020 --units 1,3-5\n  wharf modbus read 127.0.0.1:5020 input 0 4 --type f32 --order cdab\n  wharf modbus write 127.0.0.1:5020 coils 8 1 0 1"
     ))]
@@ -116,13 +117,18 @@ enum Modbus {
         "  wharf modbus bench 127.0.0.1:5020\n  wharf modbus bench 127.0.0.1:5020 --connections 8 --depth 16 --mix fc3x10,fc16x123 --duration 5s --json"
     ))]
     Bench(modbus::Bench),
+    /// Act on a running server: values, units, connections, faults, events.
+    #[command(after_help = help(
+        "  wharf modbus control status\n  wharf modbus control get 1/holding/40 --type f32\n  wharf modbus control set temperature 21.5\n  wharf modbus control --server hall unit add 7 --size 100\n  wharf modbus control fault on slow --for 30s\n  wharf modbus control connections --json\n  wharf modbus control watch --event Connected --event Disconnected"
+    ))]
+    Control(control::Control),
 }
 
 /// Which running host is meant.
 #[derive(Debug, Args)]
 struct AdminSocket {
     /// The admin socket of the host [default: the only one in the runtime directory on which a host answers].
-    #[arg(long = "admin", value_name = "SOCKET")]
+    #[arg(long = "admin", global = true, value_name = "SOCKET")]
     path: Option<PathBuf>,
 }
 
@@ -287,6 +293,7 @@ fn run(command: Command, out: &mut dyn Write) -> Result<Status, Failure> {
         Command::Modbus(Modbus::Write(write)) => modbus::write(&write, out),
         Command::Modbus(Modbus::Scan(scan)) => modbus::scan(&scan, out),
         Command::Modbus(Modbus::Bench(bench)) => modbus::bench(&bench, out),
+        Command::Modbus(Modbus::Control(control)) => control::control(&control, out),
         Command::Completions { shell } => {
             // The generator panics where it cannot write, and a closed pipe must not do that.
             let mut script = Vec::new();

@@ -45,7 +45,7 @@ fn print(told: &Value, out: &mut dyn Write) -> io::Result<()> {
 }
 
 /// A value for people.
-fn plain(value: &Value) -> String {
+pub(super) fn plain(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Array(values) if values.is_empty() => "none".to_owned(),

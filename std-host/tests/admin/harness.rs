@@ -2,7 +2,8 @@
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -106,6 +107,7 @@ pub(crate) fn servers(names: &[&str]) -> String {
 /// A running host, killed when dropped.
 pub(crate) struct Host {
     child: Child,
+    log: PathBuf,
     /// Of the lines `listening ADDRESS`.
     pub(crate) addresses: Vec<SocketAddr>,
     /// Of the line `admin http://ADDRESS`.
@@ -114,8 +116,11 @@ pub(crate) struct Host {
 
 impl Host {
     fn start(folder: &Path, command: &mut Command) -> Self {
-        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut host = Self { addresses: Vec::new(), http: None, child };
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        // A pipe that nobody reads would fill.
+        let log = folder.join(format!("{}.log", COUNT.fetch_add(1, Ordering::Relaxed)));
+        let child = command.stdout(Stdio::piped()).stderr(File::create(&log).unwrap()).spawn().unwrap();
+        let mut host = Self { addresses: Vec::new(), http: None, child, log };
         let file = command.get_args().nth(1).map(|file| folder.join(file));
         let plant = file.and_then(|file| std::fs::read_to_string(file).ok()).unwrap_or_default();
         let mut lines = BufReader::new(host.child.stdout.take().unwrap()).lines();
@@ -141,15 +146,12 @@ impl Host {
     /// Ends it in order; its exit status and its log.
     pub(crate) fn end(mut self) -> (Option<i32>, String) {
         self.signal(Signal::TERM);
-        let log = self.log();
-        (self.child.wait().unwrap().code(), log)
+        let status = self.child.wait().unwrap().code();
+        (status, self.log())
     }
 
-    /// Waits for its end, and returns what it said.
-    fn log(&mut self) -> String {
-        let mut log = String::new();
-        self.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
-        log
+    fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap()
     }
 
     /// Kills it, as `kill -9` does.

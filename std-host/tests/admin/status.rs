@@ -63,7 +63,7 @@ fn who_speaks_otherwise_has_broken_the_protocol() {
         ("{\"protocol\":2}\n", "the host speaks protocol 2, not 1"),
         ("{}\n", "its first line does not say which protocol it speaks"),
         ("{\"protocol\":1}\n{\"id\":9,\"ok\":1}\n", "a line belongs to no request"),
-        ("{\"protocol\":1}\n{\"id\":1}\n", "a line is no outcome"),
+        ("{\"protocol\":1}\n{\"id\":1}\n", "a line is neither an event nor an outcome"),
     ] {
         let path = folder.path().join("other.sock");
         let listener = UnixListener::bind(&path).unwrap();

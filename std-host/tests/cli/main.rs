@@ -102,7 +102,7 @@ fn json_without_rtt(output: &Output) -> serde_json::Value {
 
 #[test]
 fn every_command_has_help_with_examples_and_exit_statuses() {
-    let commands: [&[&str]; 11] = [
+    let commands: [&[&str]; 12] = [
         &[],
         &["run"],
         &["check"],
@@ -113,6 +113,7 @@ fn every_command_has_help_with_examples_and_exit_statuses() {
         &["modbus", "write"],
         &["modbus", "scan"],
         &["modbus", "bench"],
+        &["modbus", "control"],
         &["completions"],
     ];
     for command in commands {

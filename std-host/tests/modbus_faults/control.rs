@@ -1,6 +1,6 @@
 //! Faults at run time: switched, added, changed and cleared; what they count and tell (8.1, 7.3, 7.4).
 
-use crate::harness::{Faulty, fault, frame, holding, read, serve};
+use crate::harness::{Faulty, fault, frame, holding, read, serve, serve_with};
 use std::time::{Duration, Instant, SystemTime};
 use wharf_host::admin::exposition::Exposition;
 use wharf_host::config::modbus::Fault;
@@ -160,4 +160,18 @@ fn events_tell_which_fault_acted_on_what_and_how_many_on_a_request() {
         }));
     }
     assert_eq!(told, [(Some(1), "f".to_owned(), Some((1, 3))), (Some(1), "g".to_owned(), Some((1, 3)))]);
+}
+
+#[test]
+fn a_fault_that_finds_no_reply_is_suppressed_and_not_told() {
+    let server = serve_with("unknown_unit = 'silent'", "{ name = 'f', kind = 'delay', delay = '1ms' }");
+    let mut client = server.connect();
+    client.send(&frame(1, 99, &read(3, 2)));
+    client.is_served();
+    assert_eq!(server.counts("f"), [2, 2, 1, 1]);
+    let told = server.until(|event| match event {
+        Event::Fault { request, .. } => Some(*request),
+        _ => None,
+    });
+    assert_eq!(told, Some((2, 3)), "of the one that got its reply");
 }

@@ -117,6 +117,42 @@ fn listeners_come_back_by_themselves_when_a_window_closes() {
 }
 
 #[test]
+fn connections_are_refused_for_a_while_from_now_on() {
+    let server = serve("{ name = 'f', kind = 'refuse', enabled = false }");
+    let begun = Instant::now();
+    assert!(server.fault("f", true, Some(Duration::from_millis(100))).unwrap());
+    let mut client = loop {
+        match TcpStream::connect(server.address()) {
+            Ok(_) => break server.connect(),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionRefused),
+        }
+    };
+    client.is_served();
+    assert!(begun.elapsed() >= Duration::from_millis(100));
+}
+
+#[test]
+fn a_port_that_somebody_takes_meanwhile_is_asked_for_again() {
+    let server = serve("{ name = 'f', kind = 'refuse', enabled = false }");
+    server.fault("f", true, None).unwrap();
+    let other = std::net::TcpListener::bind(server.address()).unwrap();
+    server.fault("f", false, None).unwrap();
+    let told = server.until(|event| match event {
+        Event::Error { message, .. } => Some(message.clone()),
+        _ => None,
+    });
+    assert!(told.starts_with(&format!("listen on {}: ", server.address())), "{told}");
+    drop(other);
+    let mut client = loop {
+        match TcpStream::connect(server.address()) {
+            Ok(_) => break server.connect(),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionRefused),
+        }
+    };
+    client.is_served();
+}
+
+#[test]
 fn a_cycle_opens_and_closes_the_listeners_over_and_over() {
     let server = serve("{ name = 'f', kind = 'refuse', cycle = { on = '30ms', off = '30ms' } }");
     // It has closed at least three times when it has begun to act that often.

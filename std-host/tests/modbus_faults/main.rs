@@ -8,6 +8,7 @@ mod answering;
 mod composing;
 mod connections;
 mod control;
+mod documented;
 mod frames;
 mod harness;
 mod listening;

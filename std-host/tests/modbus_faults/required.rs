@@ -60,8 +60,10 @@ fn a_connection_is_held_by_that_fault_alone() {
         std::thread::yield_now();
     }
     assert_eq!(server.counts("f"), [1, 1, 1, 0]);
-    server.stop();
+    server.shutdown();
     assert_eq!(client.end(), (End::Fin, vec![]));
+    drop(client);
+    server.stop();
 }
 
 /// (4) Counting includes dropped, delayed and faulted requests.
@@ -102,8 +104,10 @@ fn a_wait_holds_up_its_own_connection_and_ends_at_shutdown() {
             std::thread::yield_now();
         }
         server.connect().is_served();
-        server.stop();
+        server.shutdown();
         assert_eq!(waiting.end(), (End::Fin, reply()), "{keys}");
+        drop(waiting);
+        server.stop();
     }
     // And those that hold a connection.
     for (kind, keys) in [
@@ -116,8 +120,10 @@ fn a_wait_holds_up_its_own_connection_and_ends_at_shutdown() {
         let mut waiting = server.connect();
         waiting.asks(&read(3, 2), &reply());
         server.connect().is_served();
-        server.stop();
+        server.shutdown();
         assert_eq!(waiting.end(), (End::Fin, vec![]), "{kind}");
+        drop(waiting);
+        server.stop();
     }
 }
 

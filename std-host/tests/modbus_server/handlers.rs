@@ -5,6 +5,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::Duration;
 use wharf_core::modbus::server::{Outcome, Reason};
+use wharf_core::modbus::service::Discard;
 use wharf_host::config::modbus::{Overflow, Server as Described, Unit as DescribedUnit, UnitZero, WhenFull};
 use wharf_host::services::modbus::{
     Answer, Answerer, Call, Device, Event, Function, FunctionRefused, Handle, Handler, Operation, Rejection, Response,
@@ -379,7 +380,8 @@ fn a_shutdown_waits_for_deferred_requests_and_no_longer_than_it_may() {
     server.call(|_| ()).unwrap();
     client.send(&frame(2, 1, &[100]));
     loop {
-        if let Event::Discarded { .. } = events.next_within(PATIENCE).expect("it is thrown away") {
+        if let Event::Discarded { reason, .. } = events.next_within(PATIENCE).expect("it is thrown away") {
+            assert_eq!(reason, Discard::Draining);
             break;
         }
     }

@@ -170,8 +170,9 @@ fn the_embedded_plant_listens_on_loopback_5020() {
 
 #[test]
 fn the_plants_of_the_docs_are_accepted() {
-    let page = include_str!("../../../docs/modbus.md");
-    let plants: Vec<&str> = page.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    let pages = [include_str!("../../../docs/modbus.md"), include_str!("../../../docs/modbus-faults.md")];
+    let blocks = pages.iter().flat_map(|page| page.split("```toml\n").skip(1));
+    let plants: Vec<&str> = blocks.filter_map(|rest| rest.split("```").next()).collect();
     assert!(!plants.is_empty());
     for plant in plants {
         accepted(plant);

@@ -250,6 +250,18 @@ fn a_server_id_has_at_most_251_bytes() {
 }
 
 #[test]
+fn an_object_of_the_identity_has_at_most_244_bytes() {
+    let with_product = |len: usize| format!("identity = {{ product = \"{}\" }}", "x".repeat(len));
+    accepted(&format!("[[modbus.server]]\nname = \"a\"\n[[modbus.server.unit]]\nid = 1\n{}", with_product(244)));
+    let words = format!(
+        "6:24: modbus.server[0].unit[0].identity.product: found \"{}\" and more; accepted: 1 to 244 bytes without control \
+         characters",
+        "x".repeat(60)
+    );
+    one_unit_problem(&with_product(245), Kind::NotAccepted, &words);
+}
+
+#[test]
 fn what_is_no_address_range_or_rate_is_refused() {
     const NETWORKS: &str = r#"a list of IP addresses and ranges such as ["192.0.2.7", "10.0.0.0/8", "fd00::/8"]"#;
     let network = |key: &str, text: &str, why: &str| {

@@ -12,6 +12,9 @@ pub(super) fn vectors() -> Vec<Vector> {
     all
 }
 
+/// A frame of another protocol, which is lost.
+const FOREIGN: [u8; 12] = [0, 9, 0, 1, 0, 6, 1, 3, 0, 0, 0, 1];
+
 /// A request of function 8 with one data word.
 const fn diag(sub_function: u8, data: u16) -> [u8; 5] {
     let [high, low] = data.to_be_bytes();
@@ -100,7 +103,7 @@ fn counters() -> Vec<Vector> {
             .ask(diag(14, 0), diag(14, 2))
             .at(2, diag(14, 0), diag(14, 2)),
         vector("counter 12 counts frames lost to their protocol id", "3.3, 2 (3)")
-            .bytes([0, 9, 0, 1, 0, 6, 1, 3, 0, 0, 0, 1], [])
+            .bytes(FOREIGN, [])
             .bytes([0, 9, 0xFF, 0xFF, 0, 2, 1, 7], [])
             .ask(diag(12, 0), diag(12, 2))
             .ask(diag(11, 0), diag(11, 2))
@@ -134,6 +137,8 @@ fn counters() -> Vec<Vector> {
             .at(2, diag(15, 0), diag(15, 2))
             .at(2, diag(13, 0), diag(13, 1)),
         vector("diagnostics 10 zeroes all counters and the diagnostic register of its unit", "3.3")
+            .bytes(FOREIGN, [])
+            .refuse([REFUSE, 6], 6)
             .refuse([REFUSE, 7], 7)
             .silent([SILENT])
             .at(2, span(3, 0, 1), [3, 2, 0, 0])
@@ -145,7 +150,11 @@ fn counters() -> Vec<Vector> {
             .ask(diag(16, 0), diag(16, 0))
             .ask(diag(2, 0), diag(2, 0))
             .at(2, diag(14, 0), diag(14, 2))
-            .at(2, diag(11, 0), diag(11, 12)),
+            .at(2, diag(11, 0), diag(11, 13))
+            .at(2, diag(12, 0), diag(12, 1))
+            .ask(diag(12, 0), diag(12, 0))
+            .ask(diag(17, 0), diag(17, 0))
+            .ask(diag(18, 0), diag(18, 0)),
         vector("diagnostics 20 zeroes counter 18 alone", "3.3")
             .refuse(span(3, 0, 0), 3)
             .echo(diag(20, 0))
@@ -168,7 +177,10 @@ fn counters_wrap() -> Vector {
 
 fn restart() -> Vec<Vector> {
     vec![
-        vector("a restart echoes and zeroes the counters 11 to 18", "3.3")
+        vector("a restart echoes and zeroes the counters 11 to 18 and the event count", "3.3")
+            .bytes(FOREIGN, [])
+            .ask([7], [7, 0x6D])
+            .ask(diag(12, 0), diag(12, 1))
             .refuse([REFUSE, 6], 6)
             .refuse([REFUSE, 7], 7)
             .silent([SILENT])
@@ -178,7 +190,11 @@ fn restart() -> Vec<Vector> {
             .ask(diag(14, 0), diag(14, 3))
             .ask(diag(15, 0), diag(15, 0))
             .ask(diag(16, 0), diag(16, 0))
-            .ask(diag(17, 0), diag(17, 0)),
+            .ask(diag(17, 0), diag(17, 0))
+            .ask(diag(12, 0), diag(12, 0))
+            .ask(diag(18, 0), diag(18, 0))
+            // The restart itself and the eight reads.
+            .ask([11], [11, 0, 0, 0, 9]),
         vector("a restart leaves data, diagnostic register and connection as they are", "3.3")
             .echo(span(6, 0, 77))
             .echo(diag(1, 0xFF00))

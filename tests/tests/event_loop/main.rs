@@ -12,6 +12,7 @@ mod iteration;
 mod listening;
 mod modbus;
 mod modbus_idle;
+mod modbus_turns;
 mod streams;
 mod timeouts;
 mod tls;

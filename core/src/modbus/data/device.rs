@@ -259,6 +259,30 @@ impl<S: Storage> Model for Device<S> {
 mod tests {
     use super::*;
     use crate::modbus::data::Static;
+    use std::vec;
+
+    fn identity(objects: &[(u8, usize)]) -> Result<Identity<Static>, BuildError> {
+        let objects: vec::Vec<(u8, &[u8])> = objects.iter().map(|(id, len)| (*id, &*vec![b'x'; *len].leak())).collect();
+        Identity::new(objects.leak(), b"".as_slice(), b"".as_slice())
+    }
+
+    #[test]
+    fn an_identity_has_objects_of_244_bytes_at_most_and_none_that_is_reserved() {
+        assert!(identity(&[(0, 244), (6, 244), (0x80, 0), (0xFF, 244)]).is_ok());
+        for id in [0, 6, 0x80, 0xFF] {
+            assert_eq!(identity(&[(id, 245)]).unwrap_err(), BuildError::TextLong { len: 245 });
+        }
+        for id in [7, 0x7F] {
+            assert_eq!(identity(&[(id, 1)]).unwrap_err(), BuildError::OutOfRange { start: id.into(), len: 1 });
+        }
+    }
+
+    #[test]
+    fn the_basic_objects_are_always_there() {
+        let identity = identity(&[(1, 3)]).unwrap();
+        let lengths = [0, 1, 2, 3, 0x80].map(|id| identity.object(id).map(<[u8]>::len));
+        assert_eq!(lengths, [Some(0), Some(3), Some(0), None, None]);
+    }
 
     #[test]
     fn an_identity_can_be_changed_within_its_bounds() {

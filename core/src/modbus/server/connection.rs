@@ -13,7 +13,7 @@ use core::time::Duration;
 use heapless::Deque;
 
 /// Reports that may wait for the driver.
-const REPORTS: usize = 4;
+const REPORTS: usize = 8;
 /// How many of them frames may cause; the last place is for the one report that an ending makes.
 const FRAME_REPORTS: usize = REPORTS - 1;
 

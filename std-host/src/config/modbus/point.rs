@@ -6,6 +6,7 @@ pub(super) mod read;
 use super::Table;
 use std::fmt;
 use std::time::Duration;
+use wharf_core::modbus::data::point::MAX_TEXT;
 use wharf_core::modbus::data::{self, PointType, TableKind, generator::Wrap};
 use wharf_core::modbus::typed::{self, Order, Type};
 
@@ -192,6 +193,19 @@ pub enum Values {
         /// `None` is one made from the server's seed and the name of the point.
         seed: Option<u64>,
     },
+}
+
+/// Reads a type such as `u16` or `string(8)`; `None` if it is none.
+#[must_use]
+pub fn parse_type(text: &str) -> Option<PointType> {
+    if text == "bool" {
+        return Some(PointType::Bool);
+    }
+    if let Some(number) = typed::Type::ALL.into_iter().find(|kind| kind.name() == text) {
+        return Some(PointType::Number(number));
+    }
+    let registers = text.strip_prefix("string(")?.strip_suffix(')')?.parse().ok()?;
+    (1..=MAX_TEXT).contains(&registers).then_some(PointType::Text { registers })
 }
 
 /// `unit/table/address`.

@@ -20,6 +20,9 @@ use wharf_core::modbus::service::{Answer, Discard, Indication, ReplyPdu, Service
 use wharf_core::modbus::units::{Change, Serving};
 use wharf_core::{Instant, Machine, Step};
 
+/// How many requests and discards of one connection are worked off before others have their turn.
+const TURN: u64 = 64;
+
 /// What belongs to one connection.
 #[derive(Debug)]
 pub(super) struct Peer {
@@ -28,13 +31,16 @@ pub(super) struct Peer {
     pub(super) timer: Option<TimerId>,
     standing: Standing,
     tallies: Tallies,
-    /// What the machine was told last that the time is.
-    now: Instant,
     /// Requests in flight that the metrics know of: at most 16.
     in_flight: u8,
     /// The machine has bytes that may leave, and the socket is not known to be full.
     transmit: bool,
+    /// What the machine says about reading.
     paused: bool,
+    /// Bytes wait for the next turn.
+    has_more: bool,
+    /// The loop does not read.
+    held: bool,
     /// What the timer is armed for, at the earliest; never is `Instant::MAX`.
     armed: Instant,
     /// When the machine wants to be called; never is `Instant::MAX`.
@@ -59,10 +65,11 @@ impl Default for Peer {
             timer: None,
             standing: Standing::AtRest(Rest::new(Instant::ORIGIN)),
             tallies: Tallies::default(),
-            now: Instant::ORIGIN,
             in_flight: 0,
             transmit: false,
             paused: false,
+            has_more: false,
+            held: false,
             armed: Instant::MAX,
             deadline: Instant::MAX,
             reason: None,
@@ -75,7 +82,7 @@ impl Default for Peer {
 impl Peer {
     /// A connection that was accepted just now from this address.
     pub(super) fn new(id: ConnectionId, address: Option<SocketAddr>, now: Instant) -> Self {
-        Self { id, address, standing: Standing::AtRest(Rest::new(now)), now, ..Self::default() }
+        Self { id, address, standing: Standing::AtRest(Rest::new(now)), ..Self::default() }
     }
 
     /// What it did so far.
@@ -101,9 +108,9 @@ impl Peer {
     /// The socket is there, and with it the first deadline, or a fault that ends it.
     pub(super) fn opened<T>(&mut self, shared: &Shared, stream: &mut Stream<'_, T>) {
         self.counts.connected_at = shared.world_time(stream.now());
-        let now = self.time(shared, stream);
-        let ends = shared.faults.borrow_mut().accepted(now, self.ip(), &mut self.tallies);
-        self.work(shared, stream, |peer, work, _| {
+        self.work(shared, stream, |peer, work, stream| {
+            let now = work.time(shared, stream);
+            let ends = shared.faults.borrow_mut().accepted(now, peer.ip(), &mut peer.tallies);
             let Some((how, delay, fault)) = ends else { return };
             peer.counts.faults += 1;
             shared.emit(&Event::Fault { id: Some(peer.id), fault, request: None });
@@ -120,7 +127,7 @@ impl Peer {
             if work.leftover.is_empty() {
                 taken = peer.offer(shared, work, stream, bytes);
             }
-            work.leftover.extend_from_slice(&bytes[taken..]);
+            work.leftover.extend(&bytes[taken..]);
         });
     }
 
@@ -141,7 +148,7 @@ impl Peer {
     pub(super) fn answered<T>(&mut self, shared: &Shared, stream: &mut Stream<'_, T>, input: Input<'_>) -> bool {
         let mut taken = false;
         self.work(shared, stream, |peer, work, stream| {
-            let now = peer.time(shared, stream);
+            let now = work.time(shared, stream);
             let mut board = shared.faults.borrow_mut();
             let mut deciding = board.deciding(peer.ip(), &mut peer.tallies);
             let faults = deciding.as_mut().map(|faults| faults as &mut dyn Faults);
@@ -155,13 +162,16 @@ impl Peer {
     /// The timer has fired, perhaps for a deadline that has moved since.
     pub(super) fn timeout<T>(&mut self, shared: &Shared, stream: &mut Stream<'_, T>) {
         self.armed = Instant::MAX;
-        self.work(shared, stream, |peer, work, stream| work.machine.handle_timeout(peer.time(shared, stream)));
+        self.work(shared, stream, |_, work, stream| {
+            let now = work.time(shared, stream);
+            work.machine.handle_timeout(now);
+        });
     }
 
     /// The socket is gone; why, if the machine does not know yet.
     pub(super) fn gone(&mut self, shared: &Shared, now: Instant, input: Input<'_>) -> Reason {
         let mut work = self.take_work(shared);
-        let now = self.now.max(now);
+        let now = work.now.max(now);
         // A machine that has closed by itself refuses the news.
         let _ = work.machine.handle_input(now, with_faults(input, None));
         while let Step::Do(output) = work.machine.poll_output() {
@@ -177,10 +187,13 @@ impl Peer {
         self.reason.unwrap_or(Reason::IoError)
     }
 
-    /// Arms the timer if the deadline has come nearer. A timer that fires early costs a call; one that is moved with every
-    /// request would cost more.
+    /// Arms the timer for the next turn if bytes wait for it, or if the deadline has come nearer. A timer that fires early
+    /// costs a call; one that is moved with every request would cost more.
     pub(super) fn arm<T>(&mut self, lp: &mut LoopMut<'_, T>, timer: TimerId) {
-        if self.deadline < self.armed {
+        if self.has_more {
+            self.armed = lp.now();
+            lp.reset_at(timer, self.armed).expect("the timer lives as long as its connection");
+        } else if self.deadline < self.armed {
             // A deadline beyond the range of timers is looked at again when the farthest timer fires.
             let farthest = lp.now().saturating_add(crate::event_loop::MAX_SPAN);
             let due = self.deadline.min(farthest);
@@ -198,14 +211,6 @@ impl Peer {
         self.address.map(|address| address.ip())
     }
 
-    /// The time, which never goes back. Where faults make replies wait it is read anew, so that no wait is short; else it is
-    /// that of the loop's turn, which costs nothing.
-    fn time<T>(&mut self, shared: &Shared, stream: &mut Stream<'_, T>) -> Instant {
-        let now = if shared.faults.borrow().is_active() { stream.clock() } else { stream.now() };
-        self.now = self.now.max(now);
-        self.now
-    }
-
     /// Lets `f` act on the machine, then does all that can be done now, and rests if nothing is left.
     fn work<T>(
         &mut self,
@@ -214,9 +219,12 @@ impl Peer {
         f: impl FnOnce(&mut Self, &mut Work, &mut Stream<'_, T>),
     ) {
         let mut work = self.take_work(shared);
+        work.turn_ends = self.handled() + TURN;
         f(self, &mut work, stream);
         self.settle(shared, &mut work, stream);
         self.account(shared, &work);
+        self.has_more = !work.leftover.is_empty() && !self.paused && !self.is_over();
+        self.hold(stream, self.paused || self.has_more);
         match work.machine.rest() {
             Some(rest) if work.leftover.is_empty() => {
                 self.standing = Standing::AtRest(rest);
@@ -241,16 +249,17 @@ impl Peer {
 
     /// Offers bytes until the machine takes no more; how many it took.
     fn offer<T>(&mut self, shared: &Shared, work: &mut Work, stream: &mut Stream<'_, T>, bytes: &[u8]) -> usize {
-        let now = self.time(shared, stream);
+        let now = work.time(shared, stream);
         let mut done = 0;
-        while done < bytes.len() && !self.is_over() {
+        while done < bytes.len() && !self.is_over() && self.handled() < work.turn_ends {
             let mut units = shared.units.borrow_mut();
             let mut changes = shared.changes.borrow_mut();
             let mut observer = |change: &Change| changes.push(*change);
             let mut service = Asked { units: units.serving(self.id).observed(&mut observer), asked: false };
             let mut board = shared.faults.borrow_mut();
             let mut deciding = board.deciding(self.ip(), &mut self.tallies);
-            if deciding.is_some() {
+            let faulty = deciding.is_some();
+            if faulty {
                 shared.pool.borrow().lend_places(work);
             }
             let faults = deciding.as_mut().map(|faults| faults as &mut dyn Faults);
@@ -267,7 +276,9 @@ impl Peer {
             }
             drop((units, changes));
             shared.tell_changes();
-            shared.tell_faults(self.id);
+            if faulty {
+                shared.tell_faults(self.id);
+            }
             let taken = work.machine.taken();
             done += taken;
             self.drain(shared, work, stream);
@@ -286,11 +297,28 @@ impl Peer {
             if work.leftover.is_empty() || self.paused || self.is_over() {
                 break;
             }
-            let bytes = std::mem::take(&mut work.leftover);
-            let taken = self.offer(shared, work, stream, &bytes);
-            work.leftover.extend_from_slice(&bytes[taken..]);
+            let leftover = std::mem::take(&mut work.leftover);
+            let taken = self.offer(shared, work, stream, leftover.bytes());
+            work.leftover = leftover;
+            work.leftover.take(taken);
             if taken == 0 {
                 break;
+            }
+        }
+    }
+
+    /// What ends a turn: a client must not keep others waiting by asking for much at once.
+    const fn handled(&self) -> u64 {
+        self.counts.requests + self.counts.discards
+    }
+
+    /// Has the loop read from the socket, or not.
+    fn hold<T>(&mut self, stream: &mut Stream<'_, T>, hold: bool) {
+        if self.held != hold && !self.is_over() {
+            self.held = hold;
+            let done = if hold { stream.pause() } else { stream.resume() };
+            if let Err(error) = done {
+                tracing::trace!(%error, hold, "too late for the socket");
             }
         }
     }
@@ -309,7 +337,7 @@ impl Peer {
         }
         self.counts.bytes_out += len as u64;
         let kept = work.machine.sends_kept();
-        let now = self.time(shared, stream);
+        let now = work.time(shared, stream);
         work.machine
             .handle_input(now, faults::Input::Transmitted { len })
             .expect("no more was sent than the machine showed");
@@ -449,8 +477,6 @@ fn with_faults<'a, 'b: 'a>(input: Input<'b>, faults: Option<&'a mut dyn Faults>)
 /// What an output means for the socket. One that is closed already has all of this behind it.
 fn carry_out<T>(output: Output, stream: &mut Stream<'_, T>) {
     let done = match output {
-        Output::Pause => stream.pause(),
-        Output::Resume => stream.resume(),
         Output::CloseWrite => stream.shutdown(),
         Output::Close { reset, .. } => {
             if reset {
@@ -460,7 +486,7 @@ fn carry_out<T>(output: Output, stream: &mut Stream<'_, T>) {
             }
             Ok(())
         }
-        Output::Transmit | Output::Processed(_) | Output::Discarded(_) => Ok(()),
+        Output::Transmit | Output::Pause | Output::Resume | Output::Processed(_) | Output::Discarded(_) => Ok(()),
     };
     if let Err(error) = done {
         tracing::trace!(%error, ?output, "too late for the socket");

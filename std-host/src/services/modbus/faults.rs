@@ -63,10 +63,13 @@ struct Told {
     function: u8,
 }
 
-/// What a connection keeps for the faults that count for each connection by itself.
+/// What a connection keeps for the faults that count for each connection by itself: nothing where there are none.
 #[derive(Debug, Default)]
-pub(super) struct Tallies {
-    places: Vec<Tally>,
+pub(super) struct Tallies(Option<Box<Places>>);
+
+#[derive(Debug, Default)]
+struct Places {
+    tallies: Vec<Tally>,
     edition: u32,
 }
 
@@ -164,8 +167,7 @@ impl Board {
         if !self.is_active() {
             return None;
         }
-        local.fit(&self.plan, self.edition);
-        let acting = self.plan.acting(peer, &mut local.places);
+        let acting = self.plan.acting(peer, local.fit(&self.plan, self.edition));
         Some(Deciding { acting, delays: self.delays.as_deref(), told: &mut self.told })
     }
 
@@ -176,9 +178,12 @@ impl Board {
         peer: Option<IpAddr>,
         local: &mut Tallies,
     ) -> Option<(How, Duration, Arc<str>)> {
-        local.fit(&self.plan, self.edition);
+        if self.plan.is_empty() {
+            return None;
+        }
         let before = self.applied();
-        let (how, delay) = self.plan.acting(peer, &mut local.places).accepted(now)?;
+        let local = local.fit(&self.plan, self.edition);
+        let (how, delay) = self.plan.acting(peer, local).accepted(now)?;
         let name = self.acted_since(&before).next()?;
         Some((how, delay, name))
     }
@@ -218,12 +223,16 @@ impl Board {
 
 impl Tallies {
     /// Keeps counts of faults that the plan has, and has room for those that it has none of yet.
-    fn fit(&mut self, plan: &Plan<Vec<Entry>>, edition: u32) {
-        if self.edition != edition {
-            self.edition = edition;
-            self.places.retain(|tally| tally.fault().is_some_and(|id| plan.entry(id).is_some()));
-            self.places.resize(plan.tallies(), Tally::EMPTY);
+    fn fit(&mut self, plan: &Plan<Vec<Entry>>, edition: u32) -> &mut [Tally] {
+        if self.0.as_ref().is_none_or(|places| places.edition != edition) {
+            let mut tallies = self.0.take().map_or_else(Vec::new, |places| places.tallies);
+            tallies.retain(|tally| tally.fault().is_some_and(|id| plan.entry(id).is_some()));
+            tallies.resize(plan.tallies(), Tally::EMPTY);
+            if !tallies.is_empty() {
+                self.0 = Some(Box::new(Places { tallies, edition }));
+            }
         }
+        self.0.as_mut().map_or(&mut [], |places| &mut places.tallies)
     }
 }
 

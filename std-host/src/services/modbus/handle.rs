@@ -54,6 +54,10 @@ impl Common {
         self.addresses.get_or_init(|| addresses);
     }
 
+    pub(super) fn local_addrs(&self) -> &[SocketAddr] {
+        self.addresses.get().map_or(&[], Vec::as_slice)
+    }
+
     pub(super) fn ask_to_shut_down(&self) {
         self.asked.store(true, Ordering::Release);
     }
@@ -78,7 +82,7 @@ impl Handle {
     /// The addresses really bound, in order of the description.
     #[must_use]
     pub fn local_addrs(&self) -> &[SocketAddr] {
-        self.common.addresses.get().map_or(&[], Vec::as_slice)
+        self.common.local_addrs()
     }
 
     /// Has the loop call `f` with the server, and does not wait. The calls of one thread run in their order; before the

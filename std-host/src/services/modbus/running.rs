@@ -109,6 +109,12 @@ impl<'a> Running<'a> {
         })
     }
 
+    /// The addresses really bound, in order of the description.
+    #[must_use]
+    pub fn local_addrs(&self) -> Vec<SocketAddr> {
+        self.site.shared().common.local_addrs().to_vec()
+    }
+
     /// How many connections there are.
     #[must_use]
     pub fn active(&self) -> usize {
@@ -168,10 +174,17 @@ impl<'a> Running<'a> {
     /// The connections, in order of their ids.
     #[must_use]
     pub fn connections(&mut self) -> Vec<ConnectionReport> {
-        let mut sockets: Vec<_> =
-            self.site.shared().sockets.borrow().iter().map(|(id, socket)| (*id, *socket)).collect();
+        self.connections_behind(0, usize::MAX)
+    }
+
+    /// The first `most` connections whose ids are above `last`, in order of their ids: for who cannot keep the loop as long
+    /// as all of them take.
+    #[must_use]
+    pub fn connections_behind(&mut self, last: ConnectionId, most: usize) -> Vec<ConnectionReport> {
+        let behind = |(id, socket): (&ConnectionId, &SocketId)| (*id > last).then_some((*id, *socket));
+        let mut sockets: Vec<_> = self.site.shared().sockets.borrow().iter().filter_map(behind).collect();
         sockets.sort_unstable_by_key(|(id, _)| *id);
-        sockets.into_iter().filter_map(|(_, socket)| self.site.report(socket)).collect()
+        sockets.into_iter().filter_map(|(_, socket)| self.site.report(socket)).take(most).collect()
     }
 
     /// Ends a connection at once, by a reset; false if there is none of this name.

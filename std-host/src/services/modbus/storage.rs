@@ -3,8 +3,10 @@
 //! An idle connection owns neither buffer nor machine: [`Pool`] lends one while there is a partial frame, a reply, a
 //! deferred request or an ending, and takes it back afterwards.
 
+use super::Shared;
 use super::handlers::BoxedHandler;
 use super::unsent::Unsent;
+use crate::event_loop::Stream;
 use wharf_core::Instant;
 use wharf_core::modbus::data::Storage;
 use wharf_core::modbus::faults::{Connection, Held};
@@ -25,12 +27,63 @@ impl Storage for Heap {
 #[derive(Debug)]
 pub(super) struct Work {
     pub(super) machine: Connection<Vec<u8>, Vec<Transaction>, Vec<Held>>,
+    /// What the machine was told last that the time is.
+    pub(super) now: Instant,
     pub(super) unsent: Unsent,
-    /// Bytes that the machine had no room for. Reading is paused meanwhile.
-    pub(super) leftover: Vec<u8>,
+    /// Bytes that the machine had no room for, or no turn. Reading is held meanwhile.
+    pub(super) leftover: Leftover,
+    /// How many requests and discards of its connection end this turn.
+    pub(super) turn_ends: u64,
+}
+
+/// Bytes that are taken from the front.
+#[derive(Debug, Default)]
+pub(super) struct Leftover {
+    bytes: Vec<u8>,
+    taken: usize,
+}
+
+impl Leftover {
+    pub(super) const fn is_empty(&self) -> bool {
+        self.taken == self.bytes.len()
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes[self.taken..]
+    }
+
+    pub(super) fn extend(&mut self, bytes: &[u8]) {
+        // What is gone is moved out of the way when it is more than what is there, so that a byte moves once or twice.
+        if 2 * self.taken >= self.bytes.len() {
+            self.bytes.drain(..self.taken);
+            self.taken = 0;
+        }
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// The first `count` bytes are done with.
+    pub(super) fn take(&mut self, count: usize) {
+        self.taken += count;
+        if self.is_empty() {
+            self.clear();
+        }
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.bytes.clear();
+        self.taken = 0;
+    }
 }
 
 impl Work {
+    /// The time, which never goes back. Where faults make replies wait it is read anew, so that no wait is short; else it is
+    /// that of the loop's turn, which costs nothing.
+    pub(super) fn time<T>(&mut self, shared: &Shared, stream: &mut Stream<'_, T>) -> Instant {
+        let now = if shared.faults.borrow().is_active() { stream.clock() } else { stream.now() };
+        self.now = self.now.max(now);
+        self.now
+    }
+
     /// Whether anything waits to be sent.
     pub(super) fn has_output(&self) -> bool {
         self.machine.transmit().iter().any(|part| !part.is_empty())
@@ -62,8 +115,10 @@ impl Pool {
             let (buffer, transactions) = (vec![0; (2 + places) * MAX_FRAME], vec![Transaction::EMPTY; places]);
             Box::new(Work {
                 machine: Connection::new(self.config, buffer, transactions, Vec::new(), Instant::ORIGIN),
+                now: Instant::ORIGIN,
                 unsent: Unsent::default(),
-                leftover: Vec::new(),
+                leftover: Leftover::default(),
+                turn_ends: 0,
             })
         })
     }

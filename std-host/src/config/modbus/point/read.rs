@@ -6,7 +6,6 @@ use crate::config::modbus::read::{seed, table};
 use crate::config::modbus::{Block, DefaultDevice, Device, Table, Unit};
 use crate::config::reader::{Item, Reader, Seen};
 use std::time::Duration;
-use wharf_core::modbus::data::point::MAX_TEXT;
 use wharf_core::modbus::data::{PointType, generator::Wrap};
 use wharf_core::modbus::typed::{self, Order, Type};
 
@@ -255,16 +254,7 @@ fn exists(blocks: &[Block], table: Table, first: u32, end: u32) -> bool {
 }
 
 fn kind(item: &Item<'_>, table: Option<Table>) -> Option<PointType> {
-    let text = item.text()?;
-    let kind = if text == "bool" {
-        Some(PointType::Bool)
-    } else if let Some(number) = Type::ALL.into_iter().find(|kind| kind.name() == text) {
-        Some(PointType::Number(number))
-    } else {
-        let registers = text.strip_prefix("string(").and_then(|rest| rest.strip_suffix(')'));
-        let registers = registers.and_then(|registers| registers.parse().ok());
-        registers.filter(|len| (1..=MAX_TEXT).contains(len)).map(|registers| PointType::Text { registers })
-    };
+    let kind = super::parse_type(item.text()?);
     let of_bits = table.is_some_and(Table::is_bits);
     let kind = kind.filter(|kind| !of_bits || *kind == PointType::Bool);
     if kind.is_none() {
