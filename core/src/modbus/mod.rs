@@ -20,3 +20,6 @@ pub mod server;
 pub mod service;
 pub mod typed;
 pub mod units;
+
+#[cfg(test)]
+mod tests;

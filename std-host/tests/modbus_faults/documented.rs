@@ -17,10 +17,10 @@ fn expected(text: &str) -> (Vec<u8>, Option<End>) {
     (hex.split_whitespace().map(|pair| u8::from_str_radix(pair, 16).unwrap()).collect(), end)
 }
 
-/// A connection, as soon as anybody listens.
-fn connect(server: &Faulty) -> Client {
-    while TcpStream::connect(server.address()).is_err() {}
-    server.connect()
+/// Waits until somebody listens.
+fn listens(server: &Faulty) {
+    let refused = |error: std::io::Error| error.kind() == std::io::ErrorKind::ConnectionRefused;
+    while TcpStream::connect(server.address()).is_err_and(refused) {}
 }
 
 #[test]
@@ -32,14 +32,15 @@ fn every_example_of_the_page_does_what_the_page_says() {
         let [_, example, reads, _] = line.split('|').collect::<Vec<_>>()[..] else { panic!("{line}") };
         let server = serve(example.trim().trim_matches('`'));
         kinds.push(server.faults().unwrap()[0].fault.kind.name());
-        let mut client = connect(&server);
-        // One that is ended at once may be gone already.
-        let _ = std::io::Write::write_all(&mut client.stream, &frame(1, 1, &read(3, 2)));
+        listens(&server);
+        let request = frame(1, 1, &read(3, 2));
         let (bytes, end) = expected(reads);
         if let Some(end) = end {
-            assert_eq!(client.end(), (end, bytes), "{line}");
+            assert_eq!(Client::ended(server.address(), &request), (end, bytes), "{line}");
             continue;
         }
+        let mut client = server.connect();
+        client.send(&request);
         assert_eq!(client.take(bytes.len()), bytes, "{line}");
         while server.metrics().unwrap().requests(3) == 0 {
             std::thread::yield_now();

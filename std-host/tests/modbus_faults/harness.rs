@@ -109,11 +109,30 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect_timeout(&address, PATIENCE).unwrap();
-        stream.set_nodelay(true).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        Self { stream }
+        Self::try_connect(address).unwrap()
+    }
+
+    fn try_connect(address: SocketAddr) -> std::io::Result<Self> {
+        let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        Ok(Self { stream })
+    }
+
+    /// Connects, sends, and reads until the server ends the connection, which it may do before all of that is done.
+    pub(crate) fn ended(address: SocketAddr, bytes: &[u8]) -> (End, Vec<u8>) {
+        let sent = Self::try_connect(address).and_then(|mut client| {
+            client.stream.write_all(bytes)?;
+            Ok(client)
+        });
+        match sent {
+            Ok(mut client) => client.end(),
+            Err(error) if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => {
+                (End::Reset, vec![])
+            }
+            Err(error) => panic!("{error}"),
+        }
     }
 
     pub(crate) fn send(&mut self, bytes: &[u8]) {

@@ -34,13 +34,13 @@ fn a_reset_arrives_as_a_reset_whether_input_is_unread_or_not() {
 #[test]
 fn a_cut_frame_never_follows_a_whole_one() {
     for how in ["fin", "rst"] {
-        let server = serve(&fault("cut_frame", &format!("how = '{how}', bytes = 8, addresses = [3, 3]")));
+        let server = serve(&fault("cut_frame", &format!("how = '{how}', bytes = 12, addresses = [3, 3]")));
         let mut client = server.connect();
         // The replies before it are whole, and nothing comes behind it.
         let asked = [frame(1, 1, &read(9, 1)), frame(2, 1, &read(3, 2)), frame(3, 1, &read(9, 1))].concat();
         client.send(&asked);
         client.sees(&frame(1, 1, &holding(9, 1)));
-        client.sees(&frame(2, 1, &holding(3, 2))[..8]);
+        client.sees(&frame(2, 1, &holding(3, 2))[..12]);
         let end = if how == "fin" { End::Fin } else { End::Reset };
         assert_eq!(client.end(), (end, vec![]));
         let metrics = server.metrics().unwrap();

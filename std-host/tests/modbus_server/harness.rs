@@ -54,6 +54,8 @@ impl Wharf {
 
     /// Starts a command that ends up as `wharf`, and waits until so many listeners are open.
     pub(crate) fn start(command: &mut Command, listeners: usize) -> Self {
+        // Whoever asks for the hosts of this machine is not to find those of tests.
+        command.env("WHARF_RUNTIME_DIR", PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("run"));
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let stdout = lines(child.stdout.take().unwrap());
         let stderr = lines(child.stderr.take().unwrap());
