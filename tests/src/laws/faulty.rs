@@ -1,6 +1,6 @@
 //! A Modbus server connection with faults under the laws.
 //!
-//! All that [`connection`](super::connection) has, and up to four faults at random, which may be switched while requests
+//! All that [`connection`] has, and up to four faults at random, which may be switched while requests
 //! are under way. Some connections have fewer places for replies that are kept back than they need.
 
 use super::Subject;

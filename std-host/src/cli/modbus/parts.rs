@@ -61,7 +61,7 @@ pub(super) fn spans(start: u16, total: u32, most: u16) -> impl Iterator<Item = S
         .map(move |begin| Span { start: in_space(begin), quantity: in_space((end - begin).min(u32::from(most))) })
 }
 
-/// For the `else` of a pattern that [`Reply::decode`] guarantees.
+/// For the `else` of a pattern that `Reply::decode` guarantees.
 pub(super) fn mismatch() -> ! {
     unreachable!("a decoded reply has the shape of its request")
 }
