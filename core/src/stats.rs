@@ -388,7 +388,7 @@ mod tests {
     fn quantiles_are_never_below_the_true_ones_and_at_most_an_eighth_above() {
         for seed in 0..60 {
             println!("seed {seed}");
-            let mut random = SplitMix64(seed);
+            let mut random = SplitMix64::new(seed);
             let (mut whole, mut parts) = (Histogram::new(), [const { Histogram::new() }; 2]);
             let mut values: Vec<u64> = (0..=random.next() % 500).map(|_| random.micros()).collect();
             for (at, &value) in values.iter().enumerate() {
@@ -475,7 +475,7 @@ mod tests {
         const BOUNDS: [u64; 6] = [0, 10, 1000, 1 << 20, (1 << 20) + 1, 1 << 36];
         for seed in 0..40 {
             println!("seed {seed}");
-            let mut random = SplitMix64(seed);
+            let mut random = SplitMix64::new(seed);
             let mut buckets = Buckets::new(&BOUNDS, [0; 6]).unwrap();
             let mut other = Buckets::new(&BOUNDS, std::vec![0; 6]).unwrap();
             let mut values: Vec<u64> = (0..=random.next() % 300).map(|_| random.micros()).collect();

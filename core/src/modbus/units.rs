@@ -7,326 +7,22 @@
 
 pub mod changes;
 pub mod mirror;
+mod policies;
 #[cfg(test)]
 mod tests;
+mod unit;
 
 pub use changes::{Cause, Change, Observer, Place};
 pub use mirror::Mirror;
+pub use policies::{FunctionSet, Policies, Unit255, UnitZero, UnknownUnit};
+pub use unit::{Call, Handler, Registered, Unit};
 
-use super::data::{Device, NoHandler, Storage};
-use super::diagnostics::{Bus, Completion, Diagnostics};
-use super::execute::{Executed, execute};
-use super::pdu::{Exception, MEI_DEVICE_IDENTIFICATION, Request, function};
-use super::service::{Answer, Answerer, Discard, Indication, ReplyPdu, RequestId, Service};
+use super::data::Storage;
+use super::diagnostics::{Bus, Completion};
+use super::pdu::Exception;
+use super::service::{Answer, Answerer, Discard, Indication, ReplyPdu, Service};
 use changes::Spot;
-use core::time::Duration;
-
-/// What unit 0 means (SL 2.1 makes it broadcast, MG 4.4.1.2 the device itself).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub enum UnitZero {
-    /// Unit 0 if there is one, else the default device.
-    #[default]
-    Device,
-    /// Writes run on all enabled units and nobody replies; anything else is discarded.
-    Broadcast,
-    /// The same, and the default device executes and answers, anything else too.
-    BroadcastReply,
-    /// Everything is discarded.
-    Ignore,
-}
-
-/// What unit 255 means (MG 4.4.1.2).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub enum Unit255 {
-    /// Unit 255 if there is one, else the default device.
-    #[default]
-    Device,
-    /// A unit like any other.
-    Unit,
-    /// Everything is discarded.
-    Ignore,
-}
-
-/// What happens to a request for a unit that is not there.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub enum UnknownUnit {
-    /// Exception 0B.
-    #[default]
-    TargetFailed,
-    /// Exception 0A.
-    PathUnavailable,
-    /// It is discarded.
-    Silent,
-    /// The default device answers.
-    Default,
-}
-
-/// The policies of a server.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Policies {
-    /// Unit 0.
-    pub unit_0: UnitZero,
-    /// Unit 255.
-    pub unit_255: Unit255,
-    /// Units that are not there, or not enabled.
-    pub unknown_unit: UnknownUnit,
-    /// The unit that is the default device, where the server has none of its own; the lowest unit if absent.
-    pub default_unit: Option<u8>,
-}
-
-/// A set of function codes 1..=127.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct FunctionSet([u32; 4]);
-
-impl FunctionSet {
-    /// No function.
-    pub const EMPTY: Self = Self([0; 4]);
-
-    /// The 19 public functions.
-    #[must_use]
-    pub fn public() -> Self {
-        function::PUBLIC.iter().fold(Self::EMPTY, |set, code| set.with(*code))
-    }
-
-    /// The public functions without those that AP titles "serial line only": 7, 8, 11, 12 and 17.
-    #[must_use]
-    pub fn without_serial() -> Self {
-        function::SERIAL.iter().fold(Self::public(), |set, code| set.without(*code))
-    }
-
-    /// The set with `code` in it. 0 and 128..=255 are no function codes and leave the set as it is.
-    #[must_use]
-    pub fn with(mut self, code: u8) -> Self {
-        let place = Self::place(code);
-        if let Some((word, bit)) = place.and_then(|(word, bit)| Some((self.0.get_mut(word)?, bit))) {
-            *word |= bit;
-        }
-        self
-    }
-
-    /// The set without `code`.
-    #[must_use]
-    pub fn without(mut self, code: u8) -> Self {
-        let place = Self::place(code);
-        if let Some((word, bit)) = place.and_then(|(word, bit)| Some((self.0.get_mut(word)?, bit))) {
-            *word &= !bit;
-        }
-        self
-    }
-
-    /// Whether `code` is in the set.
-    #[must_use]
-    pub fn contains(&self, code: u8) -> bool {
-        Self::place(code).is_some_and(|(word, bit)| self.0.get(word).is_some_and(|word| word & bit != 0))
-    }
-
-    fn place(code: u8) -> Option<(usize, u32)> {
-        (1..=127).contains(&code).then(|| (usize::from(code / 32), 1 << (code % 32)))
-    }
-}
-
-/// A request as a handler sees it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Call<'a> {
-    /// The unit asked for.
-    pub unit: u8,
-    /// The function code.
-    pub function: u8,
-    /// What follows the function code, 0..=252 bytes.
-    pub data: &'a [u8],
-    /// Whether every unit gets it and nobody replies.
-    pub broadcast: bool,
-    /// The connection it came by, as its driver names it.
-    pub connection: u64,
-    /// The name to answer by later, where the connection can remember one.
-    pub id: Option<RequestId>,
-}
-
-/// Answers a function code in the user's own way. It must not block.
-pub trait Handler<S: Storage> {
-    /// Answers one request. `reply` takes what follows the function code; with [`Answer::Reply`], `len` counts those
-    /// 0..=252 bytes. A greater `len` is answered with exception 04.
-    fn call(&mut self, call: &Call<'_>, device: &mut Device<S>, reply: &mut [u8]) -> Answer;
-
-    /// Whether it takes broadcasts.
-    fn takes_broadcasts(&self) -> bool {
-        false
-    }
-}
-
-impl<S: Storage> Handler<S> for NoHandler {
-    fn call(&mut self, _: &Call<'_>, _: &mut Device<S>, _: &mut [u8]) -> Answer {
-        match *self {}
-    }
-}
-
-/// A handler and the function code that it answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Registered<H> {
-    /// 1..=127; it goes before the built-in function of that code. One for 43 gets every MEI type but 14.
-    pub function: u8,
-    /// Who answers.
-    pub handler: H,
-}
-
-/// One unit of a server.
-pub struct Unit<S: Storage> {
-    /// Its unit identifier.
-    pub id: u8,
-    /// A unit that is not enabled is unknown, and keeps its data.
-    pub enabled: bool,
-    /// Its data.
-    pub device: Device<S>,
-    /// Its counters and log.
-    pub diagnostics: Diagnostics,
-    /// The built-in functions that it knows.
-    pub functions: FunctionSet,
-    /// Whether a client may send it into listen-only mode.
-    pub listen_only: bool,
-    /// How much later its replies leave. A driver that can delay replies does so; nothing here does.
-    pub response_delay: Duration,
-    /// Its own functions.
-    pub handlers: S::Of<Registered<S::Handler>>,
-    /// By which requests that it has put off find it; 0 before the first of them.
-    serial: u32,
-}
-
-impl<S: Storage> core::fmt::Debug for Unit<S> {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Unit")
-            .field("id", &self.id)
-            .field("enabled", &self.enabled)
-            .field("device", &self.device)
-            .finish_non_exhaustive()
-    }
-}
-
-impl<S: Storage<Handler: Handler<S>>> Unit<S> {
-    /// An enabled unit that knows every public function and has these handlers.
-    #[must_use]
-    pub fn new(id: u8, device: Device<S>, handlers: S::Of<Registered<S::Handler>>) -> Self {
-        Self {
-            id,
-            enabled: true,
-            device,
-            diagnostics: Diagnostics::new(),
-            functions: FunctionSet::public(),
-            listen_only: true,
-            response_delay: Duration::ZERO,
-            handlers,
-            serial: 0,
-        }
-    }
-
-    /// Forgets the requests that it has put off: they are still answered, and count for nobody. For a unit that leaves its
-    /// server, so that it can join another.
-    pub const fn retire(&mut self) {
-        self.serial = 0;
-        self.diagnostics.forget_deferred();
-    }
-
-    /// Takes one request and counts how it ended. `serials` are those that have been given.
-    fn serve(&mut self, bus: &Bus, serials: &mut u32, call: &Call<'_>, pdu: &[u8], reply: &mut ReplyPdu) -> Answer {
-        self.diagnostics.received(call.broadcast);
-        if self.diagnostics.is_listen_only() && !RESTARTS.contains(&pdu) {
-            self.diagnostics.completed(call.function, Completion::Ignored);
-            return Answer::Discard(Discard::ListenOnly);
-        }
-        let answer = self.answer(bus, call, pdu, reply);
-        if let Some(completion) = completion(answer, call.broadcast) {
-            self.diagnostics.completed(call.function, completion);
-            return answer;
-        }
-        self.diagnostics.deferred();
-        if self.serial == 0 {
-            *serials = serials.wrapping_add(1).max(1);
-            self.serial = *serials;
-        }
-        Answer::Later(Answerer(self.serial))
-    }
-
-    fn answer(&mut self, bus: &Bus, call: &Call<'_>, pdu: &[u8], reply: &mut ReplyPdu) -> Answer {
-        if let Some(handler) = handler_for(self.handlers.as_mut(), pdu) {
-            return custom(handler, call, &mut self.device, reply);
-        }
-        let forbidden = !self.listen_only && pdu.starts_with(&FORCE_LISTEN_ONLY);
-        if forbidden || !self.functions.contains(call.function) {
-            return Answer::Exception(Exception::ILLEGAL_FUNCTION);
-        }
-        let executed = Request::decode(pdu)
-            .and_then(|request| execute(&mut self.device, &mut self.diagnostics, bus, &request, reply));
-        match executed {
-            Ok(Executed::Reply { len }) => Answer::Reply { len },
-            Ok(Executed::Silent) => Answer::Silent,
-            Err(exception) => Answer::Exception(exception),
-        }
-    }
-
-    fn takes_broadcast(&self, pdu: &[u8]) -> bool {
-        match self.handlers.as_ref().iter().find(|entry| answers(entry, pdu)) {
-            Some(entry) => entry.handler.takes_broadcasts(),
-            None => is_write(pdu),
-        }
-    }
-}
-
-/// Function 8, sub-function 1, with the data it takes: the one request that a unit in listen-only mode acts on.
-const RESTARTS: [&[u8]; 2] = [&[function::DIAGNOSTICS, 0, 1, 0, 0], &[function::DIAGNOSTICS, 0, 1, 0xFF, 0]];
-/// Function 8, sub-function 4.
-const FORCE_LISTEN_ONLY: [u8; 3] = [function::DIAGNOSTICS, 0, 4];
-/// The built-in functions that make sense for all units at once (SL 2.1): the writes.
-const BROADCAST_FUNCTIONS: [u8; 6] = [5, 6, 15, 16, 21, 22];
-
-/// Whether it is one of the built-in functions that make sense for all units at once.
-fn is_write(pdu: &[u8]) -> bool {
-    pdu.first().is_some_and(|code| BROADCAST_FUNCTIONS.contains(code))
-}
-
-fn answers<H>(entry: &Registered<H>, pdu: &[u8]) -> bool {
-    let identification = pdu.starts_with(&[function::ENCAPSULATED_INTERFACE, MEI_DEVICE_IDENTIFICATION]);
-    (1..=127).contains(&entry.function) && pdu.first() == Some(&entry.function) && !identification
-}
-
-fn handler_for<'h, H>(handlers: &'h mut [Registered<H>], pdu: &[u8]) -> Option<&'h mut H> {
-    handlers.iter_mut().find(|entry| answers(entry, pdu)).map(|entry| &mut entry.handler)
-}
-
-fn custom<S: Storage, H: Handler<S> + ?Sized>(
-    handler: &mut H,
-    call: &Call<'_>,
-    device: &mut Device<S>,
-    reply: &mut ReplyPdu,
-) -> Answer {
-    let [code, room @ ..] = reply;
-    *code = call.function;
-    let longest = room.len();
-    match handler.call(call, device, room) {
-        Answer::Reply { len } if len > longest => Answer::Exception(Exception::SERVER_DEVICE_FAILURE),
-        Answer::Reply { len } => Answer::Reply { len: len.saturating_add(1) },
-        Answer::Later(_) if call.broadcast => Answer::Silent,
-        Answer::Later(_) if call.id.is_none() => Answer::Exception(Exception::SERVER_DEVICE_BUSY),
-        other @ (Answer::Exception(_) | Answer::Later(_) | Answer::Silent | Answer::Discard(_)) => other,
-    }
-}
-
-/// How a request ended for the counters, or `None` if it has not yet.
-fn completion(answer: Answer, broadcast: bool) -> Option<Completion> {
-    match answer {
-        Answer::Reply { .. } if broadcast => Some(Completion::Silent),
-        Answer::Reply { .. } => Some(Completion::Replied),
-        Answer::Exception(exception) => Some(Completion::Exception { exception, replied: !broadcast }),
-        Answer::Silent => Some(Completion::Silent),
-        Answer::Discard(_) => Some(Completion::Ignored),
-        Answer::Later(_) => None,
-    }
-}
-
+use unit::is_write;
 /// The units of a server, over a list in ascending order of id.
 pub struct Units<S: Storage> {
     units: S::Of<Unit<S>>,
@@ -651,21 +347,13 @@ impl<S: Storage<Handler: Handler<S>>> Service for Serving<'_, S> {
     }
 
     fn peek(&mut self, unit: u8, pdu: &[u8], reply: &mut ReplyPdu) -> Option<usize> {
-        let reads = matches!(pdu, [1..=4, ..]);
-        let request = Request::decode(pdu).ok().filter(|_| reads)?;
         let bus = self.units.bus;
         let unit = match self.units.route(unit) {
             Route::Unit(at) => self.units.units.as_mut().get_mut(at)?,
             Route::Default => self.units.default_device()?,
             Route::All { .. } | Route::Refused(_) | Route::Discarded(_) => return None,
         };
-        if handler_for(unit.handlers.as_mut(), pdu).is_some() {
-            return None;
-        }
-        match execute(&mut unit.device, &mut Diagnostics::new(), &bus, &request, reply) {
-            Ok(Executed::Reply { len }) => Some(len),
-            Ok(Executed::Silent) | Err(_) => None,
-        }
+        unit.peek(&bus, pdu, reply)
     }
 
     fn prevented(&mut self, request: &Indication<'_>, exception: Option<Exception>) {

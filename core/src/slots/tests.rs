@@ -22,7 +22,7 @@ fn order(table: &Table) -> Vec<u64> {
 fn random_scripts_give_what_a_plain_list_gives() {
     for seed in 0..80 {
         println!("seed {seed}");
-        let mut random = SplitMix64(seed);
+        let mut random = SplitMix64::new(seed);
         let mut capacity = random.index(40);
         let mut table = table(capacity);
         // The live slots, oldest first; every id ever given; which indices are free and which retired.
@@ -144,7 +144,7 @@ fn the_lowest_free_index_comes_first_on_every_level_of_marks() {
             table.insert(value).unwrap()
         }));
     }
-    let mut random = SplitMix64(11);
+    let mut random = SplitMix64::new(11);
     let mut free = BTreeSet::new();
     for _ in 0..300 {
         // Few or many are free, and some alone in their part of the table.

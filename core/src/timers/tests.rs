@@ -95,7 +95,7 @@ fn random_scripts_give_what_a_searched_list_gives() {
     let starts = [0, 1, WINDOW - 40_000, 7 * WINDOW - 1, 12_345 * WINDOW + 9_999, u64::MAX - 3 * WINDOW];
     for seed in 0..240_u64 {
         println!("seed {seed}");
-        let mut random = SplitMix64(seed);
+        let mut random = SplitMix64::new(seed);
         let keys = random.pick(&[1, 2, 40]);
         let (mut wheel, mut model) = (wheel(keys), Model::default());
         let mut now = us(random.pick(&starts));
@@ -240,7 +240,7 @@ fn next_moves_on_when_the_key_it_was_early_for_is_gone() {
 #[test]
 fn a_jump_of_many_days_reports_everything_in_order() {
     let mut wheel = wheel(400);
-    let mut random = SplitMix64(3);
+    let mut random = SplitMix64::new(3);
     let mut expected: Vec<_> = (0..400_u32).map(|key| (random.below(u64::from(u32::MAX)), key)).collect();
     for &(at, key) in &expected {
         wheel.arm(key, ms(0), ms(at)).unwrap();

@@ -1,11 +1,11 @@
 //! `wharf modbus read --every`, and what a failure in the middle of a long read says.
 
-use crate::{AwaitEnd, Expect, Send, Server, json, serving, status, stderr, stdout, wharf};
+use crate::{AwaitEnd, Expect, Send, Server, json, program, serving, status, stderr, stdout, wharf};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json as value;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
 
 const ASK: [&str; 2] = ["0001 0000 0006 01 03 0000 0001", "0002 0000 0006 01 03 0000 0001"];
 
@@ -84,11 +84,8 @@ fn polling_nobody_fails_every_time() {
 /// Polls a running server without end, sends a signal after the first block, and gives the status.
 fn interrupted(arguments: &[&str], signal: Signal) -> i32 {
     let (mut server, address) = serving(Stdio::null());
-    let mut child = Command::new(env!("CARGO_BIN_EXE_wharf"))
-        .args([&["modbus", "read", &address], arguments].concat())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child =
+        program().args([&["modbus", "read", &address], arguments].concat()).stdout(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
     kill_process(Pid::from_child(&child), signal).unwrap();

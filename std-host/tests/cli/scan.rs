@@ -1,10 +1,10 @@
 //! `wharf modbus scan`.
 
-use crate::{AwaitEnd, Expect, Send, Server, serving, status, stderr, stdout, wharf};
+use crate::{AwaitEnd, Expect, Send, Server, program, serving, status, stderr, stdout, wharf};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
 
 fn lines(output: &Output) -> Vec<Value> {
     stdout(output).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
@@ -21,7 +21,7 @@ fn without_rtt(mut object: Value) -> Value {
 
 #[test]
 fn every_unit_of_a_server_is_found_and_named_in_order() {
-    let mut server = Command::new(env!("CARGO_BIN_EXE_wharf"))
+    let mut server = program()
         .args(["modbus", "serve", "--listen", "127.0.0.1:0", "--units", "1,7-9", "--size", "10"])
         .stdout(Stdio::piped())
         .spawn()
@@ -158,11 +158,8 @@ fn a_server_of_one_connection_is_scanned_over_that_one() {
     let text = "[[modbus.server]]\nname = \"one\"\nlisten = [\"127.0.0.1:0\"]\nmax_connections = 1\n\
                 [[modbus.server.unit]]\nid = 200\n";
     std::fs::write(&plant, text).unwrap();
-    let mut server = Command::new(env!("CARGO_BIN_EXE_wharf"))
-        .args(["modbus", "serve", plant.to_str().unwrap()])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut server =
+        program().args(["modbus", "serve", plant.to_str().unwrap()]).stdout(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
     BufReader::new(server.stdout.take().unwrap()).read_line(&mut line).unwrap();
     let address = line.trim_end().strip_prefix("listening ").unwrap();

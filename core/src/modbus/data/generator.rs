@@ -373,7 +373,7 @@ mod tests {
 
     #[test]
     fn counters_are_what_one_addition_at_a_time_gives() {
-        let mut random = Random(7);
+        let mut random = Random::new(7);
         for _ in 0..200 {
             let (start, step) = (random.next().cast_signed(), random.next().cast_signed());
             let mut counter = Generator::Counter(Counter { start, step, modulo: None });
@@ -403,7 +403,7 @@ mod tests {
 
     #[test]
     fn ramps_are_what_one_step_at_a_time_gives() {
-        let mut random = Random(11);
+        let mut random = Random::new(11);
         for _ in 0..300 {
             let (from, to) = (random.below(200) as f64 - 100.0, random.below(200) as f64 - 100.0);
             let step = 1.0 + random.below(50) as f64;
@@ -429,7 +429,7 @@ mod tests {
 
     #[test]
     fn a_sine_is_the_sine_of_a_library_but_for_a_millionth() {
-        let mut random = Random(3);
+        let mut random = Random::new(3);
         for _ in 0..20_000 {
             let period = 1 + random.below(100_000_000);
             let every = 1 + random.below(10_000_000);
@@ -475,7 +475,7 @@ mod tests {
     fn a_walk_is_reflected_like_one_that_adds_and_looks() {
         let (min, max, step, seed) = (-2.5, 4.0, 2.0, 99);
         let values = first(Generator::RandomWalk(RandomWalk::new(1.0, step, min, max, seed)), REAL, 1000);
-        let mut random = Random(seed);
+        let mut random = Random::new(seed);
         let mut value: f64 = 1.0;
         for got in values {
             assert!((got - value).abs() < 1e-9, "{got} instead of {value}");
@@ -499,7 +499,7 @@ mod tests {
 
     #[test]
     fn the_same_seed_and_tick_give_the_same_value_in_any_order_and_after_a_pause() {
-        let mut random = Random(5);
+        let mut random = Random::new(5);
         let makes = [
             Generator::Constant(Value::U16(9)),
             Generator::Counter(Counter { start: 3, step: 7, modulo: Some(100) }),

@@ -516,7 +516,7 @@ mod tests {
 
     #[test]
     fn bits_at_any_offset_are_what_one_bit_at_a_time_gives() {
-        let mut random = crate::testing::SplitMix64(1);
+        let mut random = crate::testing::SplitMix64::new(1);
         let mut next = |below: u64| random.below(below) as u16;
         let mut table: BitTable<Static> =
             BitTable::new(leak(vec![Block::new(3, 100)]), leak(vec![0; 13]), leak(vec![])).unwrap();

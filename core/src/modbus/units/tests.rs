@@ -3,7 +3,8 @@
 use super::mirror::{MirrorError, Side};
 use super::*;
 use crate::modbus::data::{
-    BitTable, Block, Datum, FileEntry, Files, Identity, Point, PointType, Queues, RegisterTable, Static, TableKind,
+    BitTable, Block, Datum, Device, FileEntry, Files, Identity, Point, PointType, Queues, RegisterTable, Static,
+    TableKind,
 };
 use crate::modbus::typed::{Order, Value};
 use crate::testing::SplitMix64;
@@ -261,7 +262,7 @@ fn mirrors_of_mirrors_and_sides_that_do_not_go_together_are_refused() {
 
 #[test]
 fn mirrors_are_what_copying_everything_after_every_write_gives() {
-    let mut random = SplitMix64(21);
+    let mut random = SplitMix64::new(21);
     for _ in 0..60 {
         let mut units = units(Policies::default());
         let table = random.pick(&[TableKind::Coils, TableKind::Holding]);

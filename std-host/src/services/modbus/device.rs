@@ -8,6 +8,7 @@ use wharf_core::modbus::data::{
 use wharf_core::modbus::pdu::Exception;
 use wharf_core::modbus::server;
 use wharf_core::modbus::units::{FunctionSet, Policies, Unit, Unit255, UnitZero, Units, UnknownUnit};
+use wharf_core::random::SplitMix64;
 
 /// A unit as described; `seed` is that of its server.
 ///
@@ -158,23 +159,14 @@ pub(super) fn fill(block: &plant::Block, seed: u64) -> Vec<u16> {
         }
         plant::Fill::Random(random) => {
             let place = (block.table as u64) << 48 | u64::from(block.start) << 32;
-            let mut state = random.seed.unwrap_or(seed ^ place);
+            let mut source = SplitMix64::new(random.seed.unwrap_or(seed ^ place));
             let span = u64::from(random.max.saturating_sub(random.min)) + 1;
-            let draw = |_| random.min + u16::try_from(split_mix(&mut state) % span).unwrap_or(0);
+            let draw = |_| random.min + u16::try_from(source.draw() % span).unwrap_or(0);
             (0..len).map(draw).collect()
         }
     };
     values.resize(len, 0);
     values
-}
-
-/// The next number of the generator SplitMix64.
-const fn split_mix(state: &mut u64) -> u64 {
-    *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    let mut z = *state;
-    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^ (z >> 31)
 }
 
 /// Bits, eight to a byte, the first in bit 0.
