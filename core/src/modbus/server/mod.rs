@@ -28,7 +28,6 @@
 //! It paces requests, if told to; it does not limit connections or authorise, which is its driver's part.
 
 mod connection;
-mod kept;
 mod replies;
 mod transactions;
 

@@ -4,10 +4,10 @@
 //! A reply that is kept back is a deferred request to the connection: it holds its transaction and its place in the order
 //! of replies until it is [released](Connection::release), and by then the layer has sent what was to be sent.
 
-use super::connection::{Connection, Phase};
-use super::replies::Replies;
-use super::transactions::{Ending, Transaction};
-use super::{Config, Outcome, Reason};
+use super::{Connection, Phase};
+use crate::modbus::server::replies::Replies;
+use crate::modbus::server::transactions::{Ending, Transaction};
+use crate::modbus::server::{Config, Outcome, Reason};
 use crate::modbus::service::RequestId;
 use crate::time::Instant;
 
