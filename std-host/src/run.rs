@@ -10,7 +10,7 @@
 use crate::admin::{self, host::Host};
 use crate::config::{self, Plant, event_loop::EventLoop, modbus};
 use crate::event_loop::{Error, Group, GroupOptions, Handle, Loop, LoopMut, LoopOptions, Signal};
-use crate::services::modbus::{Event, Server, control};
+use crate::services::modbus::{Event, Observer, Server, control};
 use crate::sys::inherited;
 use std::io::{ErrorKind, Write};
 use std::net::SocketAddr;
@@ -132,7 +132,7 @@ impl Site {
         admin::loops::register(&self.host.registry, index, &lp.handle());
         for (place, described) in self.share(index) {
             let name = described.name.clone();
-            let server = Server::bind(lp, described, move |event| log(&name, event))?;
+            let server = Server::bind_observed(lp, described, Log { server: name })?;
             control::register(&self.host.registry, &server.handle());
             self.open().addresses[place] = server.local_addrs().collect();
             lp.data().servers.push(server);
@@ -206,17 +206,28 @@ fn options(settings: &EventLoop) -> LoopOptions {
     }
 }
 
-/// Writes an event down: what an operator wants to see at `info`, every request at `debug`.
-fn log(server: &str, event: &Event) {
-    if matches!(event, Event::Error { .. }) {
-        tracing::warn!("{server}: {event}");
-    } else if matches!(
-        event,
-        Event::Processed { .. } | Event::Discarded { .. } | Event::Changed(_) | Event::Fault { id: Some(_), .. }
-    ) {
-        tracing::debug!("{server}: {event}");
-    } else {
-        tracing::info!("{server}: {event}");
+/// Writes the events of a server down: what an operator wants to see at `info`, every request at `debug`.
+struct Log {
+    server: String,
+}
+
+impl Observer for Log {
+    fn event(&self, event: &Event) {
+        let server = &self.server;
+        if matches!(event, Event::Error { .. }) {
+            tracing::warn!("{server}: {event}");
+        } else if matches!(
+            event,
+            Event::Processed { .. } | Event::Discarded { .. } | Event::Changed(_) | Event::Fault { id: Some(_), .. }
+        ) {
+            tracing::debug!("{server}: {event}");
+        } else {
+            tracing::info!("{server}: {event}");
+        }
+    }
+
+    fn hears_requests(&self) -> bool {
+        tracing::enabled!(tracing::Level::DEBUG)
     }
 }
 

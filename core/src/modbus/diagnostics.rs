@@ -116,6 +116,7 @@ impl Diagnostics {
     }
 
     /// A request for the unit has come, and has not been executed yet.
+    #[inline]
     pub fn received(&mut self, broadcast: bool) {
         self.messages = self.messages.wrapping_add(1);
         let broadcast = if broadcast { BROADCAST } else { 0 };
@@ -138,6 +139,7 @@ impl Diagnostics {
     }
 
     /// A request has ended.
+    #[inline]
     pub fn completed(&mut self, code: u8, completion: Completion) {
         let (executed, replied, bits) = match completion {
             Completion::Replied => (true, true, 0),
@@ -264,6 +266,7 @@ impl EventLog {
         Self { events: [0; MAX_EVENTS], next: 0, len: 0 }
     }
 
+    #[inline]
     fn push(&mut self, event: u8) {
         if let Some(slot) = self.events.get_mut(usize::from(self.next)) {
             *slot = event;

@@ -200,6 +200,7 @@ impl<S: Storage<Handler: Handler<S>>> Units<S> {
         self.at_mut(spot)
     }
 
+    #[inline]
     fn route(&self, id: u8) -> Route {
         let or_default = match (id, self.policies.unit_0, self.policies.unit_255) {
             (0, UnitZero::Broadcast, _) => return Route::All { reply: false },
@@ -220,6 +221,7 @@ impl<S: Storage<Handler: Handler<S>>> Units<S> {
     }
 
     /// Lets one unit serve, and ends that step; `None` if there is no such unit.
+    #[inline]
     fn serve(
         &mut self,
         spot: Spot,
@@ -228,10 +230,12 @@ impl<S: Storage<Handler: Handler<S>>> Units<S> {
         out: &mut ReplyPdu,
         observer: &mut dyn Observer,
     ) -> Option<Answer> {
-        let (bus, mut serials) = (self.bus, self.serials);
-        let answer = self.at_mut(spot)?.serve(&bus, &mut serials, call, pdu, out);
-        self.serials = serials;
-        if self.marking {
+        let unit = match spot {
+            Spot::Unit(at) => self.units.as_mut().get_mut(at)?,
+            Spot::Own => self.own_default.as_mut()?,
+        };
+        let answer = unit.serve(&self.bus, &mut self.serials, call, pdu, out);
+        if self.marking && unit.device.is_marked() {
             self.settle_at(spot, Cause::Client(call.connection), observer);
         }
         Some(answer)
@@ -316,6 +320,7 @@ impl<S: Storage<Handler: Handler<S>>> Serving<'_, S> {
 }
 
 impl<S: Storage<Handler: Handler<S>>> Service for Serving<'_, S> {
+    #[inline]
     fn serve(&mut self, request: &Indication<'_>, reply: &mut ReplyPdu) -> Answer {
         let Self { units, connection, observer } = self;
         let mut nobody = ();

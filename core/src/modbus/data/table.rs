@@ -154,6 +154,7 @@ impl<V, S: Storage> Table<V, S> {
     }
 
     /// Where the values of `span` begin, if a client may do this to all of it.
+    #[inline]
     fn permitted(&self, operation: Operation, span: Span) -> Result<usize, Exception> {
         let offset = self.offset(span).ok_or(Exception::ILLEGAL_DATA_ADDRESS)?;
         let ranges = self.access.as_ref();
@@ -173,6 +174,7 @@ impl<V, S: Storage> Table<V, S> {
     }
 
     /// Where the values from `start` to below `stop` begin in the slice, if all of these addresses exist.
+    #[inline]
     pub(crate) fn offset_of(&self, start: u16, stop: u32) -> Option<usize> {
         let blocks = self.blocks.as_ref();
         let after = blocks.partition_point(|block| block.start <= start);
@@ -274,10 +276,7 @@ impl<S: Storage> RegisterTable<S> {
     /// As [`Table::check`].
     pub fn read(&self, span: Span, out: &mut [u8]) -> Result<(), Exception> {
         let offset = self.permitted(Operation::Read, span)?;
-        let values = self.values.as_ref().get(offset..).unwrap_or_default();
-        for (pair, value) in out.as_chunks_mut::<2>().0.iter_mut().zip(values) {
-            *pair = value.to_be_bytes();
-        }
+        copy_registers(self.values.as_ref().get(offset..).unwrap_or_default(), out);
         Ok(())
     }
 
@@ -287,7 +286,10 @@ impl<S: Storage> RegisterTable<S> {
     /// As [`Table::check`].
     pub fn write(&mut self, span: Span, values: Words<'_>) -> Result<(), Exception> {
         let offset = self.permitted(Operation::Write, span)?;
-        self.store_at(offset, span.start, values.iter());
+        let changed = store_words(self.values.as_mut().get_mut(offset..).unwrap_or_default(), values);
+        if self.marks.is_on() {
+            self.marks.table(span.start, values.len(), changed);
+        }
         Ok(())
     }
 
@@ -341,24 +343,19 @@ impl<S: Storage> RegisterTable<S> {
     /// Reads registers that exist, two bytes each, whatever clients may do there.
     pub(crate) fn peek(&self, span: Span, out: &mut [u8]) -> bool {
         let Some(offset) = self.offset(span) else { return false };
+        let end = usize::from(span.quantity).saturating_mul(2).min(out.len());
         let values = self.values.as_ref().get(offset..).unwrap_or_default();
-        for (pair, value) in out.as_chunks_mut::<2>().0.iter_mut().zip(values).take(span.quantity.into()) {
-            *pair = value.to_be_bytes();
-        }
+        copy_registers(values, out.get_mut(..end).unwrap_or_default());
         true
     }
 
     /// Sets registers that exist without a mark; whether that made a difference.
     pub(crate) fn poke(&mut self, span: Span, bytes: &[u8]) -> bool {
         let Some(offset) = self.offset(span) else { return false };
+        let end = usize::from(span.quantity).saturating_mul(2);
+        let words = Words::new(bytes.get(..end).unwrap_or(bytes));
         let slots = self.values.as_mut().get_mut(offset..).unwrap_or_default();
-        let mut changed = false;
-        for (slot, pair) in slots.iter_mut().zip(bytes.as_chunks::<2>().0).take(span.quantity.into()) {
-            let value = u16::from_be_bytes(*pair);
-            changed |= *slot != value;
-            *slot = value;
-        }
-        changed
+        words.is_some_and(|words| store_words(slots, words))
     }
 
     /// Where so many registers from `start` on begin in the slice, if all exist.
@@ -379,6 +376,28 @@ fn claim(free: &mut u32, start: u16, len: u32) -> Result<(), BuildError> {
     }
     *free = end;
     Ok(())
+}
+
+/// Copies the first of `values` to `out`, two bytes each, as many as both have. Apart from its callers, because here the
+/// compiler knows that the two do not overlap, and moves eight at a time.
+#[inline(never)]
+fn copy_registers(values: &[u16], out: &mut [u8]) {
+    for (pair, value) in out.as_chunks_mut::<2>().0.iter_mut().zip(values) {
+        *pair = value.to_be_bytes();
+    }
+}
+
+/// Stores registers as they stand on the wire, as many as both have; whether any was another before. Apart from its callers
+/// as [`copy_registers`] is.
+#[inline(never)]
+fn store_words(slots: &mut [u16], values: Words<'_>) -> bool {
+    let mut differences = 0;
+    for (slot, pair) in slots.iter_mut().zip(values.as_bytes().as_chunks::<2>().0) {
+        let value = u16::from_be_bytes(*pair);
+        differences |= *slot ^ value;
+        *slot = value;
+    }
+    differences != 0
 }
 
 /// Copies `quantity` bits from bit `offset` of `bits` on to the front of `out`; spare bits of its last byte are 0.

@@ -220,6 +220,9 @@ impl<T: AsRef<[Transaction]> + AsMut<[Transaction]>> Transactions<T> {
 
     /// Every hole has moved up or, if `down`, to the front.
     pub(super) fn shift(&mut self, by: usize, down: bool) {
+        if by == 0 {
+            return;
+        }
         for place in self.open_mut() {
             place.at = if down { place.at.saturating_sub(by) } else { place.at.saturating_add(by) };
         }
@@ -227,6 +230,9 @@ impl<T: AsRef<[Transaction]> + AsMut<[Transaction]>> Transactions<T> {
 
     /// Where the first hole is, and whose.
     pub(super) fn first_hole(&self) -> Option<(usize, RequestId)> {
+        if self.deferred == 0 {
+            return None;
+        }
         let holes = self.open().filter(|(_, place)| !place.passed);
         holes.reduce(|a, b| if is_after(a.1.order, b.1.order) { b } else { a }).map(|(id, place)| (place.at, id))
     }

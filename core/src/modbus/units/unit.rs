@@ -110,6 +110,7 @@ impl<S: Storage<Handler: Handler<S>>> Unit<S> {
     }
 
     /// Takes one request and counts how it ended. `serials` are those that have been given.
+    #[inline]
     pub(super) fn serve(
         &mut self,
         bus: &Bus,

@@ -17,6 +17,9 @@ impl Shared {
 
     /// Tells what has been written.
     pub(super) fn tell_changes(&self) {
+        if self.changes.borrow().is_empty() {
+            return;
+        }
         let mut changes = self.changes.take();
         for change in changes.drain(..) {
             self.emit(&Event::Changed(change));

@@ -33,8 +33,8 @@ pub(super) struct Peer {
     tallies: Tallies,
     /// Requests in flight that the metrics know of: at most 16.
     in_flight: u8,
-    /// The machine has bytes that may leave, and the socket is not known to be full.
-    transmit: bool,
+    /// The socket takes nothing at present.
+    full: bool,
     /// What the machine says about reading.
     paused: bool,
     /// Bytes wait for the next turn.
@@ -66,7 +66,7 @@ impl Default for Peer {
             standing: Standing::AtRest(Rest::new(Instant::ORIGIN)),
             tallies: Tallies::default(),
             in_flight: 0,
-            transmit: false,
+            full: false,
             paused: false,
             has_more: false,
             held: false,
@@ -133,7 +133,7 @@ impl Peer {
 
     /// The socket takes bytes again.
     pub(super) fn writable<T>(&mut self, shared: &Shared, stream: &mut Stream<'_, T>) {
-        self.transmit = true;
+        self.full = false;
         if matches!(self.standing, Standing::Working(_)) {
             self.work(shared, stream, |_, _, _| ());
         }
@@ -247,7 +247,7 @@ impl Peer {
         }
     }
 
-    /// Offers bytes until the machine takes no more; how many it took.
+    /// Offers bytes until the machine takes no more; how many it took. It may still have something to say then.
     fn offer<T>(&mut self, shared: &Shared, work: &mut Work, stream: &mut Stream<'_, T>, bytes: &[u8]) -> usize {
         let now = work.time(shared, stream);
         let mut done = 0;
@@ -281,18 +281,22 @@ impl Peer {
             }
             let taken = work.machine.taken();
             done += taken;
-            self.drain(shared, work, stream);
-            if taken == 0 && !self.transmit_some(shared, work, stream) {
-                break;
+            if done < bytes.len() {
+                self.drain(shared, work, stream);
+                if taken == 0 && !self.transmit_some(shared, work, stream) {
+                    break;
+                }
             }
         }
         done
     }
 
-    /// Does all that can be done now: sends, and takes what was left over.
+    /// Does all that can be done now: sends, hears what the machine has to say, and takes what was left over.
     fn settle<T>(&mut self, shared: &Shared, work: &mut Work, stream: &mut Stream<'_, T>) {
-        self.drain(shared, work, stream);
         loop {
+            if !self.transmit_some(shared, work, stream) {
+                self.drain(shared, work, stream);
+            }
             while self.transmit_some(shared, work, stream) {}
             if work.leftover.is_empty() || self.paused || self.is_over() {
                 break;
@@ -323,16 +327,16 @@ impl Peer {
         }
     }
 
-    /// Sends once; whether the socket took anything.
+    /// Sends once what may leave, asked or not, and drains the machine after it; whether the socket took anything.
     fn transmit_some<T>(&mut self, shared: &Shared, work: &mut Work, stream: &mut Stream<'_, T>) -> bool {
-        let [first, second] = work.machine.transmit();
-        if !self.transmit || first.is_empty() && second.is_empty() {
+        if self.full || !work.machine.has_output() {
             return false;
         }
-        self.transmit = false;
+        let [first, second] = work.machine.transmit();
         // An error here is followed by the socket's `close`, which tells why.
         let len = stream.write_now2(first, second).unwrap_or(0);
         if len == 0 {
+            self.full = true;
             return false;
         }
         self.counts.bytes_out += len as u64;
@@ -341,6 +345,7 @@ impl Peer {
         work.machine
             .handle_input(now, faults::Input::Transmitted { len })
             .expect("no more was sent than the machine showed");
+        self.drain(shared, work, stream);
         let mut metrics = shared.metrics.borrow_mut();
         metrics.bytes_out += len as u64;
         let now = stream.clock();
@@ -349,25 +354,24 @@ impl Peer {
         }
         // What a fault that ends the connection has left behind will never leave.
         let goes_on = work.machine.state() != State::Held;
-        if goes_on && work.machine.outstanding() == 0 && !work.has_output() {
+        if goes_on && work.machine.outstanding() == 0 && !work.machine.has_output() {
             work.unsent.all_sent(now, |status, replies, took| metrics.replied(status, replies, took));
         }
-        drop(metrics);
-        self.drain(shared, work, stream);
         true
     }
 
-    /// Carries out what the machine wants. Sending waits until all bytes of a read are with the machine.
+    /// Carries out what the machine wants. Sending is looked after elsewhere, when all bytes of a read are with the machine.
     fn drain<T>(&mut self, shared: &Shared, work: &mut Work, stream: &mut Stream<'_, T>) {
         loop {
             match work.machine.poll_output() {
-                Step::Wait(deadline) => {
-                    self.deadline = deadline.unwrap_or(Instant::MAX);
-                    return;
-                }
+                Step::Do(Output::Processed(request)) => self.processed(shared, work, stream.now(), &request),
                 Step::Do(output) => {
                     self.note(shared, work, stream.now(), output);
                     carry_out(output, stream);
+                }
+                Step::Wait(deadline) => {
+                    self.deadline = deadline.unwrap_or(Instant::MAX);
+                    return;
                 }
             }
         }
@@ -376,19 +380,11 @@ impl Peer {
     /// What an output means apart from the socket.
     fn note(&mut self, shared: &Shared, work: &mut Work, now: Instant, output: Output) {
         match output {
-            Output::Transmit => self.transmit = true,
+            Output::Transmit | Output::CloseWrite => {}
             Output::Pause => self.paused = true,
             Output::Resume => self.paused = false,
-            Output::CloseWrite => {}
             Output::Close { reason, .. } => self.reason = Some(reason),
-            Output::Processed(request) => {
-                if request.deferred {
-                    shared.units.borrow_mut().finished(request.answerer, request.function, completion(&request));
-                }
-                self.counts.processed(&request);
-                owe(shared, work, now, &request);
-                shared.emit(&Event::Processed { id: self.id, request });
-            }
+            Output::Processed(request) => self.processed(shared, work, now, &request),
             Output::Discarded(reason) => {
                 if reason == Discard::Truncated {
                     shared.units.borrow_mut().truncated();
@@ -397,6 +393,17 @@ impl Peer {
                 shared.emit(&Event::Discarded { id: self.id, reason });
             }
         }
+    }
+
+    /// A request is done with.
+    #[inline]
+    fn processed(&mut self, shared: &Shared, work: &mut Work, now: Instant, request: &Processed) {
+        if request.deferred {
+            shared.units.borrow_mut().finished(request.answerer, request.function, completion(request));
+        }
+        self.counts.processed(request);
+        owe(shared, work, now, request);
+        shared.processed(self.id, request);
     }
 
     /// Tells the metrics of requests that have begun or ended to wait, and admission whether anything is in flight.
@@ -408,7 +415,7 @@ impl Peer {
             self.in_flight = in_flight;
         }
         if let Some(activity) = &self.activity {
-            activity.in_flight.set(in_flight > 0 || work.has_output());
+            activity.in_flight.set(in_flight > 0 || work.machine.has_output());
         }
     }
 }

@@ -217,7 +217,8 @@ impl Metrics {
         }
     }
 
-    fn processed(&mut self, request: &Processed) {
+    #[inline]
+    pub(super) fn processed(&mut self, request: &Processed) {
         self.requests[usize::from(request.function)] += 1;
         self.unit_requests[usize::from(request.unit)] += 1;
         match request.outcome {

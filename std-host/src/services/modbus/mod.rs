@@ -17,6 +17,7 @@ mod handle;
 mod handlers;
 mod listeners;
 mod metrics;
+mod observer;
 mod options;
 mod points;
 mod running;
@@ -33,6 +34,7 @@ pub use faults::FaultReport;
 pub use handle::Handle;
 pub use handlers::{Answer, Answerer, BoxedHandler, Call, Function, FunctionRefused, Handler, Later, set_function};
 pub use metrics::{Metrics, Response, Timeout};
+pub use observer::Observer;
 pub use points::{Reading, Refused, Typed};
 pub use running::{ConnectionReport, Running};
 pub use storage::Heap;
@@ -63,6 +65,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use storage::Pool;
 use wharf_core::Instant;
+use wharf_core::modbus::server::Processed;
 use wharf_core::modbus::units::{Change, Units};
 
 /// What all connections of a server share.
@@ -74,7 +77,7 @@ struct Shared {
     /// What has been written and not been told yet.
     changes: RefCell<Vec<Change>>,
     pool: RefCell<Pool>,
-    observer: Box<dyn Fn(&Event)>,
+    observer: Box<dyn Observer>,
     metrics: RefCell<Metrics>,
     /// The server for its handlers; set before there is a connection.
     handle: OnceCell<Handle>,
@@ -100,7 +103,20 @@ impl Shared {
 
     fn emit(&self, event: &Event) {
         self.metrics.borrow_mut().count(event);
-        (self.observer)(event);
+        self.tell(event);
+    }
+
+    /// A request is done with. There are more of these than of all other events, so it takes no way round.
+    fn processed(&self, id: ConnectionId, request: &Processed) {
+        self.metrics.borrow_mut().processed(request);
+        let subscribers = &self.common.subscribers;
+        if !subscribers.is_empty() || self.observer.hears_requests() {
+            self.tell(&Event::Processed { id, request: *request });
+        }
+    }
+
+    fn tell(&self, event: &Event) {
+        self.observer.event(event);
         self.common.subscribers.tell(event);
     }
 
@@ -152,6 +168,21 @@ impl Server {
         lp: &mut LoopMut<'_, T>,
         described: &plant::Server,
         observer: impl Fn(&Event) + 'static,
+    ) -> Result<Self, Error> {
+        Self::bind_observed(lp, described, observer::EveryEvent(observer))
+    }
+
+    /// The same for an observer that may not want to hear of every request.
+    ///
+    /// # Errors
+    /// As [`Server::bind`].
+    ///
+    /// # Panics
+    /// As [`Server::bind`].
+    pub fn bind_observed<T>(
+        lp: &mut LoopMut<'_, T>,
+        described: &plant::Server,
+        observer: impl Observer + 'static,
     ) -> Result<Self, Error> {
         let mut units = device::units(described).expect("the plant was checked when it was read");
         let mut points = Points::new(described);

@@ -83,11 +83,6 @@ impl Work {
         self.now = self.now.max(now);
         self.now
     }
-
-    /// Whether anything waits to be sent.
-    pub(super) fn has_output(&self) -> bool {
-        self.machine.transmit().iter().any(|part| !part.is_empty())
-    }
 }
 
 /// Machines of one configuration for whoever is busy. It keeps no more than suffice where many are busy by turns, so

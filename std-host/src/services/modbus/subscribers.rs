@@ -87,9 +87,14 @@ impl Subscribers {
         Subscriber { queue }
     }
 
+    /// Whether nobody is there.
+    pub(super) fn is_empty(&self) -> bool {
+        self.count.load(Ordering::Acquire) == 0
+    }
+
     /// Tells everybody.
     pub(super) fn tell(&self, event: &Event) {
-        if self.count.load(Ordering::Acquire) == 0 {
+        if self.is_empty() {
             return;
         }
         let mut queues = self.queues();

@@ -52,10 +52,13 @@ impl Unsent {
 
     /// Nothing waits to be sent any more: whatever is still here has left in another length than it was made in.
     pub(super) fn all_sent(&mut self, now: Instant, mut told: impl FnMut(Response, u32, Duration)) {
+        self.part = 0;
+        if self.runs.is_empty() {
+            return;
+        }
         for run in self.runs.drain(..) {
             told(run.status, run.replies, now.saturating_duration_since(run.arrived));
         }
-        self.part = 0;
     }
 
     /// Forgets all; how many replies they were.

@@ -108,6 +108,12 @@ where
     }
 
     pub(super) fn transmitted(&mut self, now: Instant, len: usize) -> Result<(), Error> {
+        if self.is_plain() {
+            self.inner.handle_input(now, server::Input::Transmitted { len })?;
+            self.transmit_asked = false;
+            (self.active_since, self.stuck_since) = (now, now);
+            return Ok(());
+        }
         let shown = self.shown();
         if len == 0 || len > shown {
             return Err(Error::Transmitted { len, shown });
@@ -136,6 +142,9 @@ where
 
     /// Lets kept replies leave whose turn has come, and does what is due. Ends every input and timeout.
     pub(super) fn advance(&mut self, now: Instant) {
+        if self.is_plain() {
+            return self.inner.withhold(now, false);
+        }
         self.lapse(now);
         if self.is_closed() {
             return self.drop_held();

@@ -225,7 +225,8 @@ impl<B, T, H> Connection<B, T, H> {
         }
         self.untaken = false;
         self.transmit_asked = false;
-        self.inner.resume(rest)
+        self.inner.go_on(rest);
+        Ok(())
     }
 
     /// Replaces the storage of a [vacant](Self::is_vacant) connection and gives the old one back.
@@ -252,7 +253,7 @@ where
     /// What may leave now, in at most two parts.
     #[must_use]
     pub fn transmit(&self) -> [&[u8]; 2] {
-        if self.in_use == 0 && self.phase == Phase::Open {
+        if self.is_plain() {
             return self.inner.transmit();
         }
         match &self.emission {
@@ -264,7 +265,21 @@ where
         }
     }
 
+    /// Whether anything may leave now.
+    #[must_use]
+    pub fn has_output(&self) -> bool {
+        if self.is_plain() { self.inner.has_output() } else { self.shown() > 0 }
+    }
+
+    /// Whether no fault has anything to do with the connection at present.
+    const fn is_plain(&self) -> bool {
+        self.in_use == 0 && matches!(self.phase, Phase::Open) && self.emission.is_none()
+    }
+
     fn deadline(&self) -> Option<Instant> {
+        if self.is_plain() {
+            return self.inner_deadline;
+        }
         let phase = match self.phase {
             Phase::Open => None,
             Phase::Stopped { until, .. } | Phase::Holding { until, .. } | Phase::HalfClosed { until, .. } => until,
@@ -337,9 +352,25 @@ where
         self.advance(now);
     }
 
+    #[inline]
     fn poll_output(&mut self) -> Step<Output> {
+        match self.inner.report() {
+            Some(report) => Step::Do(report),
+            None => self.poll_reported(),
+        }
+    }
+}
+
+impl<B, T, H> Connection<B, T, H>
+where
+    B: AsRef<[u8]> + AsMut<[u8]>,
+    T: AsRef<[Transaction]> + AsMut<[Transaction]>,
+    H: AsRef<[Held]> + AsMut<[Held]>,
+{
+    /// What is to be done once there is nothing to report.
+    fn poll_reported(&mut self) -> Step<Output> {
         loop {
-            match self.inner.poll_output() {
+            match self.inner.poll_reported() {
                 Step::Do(report @ (Output::Processed(_) | Output::Discarded(_))) => return Step::Do(report),
                 Step::Do(Output::Transmit) => {}
                 Step::Do(Output::Pause) => self.inner_paused = true,
@@ -358,7 +389,7 @@ where
         if self.is_closed() {
             return Step::Wait(None);
         }
-        if self.shown() == 0 {
+        if !self.has_output() {
             self.transmit_asked = false;
         } else if !core::mem::replace(&mut self.transmit_asked, true) {
             return Step::Do(Output::Transmit);

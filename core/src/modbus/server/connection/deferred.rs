@@ -16,7 +16,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, T: AsRef<[Transaction]> + AsMut<[Transaction]
         let bytes_out = self.insert(now, self.replies.ready(), request, &pdu);
         self.transactions.shift(usize::from(bytes_out), false);
         self.release_ready();
-        self.report(Output::Processed(request.processed(Outcome::Exception(exception), bytes_out)));
+        self.note(Output::Processed(request.processed(Outcome::Exception(exception), bytes_out)));
     }
 
     /// Ends a deferred request; `pdu` is its reply, if one is to be sent.

@@ -22,15 +22,57 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, T: AsRef<[Transaction]> + AsMut<[Transaction]
         while let Some(rest) = bytes.get(self.taken..).filter(|rest| !rest.is_empty()) {
             if !self.takes_frames() {
                 self.taken = bytes.len();
-            } else if self.is_blocked() || self.reports.len() >= FRAME_REPORTS {
                 break;
-            } else if self.partial > 0 {
-                self.complete_partial(now, rest, service);
+            }
+            if self.is_blocked() || self.reports.len() >= FRAME_REPORTS {
+                break;
+            }
+            // What is gathered is copied out, because the service answers into the same buffer.
+            let stored;
+            let gathered = self.partial > 0;
+            let stream = if gathered {
+                stored = self.gather(rest);
+                stored.get(..self.partial).unwrap_or_default()
             } else {
-                self.take_whole(now, rest, service);
+                rest
+            };
+            match mbap::decode(stream) {
+                Ok(Decoded::Frame { frame, len }) => {
+                    self.take(len, gathered);
+                    self.active_since = now;
+                    self.accept(now, &frame, len, service);
+                }
+                Ok(Decoded::Incomplete { .. }) => {
+                    if !gathered {
+                        self.frame_since = now;
+                        self.keep_partial(rest);
+                    }
+                }
+                Ok(Decoded::Foreign { len, .. }) => {
+                    self.take(len, gathered);
+                    self.active_since = now;
+                    self.discard(Discard::ProtocolId, Some(service));
+                }
+                Err(error) => {
+                    let reason = match error {
+                        mbap::Error::LengthShort { .. } => Discard::LengthShort,
+                        mbap::Error::LengthLong { .. } => Discard::LengthLong,
+                    };
+                    self.discard(reason, Some(service));
+                    self.break_off(Reason::BadFrame);
+                }
             }
         }
         Ok(())
+    }
+
+    /// A frame of `len` bytes is done with, which was `gathered` from several reads or stood whole at the front of one.
+    const fn take(&mut self, len: usize, gathered: bool) {
+        if gathered {
+            self.partial = 0;
+        } else {
+            self.taken = self.taken.saturating_add(len);
+        }
     }
 
     /// Whether frames are still looked for; otherwise input is thrown away.
@@ -50,61 +92,18 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, T: AsRef<[Transaction]> + AsMut<[Transaction]
         permitted
     }
 
-    /// Takes a frame, or the beginning of one, from the front of `rest`.
-    fn take_whole(&mut self, now: Instant, rest: &[u8], service: &mut dyn Service) {
-        let decoded = mbap::decode(rest);
-        match decoded {
-            Ok(Decoded::Incomplete { .. }) => {
-                self.frame_since = now;
-                self.keep_partial(rest);
-            }
-            Ok(Decoded::Frame { len, .. } | Decoded::Foreign { len, .. }) => {
-                self.taken = self.taken.saturating_add(len);
-                self.act(now, decoded, service);
-            }
-            Err(_) => self.act(now, decoded, service),
-        }
-    }
-
-    /// Adds to the frame that has begun what it lacks to be decided, and acts on it if it is.
-    fn complete_partial(&mut self, now: Instant, rest: &[u8], service: &mut dyn Service) {
+    /// Adds to the frame that has begun what it lacks to be decided, or as much of that as there is.
+    fn gather(&mut self, rest: &[u8]) -> [u8; MAX_FRAME] {
         let have = self.partial;
         let need = match mbap::decode(self.partial_frame()) {
             Ok(Decoded::Incomplete { need }) => need,
             Ok(Decoded::Frame { .. } | Decoded::Foreign { .. }) | Err(_) => have,
         };
         self.keep_partial(rest.get(..need.saturating_sub(have)).unwrap_or(rest));
-        // A copy, because the service answers into the same buffer.
-        let stored = self.buffer.as_ref().first_chunk::<MAX_FRAME>().copied().unwrap_or([0; MAX_FRAME]);
-        let decoded = mbap::decode(stored.get(..self.partial).unwrap_or_default());
-        if !matches!(decoded, Ok(Decoded::Incomplete { .. })) {
-            self.partial = 0;
-            self.act(now, decoded, service);
-        }
+        self.buffer.as_ref().first_chunk::<MAX_FRAME>().copied().unwrap_or([0; MAX_FRAME])
     }
 
-    fn act(&mut self, now: Instant, decoded: Result<Decoded<'_>, mbap::Error>, service: &mut dyn Service) {
-        match decoded {
-            Ok(Decoded::Incomplete { .. }) => {}
-            Ok(Decoded::Frame { frame, len }) => {
-                self.active_since = now;
-                self.accept(now, &frame, len, service);
-            }
-            Ok(Decoded::Foreign { .. }) => {
-                self.active_since = now;
-                self.discard(Discard::ProtocolId, Some(service));
-            }
-            Err(error) => {
-                let reason = match error {
-                    mbap::Error::LengthShort { .. } => Discard::LengthShort,
-                    mbap::Error::LengthLong { .. } => Discard::LengthLong,
-                };
-                self.discard(reason, Some(service));
-                self.break_off(Reason::BadFrame);
-            }
-        }
-    }
-
+    #[inline]
     fn accept(&mut self, now: Instant, frame: &Frame<'_>, len: usize, service: &mut dyn Service) {
         if self.phase != Phase::Open {
             return self.discard(Discard::Draining, Some(service));
@@ -146,7 +145,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, T: AsRef<[Transaction]> + AsMut<[Transaction]
                 self.transactions.defer(id, Request { answerer, ..request }, self.replies.end(), now, timeout);
             }
             (Answer::Discard(reason), _) => self.discard(reason, None),
-            _ => self.report(Output::Processed(request.processed(outcome, bytes_out))),
+            _ => self.note(Output::Processed(request.processed(outcome, bytes_out))),
         }
     }
 
@@ -169,10 +168,10 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, T: AsRef<[Transaction]> + AsMut<[Transaction]
         if let Some(service) = service {
             service.discarded(reason);
         }
-        self.report(Output::Discarded(reason));
+        self.note(Output::Discarded(reason));
     }
 
-    pub(super) fn report(&mut self, report: Output) {
+    pub(super) fn note(&mut self, report: Output) {
         // There is room: see FRAME_REPORTS.
         let _full = self.reports.push_back(report);
     }

@@ -174,11 +174,16 @@ impl<B, T> Connection<B, T> {
         if self.rest().is_none() {
             return Err(rest);
         }
+        self.go_on(rest);
+        Ok(())
+    }
+
+    /// The same for a machine that is known to serve nobody, or a connection at rest.
+    pub(in crate::modbus) const fn go_on(&mut self, rest: Rest) {
         self.active_since = rest.active_since;
         self.transactions.set_order(rest.order);
         self.permits = rest.permits;
         self.transmit_asked = false;
-        Ok(())
     }
 }
 
@@ -187,6 +192,21 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, T: AsRef<[Transaction]> + AsMut<[Transaction]
     #[must_use]
     pub fn transmit(&self) -> [&[u8]; 2] {
         [self.replies.transmit(self.queue(), self.config.coalesce), &[]]
+    }
+
+    /// Whether anything may leave now.
+    #[must_use]
+    pub const fn has_output(&self) -> bool {
+        self.replies.is_ready()
+    }
+
+    /// The next report, if there is one: the first of the outputs.
+    #[inline]
+    pub(in crate::modbus) fn report(&mut self) -> Option<Output> {
+        if let Some(report) = self.reports.pop_front() {
+            return Some(report);
+        }
+        self.transactions.report().map(Output::Processed)
     }
 
     fn queue(&self) -> &[u8] {
@@ -235,7 +255,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, T: AsRef<[Transaction]> + AsMut<[Transaction]
         match input {
             Input::Received { bytes, service } => self.receive(now, bytes, service)?,
             Input::Transmitted { len } => {
-                let shown = self.transmit().iter().map(|part| part.len()).sum();
+                let [shown, _] = self.transmit().map(<[u8]>::len);
                 if len == 0 || len > shown {
                     return Err(Error::Transmitted { len, shown });
                 }
@@ -309,13 +329,18 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, T: AsRef<[Transaction]> + AsMut<[Transaction]
         self.settle(now, was_blocked);
     }
 
+    #[inline]
     fn poll_output(&mut self) -> Step<Output> {
-        if let Some(report) = self.reports.pop_front() {
-            return Step::Do(report);
+        match self.report() {
+            Some(report) => Step::Do(report),
+            None => self.poll_reported(),
         }
-        if let Some(processed) = self.transactions.report() {
-            return Step::Do(Output::Processed(processed));
-        }
+    }
+}
+
+impl<B: AsRef<[u8]> + AsMut<[u8]>, T: AsRef<[Transaction]> + AsMut<[Transaction]>> Connection<B, T> {
+    /// What is to be done once there is nothing to report.
+    pub(in crate::modbus) fn poll_reported(&mut self) -> Step<Output> {
         if let Phase::Closed { reason, reset, said } = &mut self.phase {
             if core::mem::replace(said, true) {
                 return Step::Wait(None);
