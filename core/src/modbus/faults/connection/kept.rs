@@ -141,10 +141,16 @@ where
     }
 
     /// Lets kept replies leave whose turn has come, and does what is due. Ends every input and timeout.
+    #[inline]
     pub(super) fn advance(&mut self, now: Instant) {
         if self.is_plain() {
-            return self.inner.withhold(now, false);
+            self.inner.withhold(now, false);
+        } else {
+            self.advance_kept(now);
         }
+    }
+
+    fn advance_kept(&mut self, now: Instant) {
         self.lapse(now);
         if self.is_closed() {
             return self.drop_held();

@@ -356,7 +356,13 @@ where
     fn poll_output(&mut self) -> Step<Output> {
         match self.inner.report() {
             Some(report) => Step::Do(report),
-            None => self.poll_reported(),
+            None => match self.waits() {
+                Some(deadline) => {
+                    self.inner_deadline = deadline;
+                    Step::Wait(deadline)
+                }
+                None => self.poll_reported(),
+            },
         }
     }
 }
@@ -367,6 +373,14 @@ where
     T: AsRef<[Transaction]> + AsMut<[Transaction]>,
     H: AsRef<[Held]> + AsMut<[Held]>,
 {
+    /// As [`server::Connection::waits`], where no fault has anything to do with the connection either.
+    #[inline]
+    fn waits(&self) -> Option<Option<Instant>> {
+        let said = self.pause_said == self.inner_paused && self.transmit_asked == self.inner.has_output();
+        let quiet = self.is_plain() && said && !self.inner_fin && self.inner_close.is_none();
+        if quiet { self.inner.waits() } else { None }
+    }
+
     /// What is to be done once there is nothing to report.
     fn poll_reported(&mut self) -> Step<Output> {
         loop {

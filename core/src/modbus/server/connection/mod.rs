@@ -254,21 +254,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, T: AsRef<[Transaction]> + AsMut<[Transaction]
         let was_blocked = self.is_blocked();
         match input {
             Input::Received { bytes, service } => self.receive(now, bytes, service)?,
-            Input::Transmitted { len } => {
-                let [shown, _] = self.transmit().map(<[u8]>::len);
-                if len == 0 || len > shown {
-                    return Err(Error::Transmitted { len, shown });
-                }
-                let [_, queue] = split(self.buffer.as_ref());
-                self.replies.advance(queue, len);
-                if self.replies.is_empty() {
-                    let moved = self.replies.compact(&mut []);
-                    self.transactions.shift(moved, true);
-                }
-                self.transmit_asked = false;
-                self.active_since = now;
-                self.stuck_since = now;
-            }
+            Input::Transmitted { len } => self.transmitted(now, len)?,
             Input::Replied { id, pdu } => {
                 if !(1..=MAX_PDU).contains(&pdu.len()) {
                     return Err(Error::ReplyLength { len: pdu.len() });
@@ -339,6 +325,32 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, T: AsRef<[Transaction]> + AsMut<[Transaction]
 }
 
 impl<B: AsRef<[u8]> + AsMut<[u8]>, T: AsRef<[Transaction]> + AsMut<[Transaction]>> Connection<B, T> {
+    fn transmitted(&mut self, now: Instant, len: usize) -> Result<(), Error> {
+        let [shown, _] = self.transmit().map(<[u8]>::len);
+        if len == 0 || len > shown {
+            return Err(Error::Transmitted { len, shown });
+        }
+        let [_, queue] = split(self.buffer.as_ref());
+        self.replies.advance(queue, len);
+        if self.replies.is_empty() {
+            let moved = self.replies.compact(&mut []);
+            self.transactions.shift(moved, true);
+        }
+        self.transmit_asked = false;
+        self.active_since = now;
+        self.stuck_since = now;
+        Ok(())
+    }
+
+    /// The deadline of an open connection that has nothing to say once there is nothing to report, which is what most of
+    /// them are found to be.
+    #[inline]
+    pub(in crate::modbus) fn waits(&self) -> Option<Option<Instant>> {
+        let sends = self.replies.is_ready() && !self.transmit_asked;
+        let quiet = matches!(self.phase, Phase::Open) && !sends && self.pause_said == self.is_blocked();
+        quiet.then(|| self.deadline())
+    }
+
     /// What is to be done once there is nothing to report.
     pub(in crate::modbus) fn poll_reported(&mut self) -> Step<Output> {
         if let Phase::Closed { reason, reset, said } = &mut self.phase {
