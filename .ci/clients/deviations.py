@@ -75,6 +75,11 @@ class _Turn:
         self.time, self.requests, self.due = packet.time, packet.payload, due
         self.segments, self.marker = [], None
 
+    def add(self, packet):
+        """Adds a segment at its place in the stream."""
+        self.segments.append(packet)
+        self.segments.sort(key=lambda segment: segment.sequence)
+
 
 class _Stream:
     """One connection."""
@@ -83,6 +88,7 @@ class _Stream:
         self.port, self.honest, self.deviations, self.waits = port, honest, seen.deviations, seen.waits
         self.order = list(honest)
         self.said, self.asked, self.turns, self.quiet_since, self.begun = asked, [], [], 0.0, None
+        self.passed = set()
         self.opened = self.client_ended = self.server_ended = False
 
     def note(self, name, value=True):
@@ -93,12 +99,14 @@ class _Stream:
             if packet.marker is not None:
                 if self.turns and not self.turns[-1].segments:
                     self.turns[-1].marker = packet.marker
-            elif "retransmission" in packet.notes:
-                pass
+            elif packet.payload and (packet.source, packet.sequence) in self.passed:
+                pass  # sent once more because it was not acknowledged in time
             elif packet.source == self.port:
                 self._server(packet)
             else:
                 self._client(packet)
+            if packet.payload:
+                self.passed.add((packet.source, packet.sequence))
         for turn in self.turns:
             self._judge(turn)
 
@@ -127,12 +135,12 @@ class _Stream:
                 self._ended("rst", packet, late)
             return
         self.opened |= "syn" in packet.flags
-        if "zero_window" in packet.notes:
+        if packet.zero_window:
             self.note("zero window")
         if packet.payload:
             if not self.turns:
                 self.turns.append(_Turn(packet, []))
-            self.turns[-1].segments.append(packet)
+            self.turns[-1].add(packet)
         if "fin" in packet.flags:
             if not self.client_ended:
                 self._ended("fin", packet, late)

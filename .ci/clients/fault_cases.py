@@ -27,7 +27,7 @@ class Case:
     size: int | None = None
     """How many bytes the server sends between the second turn and the next, if not those of the honest reply."""
     waits: dict = dataclasses.field(default_factory=dict)
-    """What is never early: the n-th thing of this name is at least n times so many seconds behind the second request."""
+    """What is never early: the n-th thing of this name comes at least n times so many seconds after request 2."""
     linger: str = "0"
     """That of the server. With none, closed is closed: whoever comes after its FIN is told by a reset."""
     script: str = "talk"

@@ -105,14 +105,14 @@ class Packet:
     source: int = 0
     target: int = 0
     flags: frozenset = frozenset()
+    sequence: int = 0
+    """Where its payload lies in its direction of the stream. One CPU may overtake another with what it records."""
     payload: bytes = b""
     frames: tuple = ()
-    notes: frozenset = frozenset()
-    """What its analysis of TCP remarks."""
+    zero_window: bool = False
 
 
 _FLAGS = ("syn", "ack", "fin", "reset")
-_NOTES = ("retransmission", "zero_window")
 _REMARKS = ("malformed", "unreassembled")
 
 
@@ -144,8 +144,8 @@ def _packet(protocols):
     return Packet(
         moment, None, int(fields["tcp.stream"][0]), int(fields["tcp.srcport"][0]), int(fields["tcp.dstport"][0]),
         frozenset(flag for flag in _FLAGS if fields[f"tcp.flags.{flag}"][0] in ("1", "True")),
-        payload, tuple(_frames(protocols, payload)),
-        frozenset(note for note in _NOTES if f"tcp.analysis.{note}" in fields))
+        int(fields["tcp.seq"][0]), payload, tuple(_frames(protocols, payload)),
+        "tcp.analysis.zero_window" in fields)
 
 
 def _frames(protocols, payload):
