@@ -44,7 +44,10 @@ def recorder():
     """The path of dumpcap, where it may record the loopback interface and tshark can read what it has recorded."""
     program("tshark")
     dumpcap = program("dumpcap")
-    _run([dumpcap, "-i", "lo", "-L"])
+    try:
+        _run([dumpcap, "-i", "lo", "-L"])
+    except Missing:
+        raise Missing("dumpcap may not record the loopback interface") from None
     return dumpcap
 
 
