@@ -4,10 +4,12 @@
     .ci/clients/clients.py [--wharf PROGRAM] [--tools FOLDER] [--tokio-client PROGRAM] [--vectors PROGRAM]
                            [--poll-seconds N] [SUITE...]
 
-Every suite gets servers of its own, which must announce their addresses and must end with status 0 on SIGTERM. They
-listen on free ports, but for those of libmodbus, whose clients know one port alone. Suites run side by side where their
-ports allow it. What a suite needs is put into the folder of tools if it is missing; where that cannot be, the suite is
-skipped aloud. Where there is tshark, the conversations of suites with a tap are recorded, and it must find them sound.
+Every suite gets servers of its own, or starts one itself; they must announce their addresses and must end with status 0
+on SIGTERM. They listen on free ports, but for those of libmodbus, whose clients know one port alone. Suites run side by
+side where their ports allow it. What a suite needs is put into the folder of tools if it is missing; where that cannot
+be, the suite is skipped aloud. Where there is tshark, the conversations of suites with a tap are recorded, and it must
+find them sound; where its dumpcap may record the loopback interface too, captures of every fault must show that fault
+alone.
 The last line is `clients: N passed, M failed`; the exit status is 1 if any failed.
 """
 
@@ -77,6 +79,7 @@ SUITES = {
     "vector_table": Suite((), "vectors"),
     "awkward": Suite(("plant", "plain", "impatient", "gateway")),
     "faults": Suite(("faulty",)),
+    "fault_captures": Suite((), "recorder"),
 }
 START_SECONDS = 20
 STOP_SECONDS = 60
@@ -116,6 +119,8 @@ class Toolbox:
             if needs == "vectors":
                 tools.program("tshark")
             return (str(self.built[needs]),)
+        if needs == "recorder":
+            return (tools.recorder(),)
         if needs == "libmodbus":
             return (str(tools.libmodbus(self.folder / "clients-libmodbus")),)
         return (tools.program(needs),)
@@ -244,7 +249,8 @@ def main():
         parser.error(f"{options.wharf} is missing; build it with cargo build --release --bin wharf")
 
     toolbox = Toolbox(options.tools, options.tokio_client, options.vectors)
-    environment = {**os.environ, "WHARF_POLL_SECONDS": str(options.poll_seconds), "PYTHONUNBUFFERED": "1"}
+    environment = {**os.environ, "WHARF_POLL_SECONDS": str(options.poll_seconds), "PYTHONUNBUFFERED": "1",
+                   "WHARF_PROGRAM": str(options.wharf)}
     chosen = {}
     for suite in options.suites or SUITES:
         try:

@@ -17,7 +17,7 @@ _scenarios = []
 
 
 def scenario(function):
-    """Registers `function`; its name, with spaces, is the name of the scenario."""
+    """Registers `function`; its attribute `title`, or its name with spaces, is the name of the scenario."""
     _scenarios.append(function)
     return function
 
@@ -32,7 +32,7 @@ def run_all(setup):
     context = setup(servers)
     failed = 0
     for function in _scenarios:
-        name = function.__name__.replace("_", " ")
+        name = getattr(function, "title", function.__name__.replace("_", " "))
         try:
             function(context)
         except Exception as error:  # a scenario may fail in any way; the others still run

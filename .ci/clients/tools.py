@@ -40,6 +40,17 @@ def program(name):
     return found
 
 
+def recorder():
+    """The path of dumpcap, where it may record the loopback interface and tshark can read what it has recorded."""
+    program("tshark")
+    dumpcap = program("dumpcap")
+    try:
+        _run([dumpcap, "-i", "lo", "-L"])
+    except Missing:
+        raise Missing("dumpcap may not record the loopback interface") from None
+    return dumpcap
+
+
 def venv(folder):
     """The interpreter of a virtual environment that has the pinned Python clients."""
     python = folder / "bin" / "python"
