@@ -187,7 +187,8 @@ impl core::fmt::Debug for Input<'_> {
 pub enum Output {
     /// Send what [`Connection::transmit`] shows, and report how much of it left. Where the socket takes nothing now,
     /// try again when it does; no second `Transmit` comes before the report. A driver may put this off until it has
-    /// offered all of the bytes of one read, so that their replies leave together.
+    /// offered all of the bytes of one read, so that their replies leave together; or send what is shown before it drains,
+    /// and not be asked.
     Transmit,
     /// Stop reading.
     Pause,

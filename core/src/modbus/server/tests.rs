@@ -135,6 +135,26 @@ fn any_split_of_a_stream_gives_the_same_replies() {
 }
 
 #[test]
+fn a_driver_that_sends_unasked_is_asked_only_for_what_is_left() {
+    let mut rig = Rig::new(Config::DEFAULT, 1024, 0);
+    rig.peer_reads = false;
+    let stream = [request(1, 3), request(2, 3)].concat();
+    let Rig { connection, service, .. } = &mut rig;
+    connection.handle_input(Instant::ORIGIN, Input::Received { bytes: &stream, service }).unwrap();
+    assert!(rig.connection.has_output());
+    rig.send(12);
+    rig.drain();
+    let asked = rig.outputs.iter().filter(|output| **output == Output::Transmit).count();
+    assert_eq!((asked, rig.outputs.len()), (1, 3));
+    rig.send(usize::MAX);
+    rig.outputs.clear();
+    rig.drain();
+    assert_eq!(rig.outputs, []);
+    assert!(!rig.connection.has_output());
+    assert_eq!(rig.wire, [reply(1, 3), reply(2, 3)].concat());
+}
+
+#[test]
 fn replies_leave_in_order_of_arrival_whatever_the_order_of_answers() {
     let mut rig = Rig::new(Config::DEFAULT, 4096, 4);
     let stream = [request(1, 65), request(2, 3), request(3, 65), request(4, 65), request(5, 3)].concat();
