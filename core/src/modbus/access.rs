@@ -75,10 +75,10 @@ pub const fn accesses(pdu: &[u8]) -> Accesses<'_> {
 }
 
 /// The accesses of a PDU; made by [`accesses`].
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Accesses<'a>(Rest<'a>);
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Rest<'a> {
     Spans([Option<Access>; 2]),
     /// Groups of a file request, the records behind each if they are to be written.
