@@ -6,6 +6,7 @@
 use crate::wire::{Operation, Ticket};
 use std::hint::black_box;
 use wharf_core::machine::{Machine as _, Step};
+use wharf_core::modbus::authorisation::NoAuthorisation;
 use wharf_core::modbus::data::{BitTable, Block, Device, Files, Identity, NoHandler, Queues, RegisterTable, Storage};
 use wharf_core::modbus::diagnostics::{Bus, Diagnostics};
 use wharf_core::modbus::execute::{Executed, execute};
@@ -73,6 +74,7 @@ impl Storage for Boxed {
     type Of<T: 'static> = Box<[T]>;
     type Text = Box<[u8]>;
     type Handler = NoHandler;
+    type Authorisation = NoAuthorisation;
 }
 
 /// All that the steps need, built once.

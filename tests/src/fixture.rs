@@ -144,6 +144,30 @@ pub enum Unknown {
     Default,
 }
 
+/// What the authorisation hook of a server refuses. It agrees to everything else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Denial {
+    /// Of the unit that would answer.
+    pub unit: u8,
+    /// Requests that ask for this.
+    pub what: Denied,
+}
+
+/// What a request must not ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Denied {
+    /// This function code.
+    Function(u8),
+    /// To read any of a range of addresses.
+    Reading(Table, u16, u16),
+    /// To write any of a range of addresses.
+    Writing(Table, u16, u16),
+    /// Any record of a file.
+    File(u16),
+    /// The queue at a pointer address.
+    Queue(u16),
+}
+
 /// Function code of the handler that answers with the data it got.
 pub const ECHO: u8 = 65;
 /// Function code of the handler that answers later.
@@ -168,6 +192,8 @@ pub struct Plant {
     pub unknown_unit: Unknown,
     /// Whether functions 7, 8, 11, 12 and 17 are off.
     pub no_serial_functions: bool,
+    /// What the authorisation hook refuses; without any there is no hook.
+    pub denials: Vec<Denial>,
 }
 
 impl Plant {
@@ -189,6 +215,30 @@ impl Plant {
         let found = self.units.iter_mut().find(|(unit, _)| *unit == id);
         &mut found.unwrap_or_else(|| panic!("the fixture has no unit {id}")).1
     }
+}
+
+/// Something of everything for a hook to refuse, at addresses that random requests often ask for.
+#[must_use]
+pub fn denials() -> Vec<Denial> {
+    let of = |unit, what| Denial { unit, what };
+    vec![
+        of(1, Denied::Reading(Table::Coils, 5, 9)),
+        of(1, Denied::Writing(Table::Coils, 40, 300)),
+        of(1, Denied::Reading(Table::Discrete, 0, 3)),
+        of(1, Denied::Reading(Table::Input, 99, 100)),
+        of(1, Denied::Reading(Table::Holding, 96, 99)),
+        of(1, Denied::Writing(Table::Holding, 200, 250)),
+        of(1, Denied::Writing(Table::Holding, 65535, 65535)),
+        of(1, Denied::File(1)),
+        of(1, Denied::Queue(1246)),
+        of(1, Denied::Queue(1)),
+        of(1, Denied::Function(17)),
+        of(1, Denied::Function(SILENT)),
+        of(1, Denied::Function(0)),
+        of(2, Denied::Writing(Table::Holding, 0, 65535)),
+        of(2, Denied::Function(WILLING)),
+        of(3, Denied::Function(43)),
+    ]
 }
 
 /// Whether coil `address` of the main device begins as on.

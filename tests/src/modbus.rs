@@ -5,17 +5,21 @@
 //! everything at once, for the vector table and for comparison with the naive server.
 
 use crate::fixture::{
-    self, Access, Device, ECHO, LATER, Plant, REFUSE, SILENT, Table, UnitLast, UnitZero, Unknown, WILLING,
+    self, Access, Denial, Denied, Device, ECHO, LATER, Plant, REFUSE, SILENT, Table, UnitLast, UnitZero, Unknown,
+    WILLING,
 };
 use crate::vectors;
 use crate::world::{End, Order};
 use std::cell::RefCell;
 use std::rc::Rc;
+use wharf_core::modbus::access::Area;
+use wharf_core::modbus::authorisation::{AccessRequest, Authorisation};
 use wharf_core::modbus::data::{
     self, AccessRange, BitTable, Block, FileEntry, Files, Identity, ParityRange, Queue, Queues, RegisterTable, Storage,
+    TableKind,
 };
 use wharf_core::modbus::diagnostics::Completion;
-use wharf_core::modbus::pdu::Exception;
+use wharf_core::modbus::pdu::{Exception, Span};
 use wharf_core::modbus::server::{self, Config, Input, Outcome, Output, Processed, Reason, Transaction};
 use wharf_core::modbus::service::{Answer, Discard, RequestId};
 use wharf_core::modbus::units::{
@@ -31,6 +35,7 @@ impl Storage for Boxed {
     type Of<T: 'static> = Box<[T]>;
     type Text = Box<[u8]>;
     type Handler = Custom;
+    type Authorisation = Denials;
 }
 
 /// A request that a handler has put off.
@@ -78,6 +83,43 @@ impl Handler<Boxed> for Custom {
 
     fn takes_broadcasts(&self) -> bool {
         self.function == WILLING
+    }
+}
+
+/// The authorisation hook of the fixture: refuses what the fixture says.
+#[derive(Clone, Debug)]
+pub struct Denials(Vec<Denial>);
+
+impl Authorisation for Denials {
+    fn permits(&mut self, request: &AccessRequest<'_>) -> bool {
+        let denies = |what: Denied| {
+            request.accesses().any(|access| {
+                let Span { start, .. } = access.span;
+                let meets =
+                    |first: u16, last: u16| u32::from(start.max(first)) < access.span.end().min(u32::from(last) + 1);
+                match (access.area, what) {
+                    (Area::Table(kind), Denied::Reading(table, first, last)) => {
+                        !access.writes && kind == kind_of(table) && meets(first, last)
+                    }
+                    (Area::Table(kind), Denied::Writing(table, first, last)) => {
+                        access.writes && kind == kind_of(table) && meets(first, last)
+                    }
+                    (Area::File(file), Denied::File(number)) => file == number,
+                    (Area::Queues, Denied::Queue(pointer)) => start == pointer,
+                    _ => false,
+                }
+            }) || what == Denied::Function(request.function())
+        };
+        !self.0.iter().any(|denial| request.unit == Some(denial.unit) && denies(denial.what))
+    }
+}
+
+const fn kind_of(table: Table) -> TableKind {
+    match table {
+        Table::Coils => TableKind::Coils,
+        Table::Discrete => TableKind::Discrete,
+        Table::Input => TableKind::Input,
+        Table::Holding => TableKind::Holding,
     }
 }
 
@@ -224,7 +266,9 @@ pub fn units(plant: &Plant) -> (Units<Boxed>, Deferrals) {
         },
         default_unit: None,
     };
-    (Units::new(units, None, policies).expect("the fixture is in order"), deferrals)
+    let mut units = Units::<Boxed>::new(units, None, policies).expect("the fixture is in order");
+    units.authorisation = (!plant.denials.is_empty()).then(|| Denials(plant.denials.clone()));
+    (units, deferrals)
 }
 
 /// A server whose connections share their units, as on one event loop.

@@ -153,7 +153,7 @@ pub trait Service {
     fn prevented(&mut self, _request: &Indication<'_>, _exception: Option<Exception>) {}
 
     /// Reads what a request of functions 1..=4 would read, for a fault that makes a reply longer, and counts nothing; the
-    /// length of the reply PDU, or nothing where that cannot be had.
+    /// length of the reply PDU, or nothing where that cannot be had or is not permitted.
     fn peek(&mut self, _unit: u8, _pdu: &[u8], _reply: &mut ReplyPdu) -> Option<usize> {
         None
     }

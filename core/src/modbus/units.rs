@@ -2,8 +2,8 @@
 //!
 //! [`Units`] is the [`Service`] that most servers want. It routes a request to one unit, to all of them, or to
 //! nobody; each [`Unit`] has a device, diagnostics, the functions it knows and handlers for functions of the user's
-//! own. What a unit does with a request, in order: count and log it, stay silent in listen-only mode, look the function
-//! up (01), decode it (01, 03), execute it.
+//! own. What a unit does with a request, in order: count and log it, stay silent in listen-only mode, ask the authorisation
+//! hook (01), look the function up (01), decode it (01, 03), execute it.
 
 pub mod changes;
 pub mod mirror;
@@ -22,13 +22,16 @@ use super::diagnostics::{Bus, Completion};
 use super::pdu::Exception;
 use super::service::{Answer, Answerer, Discard, Indication, ReplyPdu, Service};
 use changes::Spot;
-use unit::is_write;
+use unit::{Common, is_write};
+
 /// The units of a server, over a list in ascending order of id.
 pub struct Units<S: Storage> {
     units: S::Of<Unit<S>>,
     own_default: Option<Unit<S>>,
     /// The policies; a change is in force from the next request on.
     pub policies: Policies,
+    /// Who may do what, where not everybody may do everything; a change is in force from the next request on.
+    pub authorisation: Option<S::Authorisation>,
     bus: Bus,
     /// The last serial that a unit was given.
     serials: u32,
@@ -91,7 +94,8 @@ impl<S: Storage<Handler: Handler<S>>> Units<S> {
     pub fn new(units: S::Of<Unit<S>>, own_default: Option<Unit<S>>, policies: Policies) -> Result<Self, Error> {
         ascending(units.as_ref())?;
         let (bus, mirrors, [observed, marking, loose]) = (Bus::default(), None, [false; 3]);
-        Ok(Self { units, own_default, policies, bus, serials: 0, mirrors, observed, marking, loose })
+        let authorisation = None;
+        Ok(Self { units, own_default, policies, authorisation, bus, serials: 0, mirrors, observed, marking, loose })
     }
 
     /// The units, in ascending order of id.
@@ -157,7 +161,7 @@ impl<S: Storage<Handler: Handler<S>>> Units<S> {
 
     /// The service for one connection, which `connection` names to handlers.
     pub const fn serving(&mut self, connection: u64) -> Serving<'_, S> {
-        Serving { units: self, connection, observer: None }
+        Serving { units: self, connection, role: None, observer: None }
     }
 
     /// Counts the end of a request that was answered [`Answer::Later`], for the unit that put it off, whoever has its id
@@ -220,6 +224,21 @@ impl<S: Storage<Handler: Handler<S>>> Units<S> {
         }
     }
 
+    /// One unit, and what it needs of the rest.
+    #[inline]
+    fn split(&mut self, spot: Spot) -> Option<(&mut Unit<S>, Common<'_, S::Authorisation>)> {
+        let Self { units, own_default, authorisation, bus, serials, .. } = self;
+        let (unit, name) = match spot {
+            Spot::Unit(at) => {
+                let unit = units.as_mut().get_mut(at)?;
+                let id = unit.id;
+                (unit, Some(id))
+            }
+            Spot::Own => (own_default.as_mut()?, None),
+        };
+        Some((unit, Common { bus, serials, authorisation: authorisation.as_mut(), name }))
+    }
+
     /// Lets one unit serve, and ends that step; `None` if there is no such unit.
     #[inline]
     fn serve(
@@ -230,12 +249,10 @@ impl<S: Storage<Handler: Handler<S>>> Units<S> {
         out: &mut ReplyPdu,
         observer: &mut dyn Observer,
     ) -> Option<Answer> {
-        let unit = match spot {
-            Spot::Unit(at) => self.units.as_mut().get_mut(at)?,
-            Spot::Own => self.own_default.as_mut()?,
-        };
-        let answer = unit.serve(&self.bus, &mut self.serials, call, pdu, out);
-        if self.marking && unit.device.is_marked() {
+        let (unit, common) = self.split(spot)?;
+        let answer = unit.serve(common, call, pdu, out);
+        let marked = unit.device.is_marked();
+        if self.marking && marked {
             self.settle_at(spot, Cause::Client(call.connection), observer);
         }
         Some(answer)
@@ -286,6 +303,7 @@ fn ascending<S: Storage>(units: &[Unit<S>]) -> Result<(), Error> {
 pub struct Serving<'u, S: Storage> {
     units: &'u mut Units<S>,
     connection: u64,
+    role: Option<&'u str>,
     observer: Option<&'u mut dyn Observer>,
 }
 
@@ -296,6 +314,12 @@ impl<S: Storage> core::fmt::Debug for Serving<'_, S> {
 }
 
 impl<'u, S: Storage> Serving<'u, S> {
+    /// The client's role, which handlers and the authorisation hook see; `None`, the null role, unless this is called.
+    #[must_use]
+    pub fn in_role(self, role: Option<&'u str>) -> Self {
+        Self { role, ..self }
+    }
+
     /// Has `observer` hear of what requests write, if [`Units::observe`] says that somebody wants to.
     #[must_use]
     pub fn observed(self, observer: &'u mut dyn Observer) -> Self {
@@ -322,7 +346,7 @@ impl<S: Storage<Handler: Handler<S>>> Serving<'_, S> {
 impl<S: Storage<Handler: Handler<S>>> Service for Serving<'_, S> {
     #[inline]
     fn serve(&mut self, request: &Indication<'_>, reply: &mut ReplyPdu) -> Answer {
-        let Self { units, connection, observer } = self;
+        let Self { units, connection, role, observer } = self;
         let mut nobody = ();
         let observer: &mut dyn Observer = match observer {
             Some(observer) => *observer,
@@ -332,9 +356,7 @@ impl<S: Storage<Handler: Handler<S>>> Service for Serving<'_, S> {
         if units.loose {
             units.settle(Cause::Api, observer);
         }
-        let (&function, data) = request.pdu.split_first().unwrap_or((&0, &[]));
-        let call =
-            Call { unit: request.unit, function, data, broadcast: false, connection: *connection, id: request.id };
+        let call = Call { connection: *connection, role: *role, id: request.id, ..Call::of(request.unit, request.pdu) };
         let spot = match units.route(request.unit) {
             Route::Unit(at) => Some(Spot::Unit(at)),
             Route::Default => units.default_spot(),
@@ -352,13 +374,14 @@ impl<S: Storage<Handler: Handler<S>>> Service for Serving<'_, S> {
     }
 
     fn peek(&mut self, unit: u8, pdu: &[u8], reply: &mut ReplyPdu) -> Option<usize> {
-        let bus = self.units.bus;
-        let unit = match self.units.route(unit) {
-            Route::Unit(at) => self.units.units.as_mut().get_mut(at)?,
-            Route::Default => self.units.default_device()?,
+        let call = Call { connection: self.connection, role: self.role, ..Call::of(unit, pdu) };
+        let spot = match self.units.route(unit) {
+            Route::Unit(at) => Spot::Unit(at),
+            Route::Default => self.units.default_spot()?,
             Route::All { .. } | Route::Refused(_) | Route::Discarded(_) => return None,
         };
-        unit.peek(&bus, pdu, reply)
+        let (unit, common) = self.units.split(spot)?;
+        unit.peek(common, &call, pdu, reply)
     }
 
     fn prevented(&mut self, request: &Indication<'_>, exception: Option<Exception>) {

@@ -1,6 +1,7 @@
 //! The running `wharf` and its Modbus servers, on real sockets of the loopback interface.
 
 mod admission;
+mod authorisation;
 mod discards;
 mod handle;
 mod handlers;

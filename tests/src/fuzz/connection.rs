@@ -20,7 +20,7 @@
 
 use super::framing::{Piece, by_the_specification};
 use super::{Source, plant};
-use crate::fixture::{LATER, UnitLast, UnitZero, Unknown};
+use crate::fixture::{LATER, UnitLast, UnitZero, Unknown, denials};
 use crate::modbus::{Served, Server};
 use crate::naive::Naive;
 use crate::vectors::{Server as _, frame};
@@ -69,6 +69,9 @@ fn setting(source: &mut Source<'_>) -> Setting {
     plant.unknown_unit =
         [Unknown::NoTarget, Unknown::NoPath, Unknown::Silent, Unknown::Default][usize::from(policies >> 4 & 3)];
     plant.no_serial_functions = policies & 0x40 != 0;
+    if policies & 0x80 != 0 {
+        plant.denials = denials();
+    }
     let timeout = |bit: u8, long: u64| {
         let micros = if timeouts >> bit & 1 == 0 { long } else { 500 };
         Duration::from_micros(if timeouts & 0x80 == 0 { micros } else { 0 })

@@ -6,7 +6,7 @@
 //! | body | holds |
 //! | --- | --- |
 //! | [`mbap_stream`] | any split of a stream gives the same frames, discards and end as the whole |
-//! | [`request`] | decoding never panics, what is accepted encodes back, and a client can read what a server answers |
+//! | [`request`] | decoding never panics, what is accepted encodes back and names what it touches, and a client can read what a server answers |
 //! | [`connection`] | a scripted connection sends what the naive server sends, byte for byte, and obeys its contract |
 //! | [`client`] | a scripted client connection ends every request once, as a model says, and obeys its contract |
 //! | [`fault_plan`] | faults act when and on what a second plan says, and change of a reply what they are there for |

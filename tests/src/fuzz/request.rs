@@ -2,7 +2,8 @@
 
 use super::{Source, plant};
 use crate::modbus::{Boxed, units};
-use wharf_core::modbus::data::{Device, Model};
+use wharf_core::modbus::access::{Access, Area, accesses};
+use wharf_core::modbus::data::{Device, Model, TableKind};
 use wharf_core::modbus::diagnostics::Bus;
 use wharf_core::modbus::execute::{Executed, execute};
 use wharf_core::modbus::mbap::MAX_PDU;
@@ -19,6 +20,9 @@ pub fn request(data: &[u8]) {
     let len = usize::from(source.byte());
     let (pdu, noise) = (source.take(len), source.0);
     let span = named_span(pdu);
+    let mut named = accesses(pdu);
+    assert_eq!(named.clone().find(|access| !matches!(access.area, Area::File(_))).map(|access| access.span), span);
+    assert!(named.clone().count() <= MAX_PDU / 7, "they come to an end");
     let request = match Request::decode(pdu) {
         Ok(request) => request,
         Err(exception) => {
@@ -31,6 +35,8 @@ pub fn request(data: &[u8]) {
     let written = request.encode(&mut encoded).expect("253 bytes take every request that is accepted");
     assert_eq!(encoded[..written], *pdu);
     assert_eq!(request.encode(&mut encoded[..written - 1]), None, "one byte less is too short");
+    touches(&request, |area, span, writes| assert_eq!(named.next(), Some(Access { area, span, writes })));
+    assert_eq!(named.next(), None);
     if let Some(span) = span {
         assert_eq!(span.start.to_be_bytes(), pdu[1..3]);
     }
@@ -55,6 +61,40 @@ pub fn request(data: &[u8]) {
             assert!(allowed.contains(&exception.code()), "{exception} to function {}", pdu[0]);
             assert!(exception != Exception::ILLEGAL_DATA_VALUE || pdu[0] == 24, "a 03 is for the codec to say");
         }
+    }
+}
+
+/// Tells what a request that was decoded reads and writes, in its order.
+fn touches(request: &Request<'_>, mut told: impl FnMut(Area, Span, bool)) {
+    let one = |start| Span { start, quantity: 1 };
+    match *request {
+        Request::ReadCoils(span) => told(Area::Table(TableKind::Coils), span, false),
+        Request::ReadDiscreteInputs(span) => told(Area::Table(TableKind::Discrete), span, false),
+        Request::ReadHoldingRegisters(span) => told(Area::Table(TableKind::Holding), span, false),
+        Request::ReadInputRegisters(span) => told(Area::Table(TableKind::Input), span, false),
+        Request::WriteSingleCoil { address, .. } => told(Area::Table(TableKind::Coils), one(address), true),
+        Request::WriteMultipleCoils { span, .. } => told(Area::Table(TableKind::Coils), span, true),
+        Request::WriteSingleRegister { address, .. } | Request::MaskWriteRegister { address, .. } => {
+            told(Area::Table(TableKind::Holding), one(address), true);
+        }
+        Request::WriteMultipleRegisters { span, .. } => told(Area::Table(TableKind::Holding), span, true),
+        Request::ReadWriteMultipleRegisters { read, write, .. } => {
+            told(Area::Table(TableKind::Holding), read, false);
+            told(Area::Table(TableKind::Holding), write, true);
+        }
+        Request::ReadFileRecord(groups) => {
+            groups.iter().for_each(|group| told(Area::File(group.file), group.records(), false));
+        }
+        Request::WriteFileRecord(groups) => {
+            groups.iter().for_each(|(group, _)| told(Area::File(group.file), group.records(), true));
+        }
+        Request::ReadFifoQueue { pointer } => told(Area::Queues, one(pointer), false),
+        Request::ReadExceptionStatus
+        | Request::Diagnostics(_)
+        | Request::GetCommEventCounter
+        | Request::GetCommEventLog
+        | Request::ReportServerId
+        | Request::ReadDeviceIdentification { .. } => {}
     }
 }
 

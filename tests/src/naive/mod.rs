@@ -4,13 +4,14 @@
 //! twice to go unseen. It allocates at will, looks every address up by itself and has one connection. It knows no
 //! time: nothing in it ever runs out.
 
+mod denials;
 pub mod faults;
 mod unit;
 
 use crate::fixture::{LATER, Plant, UnitLast, UnitZero, Unknown};
 use crate::vectors::{Server, frame};
 use std::collections::BTreeMap;
-use unit::{Outcome, Unit};
+use unit::{May, Outcome, Unit};
 
 /// Requests whose reply is not yet queued; the next one is `06` (MG, NumberMaxOfServerTransaction).
 const MAX_OUTSTANDING: usize = 16;
@@ -174,18 +175,22 @@ impl Naive {
                 }
             }
         };
-        let serial = !self.plant.no_serial_functions;
-        let unit = self.units.get_mut(&target).expect("a target exists");
-        (unit.request(pdu, serial, false), target)
+        (self.ask(target, pdu, false), target)
     }
 
     fn broadcast(&mut self, pdu: &[u8], but: Option<u8>) {
-        let serial = !self.plant.no_serial_functions;
-        for (id, unit) in &mut self.units {
-            if Some(*id) != but && unit.takes_broadcast(pdu[0]) {
-                let _ = unit.request(pdu, serial, true);
+        let ids: Vec<u8> = self.units.keys().copied().collect();
+        for id in ids {
+            if Some(id) != but && self.units[&id].takes_broadcast(pdu[0]) {
+                let _ = self.ask(id, pdu, true);
             }
         }
+    }
+
+    fn ask(&mut self, id: u8, pdu: &[u8], broadcast: bool) -> Outcome {
+        let denied = denials::deny(&self.plant.denials, id, pdu);
+        let may = May { denied, serial: !self.plant.no_serial_functions };
+        self.units.get_mut(&id).expect("a target exists").request(pdu, may, broadcast)
     }
 
     /// Sends what is no longer held up by an earlier reply, and ends if that was the last.

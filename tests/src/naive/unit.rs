@@ -15,6 +15,15 @@ pub(super) enum Outcome {
 /// Or the exception.
 type Answer = Result<Outcome, u8>;
 
+/// What the server lets a request do.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct May {
+    /// The authorisation hook refuses it.
+    pub(super) denied: bool,
+    /// The functions for serial lines are served.
+    pub(super) serial: bool,
+}
+
 const SERIAL: [u8; 5] = [7, 8, 11, 12, 17];
 
 #[derive(Debug)]
@@ -62,7 +71,7 @@ impl Unit {
     }
 
     /// Takes a request from its receipt to its end, with all that is counted and logged.
-    pub(super) fn request(&mut self, pdu: &[u8], serial: bool, broadcast: bool) -> Outcome {
+    pub(super) fn request(&mut self, pdu: &[u8], may: May, broadcast: bool) -> Outcome {
         self.count(14);
         self.note(0x80 | u8::from(self.listen_only) << 5 | u8::from(broadcast) << 6);
         let restarts = pdu == [8, 0, 1, 0, 0] || pdu == [8, 0, 1, 0xFF, 0];
@@ -70,8 +79,10 @@ impl Unit {
             self.count(15);
             self.note(0x60);
             return Outcome::Silent;
+        } else if may.denied {
+            Outcome::Exception(1)
         } else {
-            self.function(pdu, serial).unwrap_or_else(Outcome::Exception)
+            self.function(pdu, may.serial).unwrap_or_else(Outcome::Exception)
         };
         if outcome == Outcome::Later {
             self.deferred += 1;

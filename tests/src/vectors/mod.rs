@@ -5,6 +5,7 @@
 //! steps follow each other on that connection. `clause` names the section of `docs/modbus.md` or of the standard
 //! (AP: application protocol, MG: messaging on TCP/IP) that decides.
 
+mod authorisation;
 mod bits;
 mod diagnostics;
 mod files;
@@ -88,6 +89,7 @@ pub fn all() -> Vec<Vector> {
         files::vectors,
         identification::vectors,
         units::vectors,
+        authorisation::vectors,
     ] {
         all.extend(part());
     }

@@ -1,6 +1,6 @@
 //! `wharf-core` against the naive server on random scripts.
 
-use wharf_tests::fixture::{LATER, Plant, UnitZero};
+use wharf_tests::fixture::{LATER, Plant, UnitZero, denials};
 use wharf_tests::fuzz;
 use wharf_tests::modbus::Core;
 use wharf_tests::naive::Naive;
@@ -16,6 +16,9 @@ fn random_requests_get_the_same_replies_as_from_the_naive_server() {
         let mut rng = Rng::new(seed);
         let mut plant = Plant::standard();
         plant.unit_0 = *rng.pick(&[UnitZero::Device, UnitZero::Broadcast, UnitZero::BroadcastReply]);
+        if rng.chance(1, 2) {
+            plant.denials = denials();
+        }
         let (mut core, mut naive) = (Core::new(&plant), Naive::new(&plant));
         for number in 0..400 {
             let unit = *rng.pick(&[1, 1, 1, 1, 1, 1, 2, 3, 4, 0, 255, 9]);

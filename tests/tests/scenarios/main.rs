@@ -1,5 +1,6 @@
 //! Scenarios: `wharf-core` against the vector table, the naive server and the simulated world.
 
+mod authorisation;
 mod client;
 mod compare;
 mod connections;

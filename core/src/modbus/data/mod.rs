@@ -22,6 +22,7 @@ pub use point::{Datum, Point, PointError, PointType};
 pub use queue::{Queue, Queues};
 pub use table::{Access, AccessRange, BitTable, Block, RegisterTable};
 
+use super::authorisation::{Authorisation, NoAuthorisation};
 use super::pdu::{Exception, Span, Words, request::FileSpan};
 use core::marker::PhantomData;
 
@@ -178,6 +179,8 @@ pub trait Storage: Sized + 'static {
     /// What answers function codes of the user's own, a [`Handler`](super::units::Handler); [`NoHandler`] if there are
     /// none.
     type Handler: 'static;
+    /// What says who may do what; [`NoAuthorisation`] if everybody may do everything.
+    type Authorisation: Authorisation + 'static;
 }
 
 /// The handler of a unit that has none. It cannot be made.
@@ -186,12 +189,13 @@ pub enum NoHandler {}
 
 /// The storage of a microcontroller: slices of static memory.
 #[derive(Clone, Copy, Debug)]
-pub struct Static<H = NoHandler>(PhantomData<H>);
+pub struct Static<H = NoHandler, A = NoAuthorisation>(PhantomData<(H, A)>);
 
-impl<H: 'static> Storage for Static<H> {
+impl<H: 'static, A: Authorisation + 'static> Storage for Static<H, A> {
     type Of<T: 'static> = &'static mut [T];
     type Text = &'static [u8];
     type Handler = H;
+    type Authorisation = A;
 }
 
 /// Why a device cannot be built over the storage that it was given.

@@ -1,7 +1,8 @@
 //! What a request asks for, as faults see it.
 
+use crate::modbus::access::{Area, accesses};
 use crate::modbus::data::TableKind;
-use crate::modbus::pdu::{Span, function};
+use crate::modbus::pdu::Span;
 
 /// A request without its data.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,26 +23,11 @@ impl Asked {
     /// What a PDU of 1..=253 bytes asks of a unit. One that is cut short names no span.
     #[must_use]
     pub fn new(unit: u8, pdu: &[u8]) -> Self {
-        let function = pdu.first().copied().unwrap_or(0);
-        let word = |at: usize| match pdu.get(at..at.saturating_add(2)) {
-            Some(&[high, low]) => Some(u16::from_be_bytes([high, low])),
-            _ => None,
-        };
-        let span = |at: usize| Some(Span { start: word(at)?, quantity: word(at.saturating_add(2))? });
-        let one = || Some(Span { start: word(1)?, quantity: 1 });
-        let (table, spans) = match function {
-            function::READ_COILS | function::WRITE_MULTIPLE_COILS => (TableKind::Coils, [span(1), None]),
-            function::READ_DISCRETE_INPUTS => (TableKind::Discrete, [span(1), None]),
-            function::READ_INPUT_REGISTERS => (TableKind::Input, [span(1), None]),
-            function::READ_HOLDING_REGISTERS | function::WRITE_MULTIPLE_REGISTERS => {
-                (TableKind::Holding, [span(1), None])
-            }
-            function::WRITE_SINGLE_COIL => (TableKind::Coils, [one(), None]),
-            function::WRITE_SINGLE_REGISTER | function::MASK_WRITE_REGISTER => (TableKind::Holding, [one(), None]),
-            function::READ_WRITE_MULTIPLE_REGISTERS => (TableKind::Holding, [span(1), span(5)]),
-            _ => (TableKind::Holding, [None, None]),
-        };
-        Self { unit, function, spans: spans.map(|span| span.map(|span| (table, span))) }
+        let mut spans = accesses(pdu).filter_map(|access| match access.area {
+            Area::Table(table) => Some((table, access.span)),
+            Area::File(_) | Area::Queues => None,
+        });
+        Self { unit, function: pdu.first().copied().unwrap_or(0), spans: [spans.next(), spans.next()] }
     }
 
     /// The spans that it names.

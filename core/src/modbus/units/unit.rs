@@ -1,6 +1,7 @@
 //! One unit: its device, what it knows, and what it does with a request.
 
 use super::policies::FunctionSet;
+use crate::modbus::authorisation::{AccessRequest, Authorisation};
 use crate::modbus::data::{Device, NoHandler, Storage};
 use crate::modbus::diagnostics::{Bus, Completion, Diagnostics};
 use crate::modbus::execute::{Executed, execute};
@@ -22,8 +23,24 @@ pub struct Call<'a> {
     pub broadcast: bool,
     /// The connection it came by, as its driver names it.
     pub connection: u64,
+    /// The role of the client; `None` is the null role, that of whoever comes without a certificate.
+    pub role: Option<&'a str>,
     /// The name to answer by later, where the connection can remember one.
     pub id: Option<RequestId>,
+}
+
+impl<'a> Call<'a> {
+    /// A request of nobody in particular.
+    pub(super) fn of(unit: u8, pdu: &'a [u8]) -> Self {
+        let (&function, data) = pdu.split_first().unwrap_or((&0, &[]));
+        Self { unit, function, data, broadcast: false, connection: 0, role: None, id: None }
+    }
+
+    /// The same request as an authorisation hook sees it, of the unit of this name.
+    pub(super) const fn access(&self, name: Option<u8>, pdu: &'a [u8]) -> AccessRequest<'a> {
+        let Self { unit: asked, broadcast, connection, role, .. } = *self;
+        AccessRequest { role, unit: name, asked, broadcast, connection, pdu }
+    }
 }
 
 /// Answers a function code in the user's own way. It must not block.
@@ -75,6 +92,16 @@ pub struct Unit<S: Storage> {
     pub(super) serial: u32,
 }
 
+/// What a unit needs of the server that it belongs to.
+pub(super) struct Common<'c, A> {
+    pub(super) bus: &'c Bus,
+    /// Those that have been given.
+    pub(super) serials: &'c mut u32,
+    pub(super) authorisation: Option<&'c mut A>,
+    /// What the unit is called: its id, and nothing if it is the default device apart from the units.
+    pub(super) name: Option<u8>,
+}
+
 impl<S: Storage> core::fmt::Debug for Unit<S> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Unit")
@@ -109,22 +136,24 @@ impl<S: Storage<Handler: Handler<S>>> Unit<S> {
         self.diagnostics.forget_deferred();
     }
 
-    /// Takes one request and counts how it ended. `serials` are those that have been given.
+    /// Takes one request and counts how it ended.
     #[inline]
     pub(super) fn serve(
         &mut self,
-        bus: &Bus,
-        serials: &mut u32,
+        common: Common<'_, S::Authorisation>,
         call: &Call<'_>,
         pdu: &[u8],
         reply: &mut ReplyPdu,
     ) -> Answer {
+        let Common { bus, serials, authorisation, name } = common;
         self.diagnostics.received(call.broadcast);
         if self.diagnostics.is_listen_only() && !RESTARTS.contains(&pdu) {
             self.diagnostics.completed(call.function, Completion::Ignored);
             return Answer::Discard(Discard::ListenOnly);
         }
-        let answer = self.answer(bus, call, pdu, reply);
+        let denied = authorisation.is_some_and(|hook| !hook.permits(&call.access(name, pdu)));
+        let answer =
+            if denied { Answer::Exception(Exception::ILLEGAL_FUNCTION) } else { self.answer(bus, call, pdu, reply) };
         if let Some(completion) = completion(answer, call.broadcast) {
             self.diagnostics.completed(call.function, completion);
             return answer;
@@ -154,10 +183,20 @@ impl<S: Storage<Handler: Handler<S>>> Unit<S> {
         }
     }
 
-    /// Reads for functions 1..=4 that no handler answers, and counts nothing.
-    pub(super) fn peek(&mut self, bus: &Bus, pdu: &[u8], reply: &mut ReplyPdu) -> Option<usize> {
+    /// Reads for functions 1..=4 that no handler answers and the authorisation hook permits, and counts nothing.
+    pub(super) fn peek(
+        &mut self,
+        common: Common<'_, S::Authorisation>,
+        call: &Call<'_>,
+        pdu: &[u8],
+        reply: &mut ReplyPdu,
+    ) -> Option<usize> {
+        let Common { bus, authorisation, name, .. } = common;
         let is_own = matches!(pdu, [1..=4, ..]) && handler_for(self.handlers.as_mut(), pdu).is_none();
         let request = Request::decode(pdu).ok().filter(|_| is_own)?;
+        if authorisation.is_some_and(|hook| !hook.permits(&call.access(name, pdu))) {
+            return None;
+        }
         match execute(&mut self.device, &mut Diagnostics::new(), bus, &request, reply) {
             Ok(Executed::Reply { len }) => Some(len),
             Ok(Executed::Silent) | Err(_) => None,

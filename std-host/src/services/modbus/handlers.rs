@@ -277,7 +277,7 @@ impl units::Handler<Heap> for BoxedHandler {
             data: call.data,
             broadcast: call.broadcast,
             connection: call.connection,
-            role: None,
+            role: call.role,
             id: call.id,
             home: self.home.as_ref(),
         };

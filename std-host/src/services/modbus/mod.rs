@@ -5,6 +5,7 @@
 //! Whoever is not on the loop has a [`Handle`]; what it asks for is done by [`Running`], on the loop.
 
 mod admission;
+mod authorisation;
 mod changes;
 mod connection;
 mod connections;
@@ -28,6 +29,7 @@ mod tests;
 mod threaded;
 mod unsent;
 
+pub use authorisation::{Access, AccessRequest, Accesses, Area, Authorisation};
 pub use device::unit;
 pub use event::{ConnectionId, Event, Operation, Rejection, Statistics, UnitSet};
 pub use faults::FaultReport;
@@ -40,6 +42,7 @@ pub use running::{ConnectionReport, Running};
 pub use storage::Heap;
 pub use subscribers::Subscriber;
 pub use threaded::Threaded;
+pub use wharf_core::modbus::data::TableKind;
 pub use wharf_core::modbus::server::State;
 
 /// The data of a unit on a host.

@@ -4,6 +4,7 @@
 //! deferred request or an ending, and takes it back afterwards.
 
 use super::Shared;
+use super::authorisation::Authorisation;
 use super::handlers::BoxedHandler;
 use super::unsent::Unsent;
 use crate::event_loop::Stream;
@@ -21,6 +22,7 @@ impl Storage for Heap {
     type Of<T: 'static> = Vec<T>;
     type Text = Box<[u8]>;
     type Handler = BoxedHandler;
+    type Authorisation = Authorisation;
 }
 
 /// A machine with its storage, for one connection at a time.

@@ -1,6 +1,6 @@
 //! A server with a loop and a thread of its own.
 
-use super::{Handle, Server};
+use super::{Handle, Running, Server};
 use crate::config::modbus as plant;
 use crate::event_loop::{Error, Loop};
 use std::ops::Deref;
@@ -24,11 +24,27 @@ impl Server {
     /// # Panics
     /// As [`Server::bind`].
     pub fn spawn(described: plant::Server) -> Result<Threaded, Error> {
+        Self::spawn_with(described, |_| ())
+    }
+
+    /// [`Server::spawn`], with `prepare` called before anybody is let in: what it sets, such as handlers and an
+    /// authorisation hook, is there for the first request.
+    ///
+    /// # Errors
+    /// As for [`Server::spawn`].
+    ///
+    /// # Panics
+    /// As [`Server::bind`], and with whatever `prepare` panics with.
+    pub fn spawn_with(
+        described: plant::Server,
+        prepare: impl FnOnce(&mut Running<'_>) + Send + 'static,
+    ) -> Result<Threaded, Error> {
         let (sender, receiver) = mpsc::sync_channel(1);
         let name = described.name.clone();
         let serve = move || {
             let bound = Loop::new().and_then(|mut lp| {
                 let server = Self::bind(&mut lp.loop_mut(), &described, |_| ())?;
+                server.with(&mut lp.loop_mut(), prepare);
                 Ok((lp, server.handle()))
             });
             let (mut lp, handle) = match bound {
