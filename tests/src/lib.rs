@@ -29,3 +29,6 @@ pub mod sim_net;
 pub mod text;
 pub mod vectors;
 pub mod world;
+
+/// A plant file with every key of the host, of a server and of a unit that takes no other thing along, none at its default.
+pub const EVERYTHING: &str = include_str!("everything.toml");

@@ -17,7 +17,10 @@ pub const MAX_REPLY: usize = 1 << 20;
 #[derive(Debug, Default)]
 pub(super) struct Lines {
     bytes: Vec<u8>,
-    /// So many of them hold no end of a line.
+    /// So many of them were lines that have been taken out. They go all at once, or short lines would cost a move each of
+    /// what comes behind.
+    taken: usize,
+    /// Up to here there is no end of a line behind those.
     looked: usize,
 }
 
@@ -41,25 +44,25 @@ impl Lines {
     pub(super) fn next(&mut self) -> Next {
         let end = self.bytes[self.looked..].iter().position(|byte| *byte == b'\n');
         let Some(end) = end.map(|end| self.looked + end) else {
+            self.bytes.drain(..std::mem::take(&mut self.taken));
             self.looked = self.bytes.len();
-            let room = MAX_LINE.saturating_sub(self.looked);
+            let room = self.room();
             return if room == 0 { Next::TooLong } else { Next::More(room) };
         };
-        let rest = self.bytes.split_off(end + 1);
-        let mut line = std::mem::replace(&mut self.bytes, rest);
-        self.looked = 0;
-        line.truncate(end);
+        let line = self.bytes[self.taken..end].to_vec();
+        (self.taken, self.looked) = (end + 1, end + 1);
         if line.len() >= MAX_LINE { Next::TooLong } else { Next::Line(line) }
     }
 
     /// How many bytes there is room for; for who has had the last whole line.
     pub(super) fn room(&self) -> usize {
-        MAX_LINE.saturating_sub(self.bytes.len())
+        MAX_LINE.saturating_sub(self.bytes.len() - self.taken)
     }
 
     /// What is left after the last end of a line: the last line, of a client that has ended.
     pub(super) fn rest(&mut self) -> Vec<u8> {
         self.looked = 0;
+        self.bytes.drain(..std::mem::take(&mut self.taken));
         std::mem::take(&mut self.bytes)
     }
 }

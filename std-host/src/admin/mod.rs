@@ -16,6 +16,9 @@
 
 pub mod answer;
 pub mod exposition;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod host;
 mod http;
 pub mod lines;

@@ -4,6 +4,7 @@
 
 mod admin;
 mod control;
+mod interrupts;
 mod modbus;
 mod plant;
 mod report;

@@ -3,15 +3,14 @@
 //! It belongs to the command line alone. It asks one thing at a time; so whatever comes and is no answer to that breaks the
 //! protocol, and after any failure but an exception the connection is dropped.
 
+use super::interrupts::Interrupts;
 use super::target::Host;
-use std::cell::Cell;
-use std::rc::Rc;
 use std::time::Duration;
 use wharf_core::Instant;
 use wharf_core::modbus::client::{Config, Discard, Done, Outcome, Reason};
 use wharf_core::modbus::mbap::{HEADER_LEN, MAX_PDU};
 use wharf_core::modbus::pdu::{Exception, Reply, Request};
-use wharf_host::event_loop::{Error, Loop, LoopOptions, Signal, SocketId};
+use wharf_host::event_loop::{Error, Loop, LoopOptions, SocketId};
 use wharf_host::services::modbus_client::{Asker, Clients, Ended, Line};
 
 /// Why there is no normal reply.
@@ -49,7 +48,7 @@ pub(super) struct Session {
     host: Host,
     timeout: Option<Duration>,
     id: Option<SocketId>,
-    interrupted: Rc<Cell<bool>>,
+    interrupts: Interrupts,
     /// From each request to its reply, summed.
     round_trip: Duration,
     /// The frame of the last reply.
@@ -134,13 +133,9 @@ impl Session {
     pub(super) fn new(host: &Host, timeout: Option<Duration>, interruptible: bool) -> Result<Self, Error> {
         let mut lp = new_loop()?;
         let clients = Clients::new(&mut lp.loop_mut(), CONFIG, Listener::default());
-        let interrupted = Rc::new(Cell::new(false));
-        if interruptible {
-            let flag = Rc::clone(&interrupted);
-            lp.loop_mut().on_signal(&[Signal::Interrupt, Signal::Terminate], move |_, _| flag.set(true))?;
-        }
+        let interrupts = if interruptible { Interrupts::watch(&mut lp.loop_mut())? } else { Interrupts::default() };
         let host = host.clone();
-        Ok(Self { lp, clients, host, timeout, id: None, interrupted, round_trip: Duration::ZERO, reply: Vec::new() })
+        Ok(Self { lp, clients, host, timeout, id: None, interrupts, round_trip: Duration::ZERO, reply: Vec::new() })
     }
 
     /// Whether there was a connection when it was last used, and nothing is known of its end.
@@ -158,7 +153,7 @@ impl Session {
 
     /// Whether the user wants no more.
     pub(super) fn is_interrupted(&self) -> bool {
-        self.interrupted.get()
+        self.interrupts.any()
     }
 
     /// The time spent waiting for replies since it was last asked for.
@@ -235,8 +230,8 @@ impl Session {
     }
 
     fn run_until(&mut self, over: impl Fn(&Listener) -> bool) -> Result<(), NoReply> {
-        let (clients, interrupted) = (&self.clients, &self.interrupted);
-        let ran = self.lp.run_until(|_| over(&clients.asker()) || interrupted.get());
+        let (clients, interrupts) = (&self.clients, &self.interrupts);
+        let ran = self.lp.run_until(|_| over(&clients.asker()) || interrupts.any());
         match ran {
             Ok(_) if self.is_interrupted() => Err(NoReply::Interrupted),
             Ok(_) => Ok(()),

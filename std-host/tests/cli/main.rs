@@ -4,6 +4,7 @@ mod bench;
 mod hostile;
 mod polling;
 mod scan;
+mod signals;
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};

@@ -65,7 +65,7 @@ pub(super) fn by_the_specification(stream: &[u8]) -> (Vec<Piece>, usize) {
 }
 
 /// The lengths of the pieces in turn, 0 standing for 256; without any, one piece.
-fn split<'s>(stream: &'s [u8], lengths: &[u8]) -> Vec<&'s [u8]> {
+pub(super) fn split<'s>(stream: &'s [u8], lengths: &[u8]) -> Vec<&'s [u8]> {
     let (mut pieces, mut rest) = (Vec::new(), stream);
     for length in lengths.iter().cycle() {
         if rest.is_empty() {

@@ -11,22 +11,36 @@
 //! | [`client`] | a scripted client connection ends every request once, as a model says, and obeys its contract |
 //! | [`fault_plan`] | faults act when and on what a second plan says, and change of a reply what they are there for |
 //! | [`faulty_connection`] | a connection sends what the faults that were chosen ask for, in order, and loses nothing |
+//! | [`mirrors`] | copies hold what their sources hold after every step, and every write is told to who listens |
+//! | `http_head` | requests over HTTP are cut and read as a second reader does, whatever the segments |
+//! | `admin_lines` | so are the lines of the admin socket |
+//! | `plant_file` | no text makes the reader panic, and an accepted plant that is printed reads back as itself |
 //! | [`laws()`] | a server connection, one with faults and a client connection obey the laws of the machine contract |
 
+#[cfg(feature = "host")]
+mod admin;
 mod client;
 mod connection;
 mod fault_plan;
 mod faulty_connection;
 mod framing;
+mod mirrors;
+#[cfg(feature = "host")]
+mod plant_file;
 mod request;
 #[cfg(test)]
 mod seeds;
 
+#[cfg(feature = "host")]
+pub use admin::{admin_lines, http_head};
 pub use client::client;
 pub use connection::connection;
 pub use fault_plan::fault_plan;
 pub use faulty_connection::faulty_connection;
 pub use framing::mbap_stream;
+pub use mirrors::mirrors;
+#[cfg(feature = "host")]
+pub use plant_file::plant_file;
 pub use request::request;
 
 use crate::fixture::{self, Access, Block, Device, File, Plant, Queue, Range, Table};
@@ -35,14 +49,21 @@ use crate::laws::{self, client::Asking, connection::Served, faulty::Faulty};
 /// What a target does with its bytes.
 pub type Body = fn(&[u8]);
 
-/// Every target of `fuzz/` and its body.
-pub const TARGETS: [(&str, Body); 7] = [
+/// Every target of `fuzz/` and its body; those of the host with the feature `host`.
+pub const TARGETS: &[(&str, Body)] = &[
     ("mbap_stream", mbap_stream),
     ("request", request),
     ("connection", connection),
     ("client", client),
     ("fault_plan", fault_plan),
     ("faulty_connection", faulty_connection),
+    ("mirrors", mirrors),
+    #[cfg(feature = "host")]
+    ("http_head", http_head),
+    #[cfg(feature = "host")]
+    ("admin_lines", admin_lines),
+    #[cfg(feature = "host")]
+    ("plant_file", plant_file),
     ("laws", laws),
 ];
 

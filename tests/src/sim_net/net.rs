@@ -114,7 +114,10 @@ impl Net for SimNet {
         let key = self.stream(id)?;
         let mut state = self.world.state();
         state.calls.writes += 1;
-        state.write(key, pieces)
+        match state.write_failure {
+            Some(why) => Err(why.into()),
+            None => state.write(key, pieces),
+        }
     }
 
     fn end_output(&mut self, id: NetId) -> io::Result<()> {

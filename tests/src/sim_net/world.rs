@@ -89,6 +89,7 @@ impl World {
             listeners: BTreeMap::new(),
             datagrams: BTreeMap::new(),
             receive_failure: None,
+            write_failure: None,
             flights: BTreeMap::new(),
             routes: BTreeMap::new(),
             names: BTreeMap::new(),
@@ -171,6 +172,11 @@ impl World {
     /// Every call that receives datagrams fails from now on, until told otherwise.
     pub fn fail_receiving(&self, why: Option<ErrorKind>) {
         self.state().receive_failure = why;
+    }
+
+    /// Every write of a loop to a stream fails from now on, until told otherwise. Nothing else becomes of the connection.
+    pub fn fail_writing(&self, why: Option<ErrorKind>) {
+        self.state().write_failure = why;
     }
 
     /// Lets a signal arrive at every loop that watches it.
@@ -270,6 +276,7 @@ pub(super) struct State {
     pub(super) datagrams: BTreeMap<UdpKey, UdpSocket>,
     /// What every call that receives datagrams says.
     pub(super) receive_failure: Option<ErrorKind>,
+    pub(super) write_failure: Option<ErrorKind>,
     /// In order of time, then of departure.
     pub(super) flights: BTreeMap<(Instant, u64), Flight>,
     pub(super) routes: BTreeMap<SocketAddr, Route>,

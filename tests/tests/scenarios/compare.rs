@@ -52,7 +52,7 @@ fn fuzz_bodies_hold_on_random_bytes() {
         let mut rng = Rng::new(seed);
         let len = rng.index(400);
         let data = rng.bytes(len);
-        for (_, body) in fuzz::TARGETS {
+        for &(_, body) in fuzz::TARGETS {
             body(&data);
         }
         // Random bytes rarely make a request, so these are put together of requests.

@@ -1,23 +1,23 @@
 //! The head of a request: where it ends, and what it asks for (RFC 9112).
 
 /// The longest head, its empty line included.
-pub(super) const MAX_HEAD: usize = 8 << 10;
+pub(in crate::admin) const MAX_HEAD: usize = 8 << 10;
 /// The most header lines.
 const MAX_HEADERS: usize = 64;
 
 /// What a client asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Request {
-    pub(super) method: Method,
+pub(in crate::admin) struct Request {
+    pub(in crate::admin) method: Method,
     /// Without what follows a question mark.
-    pub(super) path: String,
+    pub(in crate::admin) path: String,
     /// The connection is used again.
-    pub(super) keep_alive: bool,
+    pub(in crate::admin) keep_alive: bool,
 }
 
 /// What is to be done with the path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Method {
+pub(in crate::admin) enum Method {
     Get,
     Head,
     Other,
@@ -25,7 +25,7 @@ pub(super) enum Method {
 
 /// A head that is none: the status that it is answered with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Bad {
+pub(in crate::admin) enum Bad {
     /// 400
     Request,
     /// 431
@@ -36,7 +36,7 @@ pub(super) enum Bad {
 
 /// Reads the head at the beginning of `bytes`; its length comes with it. `looked` is where the search for its end goes on,
 /// and is kept up to date, so that a head that comes byte by byte costs no more than one that comes at once.
-pub(super) fn parse(bytes: &[u8], looked: &mut usize) -> Result<Option<(Request, usize)>, Bad> {
+pub(in crate::admin) fn parse(bytes: &[u8], looked: &mut usize) -> Result<Option<(Request, usize)>, Bad> {
     // Empty lines before a request are forgiven (RFC 9112, 2.2).
     let blank = bytes.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
     let Some(end) = head_end(bytes, blank.max(*looked)) else {

@@ -6,7 +6,7 @@
 //! ranges, no HTTP/2; who needs those puts a proxy in front.
 
 mod date;
-mod head;
+pub(super) mod head;
 
 use super::exposition;
 use super::host::Host;

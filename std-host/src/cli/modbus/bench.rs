@@ -4,10 +4,14 @@
 //! read is worked off leave in one write. The clock runs from the moment when all connections are open until `--duration`
 //! is over; what is outstanding then is waited for and not counted. A connection that is lost is an error for each of its
 //! requests, and is opened again, at most every [`PAUSE`].
+//!
+//! A signal ends the measuring early, and what has been measured until then counts; before all connections are open there is
+//! nothing to tell. The next signal ends the wait for what is outstanding.
 
 use super::PatienceArgs;
 use super::figures::{Errors, Figures, Times};
 use super::mix::Load;
+use crate::cli::interrupts::Interrupts;
 use crate::cli::target::{Every, Host};
 use crate::cli::transport::new_loop;
 use crate::cli::{Failure, complain};
@@ -70,9 +74,10 @@ pub(in crate::cli) fn bench(bench: &Bench, out: &mut dyn Write) -> Result<Status
     let system = |error: Error| Failure::System(error.to_string());
     wharf_host::run::raise_descriptor_limit(bench.connections.into(), 1);
     let mut lp = new_loop().map_err(system)?;
+    let interrupts = Interrupts::watch(&mut lp.loop_mut()).map_err(system)?;
     let config = Config { max_outstanding: bench.depth, ..Config::DEFAULT };
     let clients = Clients::new(&mut lp.loop_mut(), config, Loader::new(bench));
-    let loaded = run(bench, &mut lp, &clients).map_err(system)?;
+    let loaded = run(bench, &mut lp, &clients, &interrupts).map_err(system)?;
     if let Some(why) = loaded {
         complain(&format!("{}: {why}", bench.host));
         return Ok(Status::Unreachable);
@@ -87,7 +92,12 @@ pub(in crate::cli) fn bench(bench: &Bench, out: &mut dyn Write) -> Result<Status
 }
 
 /// Opens, loads, and lets end. `Some` says why there is nothing to measure.
-fn run(bench: &Bench, lp: &mut Loop, clients: &Clients<Loader>) -> Result<Option<String>, Error> {
+fn run(
+    bench: &Bench,
+    lp: &mut Loop,
+    clients: &Clients<Loader>,
+    interrupts: &Interrupts,
+) -> Result<Option<String>, Error> {
     let mut ids = Vec::new();
     for _ in 0..bench.connections {
         match connect(bench, &mut lp.loop_mut(), clients) {
@@ -97,8 +107,11 @@ fn run(bench: &Bench, lp: &mut Loop, clients: &Clients<Loader>) -> Result<Option
     }
     lp.run_until(|_| {
         let loader = clients.asker();
-        loader.open == bench.connections || loader.failed.is_some()
+        loader.open == bench.connections || loader.failed.is_some() || interrupts.any()
     })?;
+    if interrupts.any() {
+        return Ok(Some("interrupted before all connections were open".to_owned()));
+    }
     if let Some(why) = clients.asker().failed.take() {
         return Ok(Some(why));
     }
@@ -124,17 +137,23 @@ fn run(bench: &Bench, lp: &mut Loop, clients: &Clients<Loader>) -> Result<Option
                 }
             }
         }
-        over.get()
+        over.get() || interrupts.any()
     })?;
 
-    clients.asker().elapsed = lp.loop_mut().now().saturating_duration_since(begin);
-    clients.asker().phase = Phase::Ending;
+    {
+        let mut loader = clients.asker();
+        loader.elapsed = lp.loop_mut().now().saturating_duration_since(begin);
+        loader.interrupted = !over.get();
+        loader.phase = Phase::Ending;
+    }
+    // Of the signals, the one that has ended the measuring ends nothing else.
+    let heard = u32::from(interrupts.any());
     for id in &ids {
         clients.drain(&mut lp.loop_mut(), *id);
     }
     over.set(false);
     alarm(lp, bench.patience.timeout.0.unwrap_or(GRACE), &over)?;
-    lp.run_until(|_| clients.asker().open == 0 || over.get())?;
+    lp.run_until(|_| clients.asker().open == 0 || over.get() || interrupts.count() > heard)?;
     Ok(None)
 }
 
@@ -172,6 +191,8 @@ struct Loader {
     failed: Option<String>,
     sequence: u32,
     elapsed: Duration,
+    /// Whether the user did not wait until the end.
+    interrupted: bool,
     times: Times,
     errors: Errors,
     strays: u64,
@@ -192,6 +213,7 @@ impl Loader {
             failed: None,
             sequence: 0,
             elapsed: Duration::ZERO,
+            interrupted: false,
             times: Times::new(),
             errors: Errors::default(),
             strays: 0,
@@ -226,6 +248,7 @@ impl Loader {
             depth: self.depth,
             mix: self.mix.clone(),
             elapsed: self.elapsed,
+            interrupted: self.interrupted,
             times: self.times.clone(),
             errors: self.errors.clone(),
             strays: self.strays,

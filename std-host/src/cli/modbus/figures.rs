@@ -89,6 +89,8 @@ pub(super) struct Figures {
     pub(super) mix: Vec<Load>,
     /// The time really measured.
     pub(super) elapsed: Duration,
+    /// Whether the user did not wait until the end.
+    pub(super) interrupted: bool,
     pub(super) times: Times,
     pub(super) errors: Errors,
     /// Frames that nobody asked for, and replies that were late.
@@ -123,6 +125,7 @@ impl Figures {
         put("depth", json!(self.depth));
         put("mix", json!(mix));
         put("seconds", json!(rounded(self.elapsed.as_secs_f64(), 1e6)));
+        put("interrupted", json!(self.interrupted));
         put("requests", json!(self.times.count));
         put("rate", json!(rounded(self.rate(), 10.0)));
         let mut errors = json!({ "timeout": timeout, "protocol": protocol, "connect": connect });
@@ -150,7 +153,8 @@ impl fmt::Display for Figures {
         let Errors { exceptions, timeout, protocol, connect } = &self.errors;
         let mix: Vec<_> = self.mix.iter().map(Load::to_string).collect();
         writeln!(f, "{:<12}{} connections, {} deep, {}", "load", self.connections, self.depth, mix.join(","))?;
-        writeln!(f, "{:<12}{:.3} s", "time", self.elapsed.as_secs_f64())?;
+        let interrupted = if self.interrupted { ", interrupted" } else { "" };
+        writeln!(f, "{:<12}{:.3} s{interrupted}", "time", self.elapsed.as_secs_f64())?;
         writeln!(f, "{:<12}{}, {:.1}/s", "requests", self.times.count, self.rate())?;
         writeln!(f, "{:<12}{}", "errors", self.errors.total())?;
         for (code, count) in exceptions {
@@ -201,6 +205,7 @@ mod tests {
             depth: 1,
             mix: vec![],
             elapsed: Duration::ZERO,
+            interrupted: false,
             times: Times::new(),
             errors: Errors::default(),
             strays: 0,

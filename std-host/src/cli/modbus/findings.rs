@@ -10,11 +10,18 @@ use wharf_host::config::modbus::OBJECT_NAMES;
 /// What came of the probe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Finding {
-    Answers { micros: u32 },
+    Answers {
+        micros: u32,
+    },
     Exception(Exception),
     Silent,
-    Broken { why: String, bytes: Vec<u8> },
+    Broken {
+        why: String,
+        bytes: Vec<u8>,
+    },
     Lost(Reason),
+    /// The user did not wait for it.
+    Interrupted,
 }
 
 impl Finding {
@@ -53,6 +60,19 @@ impl Report {
         Self { unit, finding: None, identity: Vec::new(), server_id: None, over: false, lost: false }
     }
 
+    /// Nobody waits for what is still to be known.
+    pub(super) fn interrupt(&mut self) {
+        if !self.over {
+            self.finding.get_or_insert(Finding::Interrupted);
+            self.over = true;
+        }
+    }
+
+    /// Whether it shares a line with others like it, where people read.
+    pub(super) fn shares_line(&self) -> bool {
+        matches!(self.finding, Some(Finding::Silent | Finding::Interrupted))
+    }
+
     /// One line of JSON.
     pub(super) fn object(&self) -> Value {
         let mut object = Map::new();
@@ -78,6 +98,7 @@ impl Report {
                 put("answer", json!("connect"));
                 put("detail", json!(reason.to_string()));
             }
+            Some(Finding::Interrupted) => put("answer", json!("interrupted")),
         }
         if !self.identity.is_empty() {
             let objects = self.identity.iter().map(|(id, value)| (object_name(*id), json!(text(value)))).collect();
@@ -100,6 +121,7 @@ impl fmt::Display for Report {
                 (format!("broken reply: {why} (received: {})", hex(bytes)), String::new())
             }
             Some(Finding::Lost(reason)) => (reason.to_string(), String::new()),
+            Some(Finding::Interrupted) => ("interrupted".to_owned(), String::new()),
         };
         let objects: Vec<_> = self.identity.iter().map(|(_, value)| text(value)).collect();
         let server_id = self.server_id.as_ref().map(|bytes| bytes.escape_ascii().to_string());

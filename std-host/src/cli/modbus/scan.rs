@@ -3,10 +3,12 @@
 //! `--parallel` connections work through the units, one request at a time on each. A unit is probed by one read; one that
 //! answers, be it with an exception, is then asked for its identification (43/14) and its server id (17), unless the
 //! exception is a gateway's word that nobody is there (0A, 0B). A request whose connection is lost is asked once more on
-//! another. Findings are printed in order of the units, as soon as all before them are known.
+//! another. Findings are printed in order of the units, as soon as all before them are known. A signal ends it at once, with
+//! what has been found.
 
 use super::PatienceArgs;
 use super::findings::{Finding, Report};
+use crate::cli::interrupts::Interrupts;
 use crate::cli::target::{Host, Probe, Units};
 use crate::cli::transport::new_loop;
 use crate::cli::{Failure, complain};
@@ -44,6 +46,7 @@ pub(in crate::cli) struct Scan {
 pub(in crate::cli) fn scan(scan: &Scan, out: &mut dyn Write) -> Result<Status, Failure> {
     let system = |error: Error| Failure::System(error.to_string());
     let mut lp = new_loop().map_err(system)?;
+    let interrupts = Interrupts::watch(&mut lp.loop_mut()).map_err(system)?;
     // A frame that is never finished costs its request the timeout; the connection is not trusted after that.
     let config = Config { max_outstanding: 1, frame_timeout: scan.patience.timeout.0.unwrap_or_default() };
     let clients = Clients::new(&mut lp.loop_mut(), config, Scanner::new(scan));
@@ -54,11 +57,14 @@ pub(in crate::cli) fn scan(scan: &Scan, out: &mut dyn Write) -> Result<Status, F
         connect_more(&clients, lp, scan);
         let scanner = clients.asker();
         written = printer.print(&scanner.reports, out);
-        written.is_err() || scanner.is_over()
+        written.is_err() || scanner.is_over() || interrupts.any()
     });
     written?;
     ran.map_err(system)?;
-    let scanner = clients.asker();
+    let mut scanner = clients.asker();
+    if interrupts.any() {
+        scanner.reports.iter_mut().for_each(Report::interrupt);
+    }
     printer.finish(&scanner.reports, out)?;
     if let Some(why) = &scanner.unreachable {
         complain(&format!("{}: {why}", scan.host));
@@ -186,7 +192,7 @@ impl Scanner {
                         let gateway = [Exception::GATEWAY_PATH_UNAVAILABLE, Exception::GATEWAY_TARGET_FAILED];
                         !gateway.contains(exception)
                     }
-                    Finding::Silent | Finding::Broken { .. } | Finding::Lost(_) => false,
+                    Finding::Silent | Finding::Broken { .. } | Finding::Lost(_) | Finding::Interrupted => false,
                 };
                 report.finding = Some(finding);
                 identifies.then_some(Step::Identity { object: 0 })
@@ -265,7 +271,7 @@ impl Printer {
             self.printed += 1;
             if self.as_json {
                 writeln!(out, "{}", report.object())?;
-            } else if report.finding.as_ref() != Some(&Finding::Silent) {
+            } else if !report.shares_line() {
                 if !std::mem::replace(&mut self.begun, true) {
                     writeln!(out, "{}", Report::HEADING)?;
                 }
@@ -279,10 +285,15 @@ impl Printer {
     /// Says to people what there is no line for.
     fn finish(&mut self, reports: &[Report], out: &mut dyn Write) -> io::Result<()> {
         self.print(reports, out)?;
-        let silent = reports.iter().filter(|report| report.finding == Some(Finding::Silent)).map(|report| report.unit);
-        let silent = ranges(silent);
-        if !self.as_json && !silent.is_empty() {
-            writeln!(out, "silent: {silent}")?;
+        if self.as_json {
+            return Ok(());
+        }
+        for (name, finding) in [("silent", Finding::Silent), ("interrupted", Finding::Interrupted)] {
+            let units = reports.iter().filter(|report| report.finding.as_ref() == Some(&finding));
+            let units = ranges(units.map(|report| report.unit));
+            if !units.is_empty() {
+                writeln!(out, "{name}: {units}")?;
+            }
         }
         Ok(())
     }

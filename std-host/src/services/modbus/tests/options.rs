@@ -1,10 +1,14 @@
 //! What accepted sockets are made of: their descriptors can be reached only from inside.
 
-use super::super::{Event, Server};
-use crate::config::modbus::{Keepalive, Server as Described};
-use crate::event_loop::Loop;
+use super::super::{Event, Operation, Response, Server};
+use crate::admin::exposition::Exposition;
+use crate::config::modbus::{Keepalive, Server as Described, Unit};
+use crate::event_loop::{Loop, LoopMut};
 use socket2::SockRef;
+use std::cell::RefCell;
+use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::rc::Rc;
 use std::time::Duration;
 
 /// Lets `look` see the descriptor of a connection that this server has accepted.
@@ -59,4 +63,47 @@ fn buffers_are_set_on_accepted_sockets_as_described() {
     // Linux doubles what it is asked for.
     assert!([10_000, 20_000].contains(&receive) && receive != system.0, "{receive} {system:?}");
     assert!([20_000, 40_000].contains(&send) && send != system.1, "{send} {system:?}");
+}
+
+/// Linux takes at most 127 probes.
+#[test]
+#[cfg(target_os = "linux")]
+#[expect(clippy::redundant_closure_for_method_calls, reason = "the method alone is not general enough")]
+fn an_option_that_cannot_be_set_is_told_and_counted_and_the_client_served() {
+    let described = Described {
+        listen: vec!["127.0.0.1:0".parse().unwrap()],
+        keepalive: Some(Keepalive { idle_seconds: 60, interval_seconds: 15, probes: 128 }),
+        units: vec![Unit::with_size(1, 1)],
+        ..Described::new("wished")
+    };
+    let mut lp = Loop::new().unwrap();
+    let told = Rc::new(RefCell::new(Vec::new()));
+    let seen = Rc::clone(&told);
+    let server = Server::bind(&mut lp.loop_mut(), &described, move |event| {
+        if let Event::Error { operation, message } = event {
+            seen.borrow_mut().push((*operation, message.clone()));
+        }
+    })
+    .unwrap();
+    let mut clients = [(); 2].map(|()| TcpStream::connect(server.local_addrs().next().unwrap()).unwrap());
+    for client in &mut clients {
+        client.write_all(&[0, 1, 0, 0, 0, 6, 1, 3, 0, 0, 0, 1]).unwrap();
+    }
+    let (ask, told) = (|lp: &mut LoopMut<'_, ()>| server.with(lp, |server| server.metrics()), told);
+    assert!(lp.run_until(|lp| ask(lp).responses(Response::Ok) == 2).unwrap());
+    for client in &mut clients {
+        client.read_exact(&mut [0; 11]).unwrap();
+    }
+    let told = told.borrow();
+    assert_eq!(told.len(), 2, "{told:?}");
+    for (operation, message) in told.iter() {
+        assert_eq!(*operation, Operation::Option);
+        assert!(message.starts_with("set keepalive on 127.0.0.1:"), "{message}");
+    }
+    let metrics = ask(&mut lp.loop_mut());
+    assert_eq!(Operation::ALL.map(|operation| metrics.errors(operation)), [0, 0, 0, 2]);
+    let mut text = Exposition::default();
+    metrics.expose(&mut text);
+    let line = "wharf_modbus_errors_total{server=\"wished\",operation=\"option\"} 2\n";
+    assert!(text.to_string().contains(line), "{text}");
 }
