@@ -38,13 +38,16 @@ pub(super) enum Next {
 impl Lines {
     /// Takes bytes, at most as many as there is room for.
     pub(super) fn push(&mut self, bytes: &[u8]) {
+        if self.taken >= MAX_LINE {
+            self.forget_taken();
+        }
         self.bytes.extend_from_slice(bytes);
     }
 
     pub(super) fn next(&mut self) -> Next {
         let end = self.bytes[self.looked..].iter().position(|byte| *byte == b'\n');
         let Some(end) = end.map(|end| self.looked + end) else {
-            self.bytes.drain(..std::mem::take(&mut self.taken));
+            self.forget_taken();
             self.looked = self.bytes.len();
             let room = self.room();
             return if room == 0 { Next::TooLong } else { Next::More(room) };
@@ -61,9 +64,15 @@ impl Lines {
 
     /// What is left after the last end of a line: the last line, of a client that has ended.
     pub(super) fn rest(&mut self) -> Vec<u8> {
+        self.forget_taken();
         self.looked = 0;
-        self.bytes.drain(..std::mem::take(&mut self.taken));
         std::mem::take(&mut self.bytes)
+    }
+
+    fn forget_taken(&mut self) {
+        self.bytes.drain(..self.taken);
+        self.looked = self.looked.saturating_sub(self.taken);
+        self.taken = 0;
     }
 }
 
@@ -178,6 +187,19 @@ mod tests {
             assert_eq!(lines.rest(), b"rest");
             assert_eq!(lines.next(), Next::More(MAX_LINE));
         }
+    }
+
+    #[test]
+    fn lines_that_were_taken_do_not_pile_up_while_others_wait() {
+        let mut lines = Lines::default();
+        lines.push(b"first\n");
+        for _ in 0..100_000 {
+            lines.push(b"next\n");
+            assert!(matches!(lines.next(), Next::Line(_)));
+            assert!(lines.bytes.len() < 2 * MAX_LINE, "{} bytes", lines.bytes.len());
+        }
+        assert_eq!((lines.next(), lines.room()), (Next::Line(b"next".to_vec()), MAX_LINE));
+        assert_eq!(lines.next(), Next::More(MAX_LINE));
     }
 
     #[test]

@@ -506,6 +506,13 @@ fn mirrors() -> Vec<Seed> {
             ];
             script(0, &[holding_to_input], &[&steps.concat(), &six(1, 14, 1)])
         }),
+        ("a_mirror_of_nothing_within_the_copy_of_another", {
+            script(
+                0,
+                &[&[HOLDING | 1, 20, HOLDING | 1, 25, 2], &[HOLDING | 1, 40, HOLDING | 1, 26, 0]],
+                &[&six(1, 20, 1)],
+            )
+        }),
         ("the_last_addresses", {
             script(0, &[&[HOLDING | 1, 0xFE, HOLDING | 1, 50, 2]], &[&ask(1, &[16, 0xFF, 0xFE, 0, 2, 4, 1, 2, 3, 4])])
         }),

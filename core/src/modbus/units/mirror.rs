@@ -171,7 +171,8 @@ const AT_ONCE: u16 = 64;
 /// Whether two runs have an entry in common.
 fn meet(a: Side, a_len: u32, b: Side, b_len: u32) -> bool {
     let (a_first, b_first) = (u32::from(a.start), u32::from(b.start));
-    (a.unit, a.table) == (b.unit, b.table)
+    a_len.min(b_len) > 0
+        && (a.unit, a.table) == (b.unit, b.table)
         && a_first < b_first.saturating_add(b_len)
         && b_first < a_first.saturating_add(a_len)
 }

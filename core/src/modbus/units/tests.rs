@@ -253,6 +253,8 @@ fn mirrors_of_mirrors_and_sides_that_do_not_go_together_are_refused() {
         ),
         (vec![mirror(a, bits, 1)], unsound(0)),
         (vec![mirror(a, b, 0)], unsound(0)),
+        // What has no address lies nowhere, and spoils no other mirror.
+        (vec![mirror(a, b, 2), mirror(c, side(Some(1), TableKind::Holding, 11), 0)], unsound(1)),
         (vec![mirror(a, c, 10), mirror(a, end, 2)], unsound(1)),
     ] {
         let shown = std::format!("{mirrors:?}");
