@@ -57,7 +57,7 @@ impl Instant {
 }
 
 /// The whole microseconds of a span, `u64::MAX` where there are more than that.
-const fn whole_micros(span: Duration) -> u64 {
+pub(crate) const fn whole_micros(span: Duration) -> u64 {
     span.as_secs().saturating_mul(1_000_000).saturating_add(span.subsec_micros() as u64)
 }
 

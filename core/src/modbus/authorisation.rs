@@ -35,8 +35,8 @@ impl<'a> AccessRequest<'a> {
         self.pdu.first().copied().unwrap_or(0)
     }
 
-    /// What the request names, as [`accesses`] says. There is none in a PDU that is cut short, which is answered 03 if the
-    /// hook agrees, and none for functions without addresses; and a handler may take any PDU as it likes.
+    /// What the request names, as [`accesses`] says. A PDU that is cut short names only what is there whole, and is
+    /// answered 03 if the hook agrees. There is none for functions without addresses; and a handler may take any PDU as it likes.
     #[must_use]
     pub const fn accesses(&self) -> Accesses<'a> {
         accesses(self.pdu)

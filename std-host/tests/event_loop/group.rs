@@ -428,7 +428,7 @@ fn counters_are_summed_over_all_loops_those_that_have_ended_included() {
 
 #[test]
 fn two_modbus_servers_on_two_loops_are_served_at_once() {
-    // Each request is answered only when the other server is in the middle of one.
+    // Each write is answered only when the other server is in the middle of one.
     let (both, addrs) = (Arc::new(Barrier::new(2)), Arc::new(Mutex::new(Vec::new())));
     let bound = Arc::clone(&addrs);
     let group = Group::start(2, move |index, lp| {
@@ -439,7 +439,7 @@ fn two_modbus_servers_on_two_loops_are_served_at_once() {
         };
         let both = Arc::clone(&both);
         let meet = move |event: &Event| {
-            if matches!(event, Event::Processed { .. }) {
+            if matches!(event, Event::Changed(_)) {
                 both.wait();
             }
         };
@@ -451,6 +451,10 @@ fn two_modbus_servers_on_two_loops_are_served_at_once() {
     let ask = |addr: SocketAddr| {
         let mut client = TcpStream::connect(addr).unwrap();
         for _ in 0..10 {
+            let mut echo = [0; 12];
+            client.write_all(&[0, 1, 0, 0, 0, 6, 1, 6, 0, 5, 0, 1]).unwrap();
+            client.read_exact(&mut echo).unwrap();
+            assert_eq!(echo[7], 6);
             client.write_all(&[0, 1, 0, 0, 0, 6, 1, 3, 0, 15, 0, 1]).unwrap();
             let mut header = [0; 8];
             client.read_exact(&mut header).unwrap();

@@ -4,6 +4,7 @@ use crate::harness::{Client, End, fault, frame, holding, read, serve, serve_with
 use std::io::{ErrorKind, Write};
 use std::time::{Duration, Instant};
 use wharf_core::modbus::server::{Reason, State};
+use wharf_host::services::modbus::Response;
 
 fn reply() -> Vec<u8> {
     frame(1, 1, &holding(3, 2))
@@ -175,4 +176,19 @@ fn a_held_connection_stays_open_and_answers_nothing() {
     let mut client = server.connect();
     asked(&mut client);
     assert_eq!(client.end(), (End::Reset, reply()));
+}
+
+#[test]
+fn a_reply_that_an_ending_leaves_behind_counts_as_none() {
+    for how in ["fin", "rst"] {
+        let server = serve(&fault("close", &format!("how = '{how}', addresses = [3, 3]")));
+        let mut client = server.connect();
+        client.send(&[frame(1, 1, &read(3, 2)), frame(2, 1, &read(9, 1))].concat());
+        let (_, bytes) = client.end();
+        assert_eq!(bytes, reply());
+        drop(client);
+        assert_eq!(server.ended(), Reason::Fault);
+        let metrics = server.metrics().unwrap();
+        assert_eq!((metrics.responses(Response::Ok), metrics.responses(Response::None)), (1, 1), "{how}");
+    }
 }

@@ -163,7 +163,17 @@ impl Faulty {
         let taken = self.connection.taken();
         assert!(taken <= offered.len(), "{taken} bytes taken of {}", offered.len());
         self.unread = offered[taken..].to_vec();
+        self.send_unasked(now);
         Ok(())
+    }
+
+    /// A driver may send what is shown before it drains, and now and then this one does.
+    fn send_unasked(&mut self, now: Instant) {
+        let shown = self.connection.transmit().concat().len();
+        if !self.blocked && shown > 0 && self.appetite.chance(1, 3) {
+            let len = 1 + self.appetite.index(shown);
+            self.connection.handle_input(now, Input::Transmitted { len }).expect("what was shown may leave");
+        }
     }
 }
 

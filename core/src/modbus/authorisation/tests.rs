@@ -201,7 +201,7 @@ fn a_unit_that_only_listens_asks_for_nothing_but_a_restart() {
     assert_eq!(ask(&mut units, 1, &[3, 0, 0, 0, 1]), Answer::Discard(Discard::ListenOnly));
     assert_eq!(heard.borrow().len(), 1, "the request that began it");
     units.authorisation = Some(Box::new(|_: &AccessRequest<'_>| false));
-    assert_eq!(ask(&mut units, 1, &[8, 0, 1, 0, 0]), REFUSED);
+    assert_eq!(ask(&mut units, 1, &[8, 0, 1, 0, 0]), Answer::Discard(Discard::ListenOnly), "it says nothing");
     assert_eq!(ask(&mut units, 1, &[3, 0, 0, 0, 1]), Answer::Discard(Discard::ListenOnly), "it listens on");
     units.authorisation = None;
     assert_eq!(ask(&mut units, 1, &[8, 0, 1, 0, 0]), Answer::Silent);

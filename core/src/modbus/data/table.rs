@@ -286,7 +286,7 @@ impl<S: Storage> RegisterTable<S> {
     /// As [`Table::check`].
     pub fn write(&mut self, span: Span, values: Words<'_>) -> Result<(), Exception> {
         let offset = self.permitted(Operation::Write, span)?;
-        let changed = store_words(self.values.as_mut().get_mut(offset..).unwrap_or_default(), values);
+        let changed = store_words(self.values.as_mut().get_mut(offset..).unwrap_or_default(), values.as_bytes());
         if self.marks.is_on() {
             self.marks.table(span.start, values.len(), changed);
         }
@@ -353,9 +353,8 @@ impl<S: Storage> RegisterTable<S> {
     pub(crate) fn poke(&mut self, span: Span, bytes: &[u8]) -> bool {
         let Some(offset) = self.offset(span) else { return false };
         let end = usize::from(span.quantity).saturating_mul(2);
-        let words = Words::new(bytes.get(..end).unwrap_or(bytes));
         let slots = self.values.as_mut().get_mut(offset..).unwrap_or_default();
-        words.is_some_and(|words| store_words(slots, words))
+        store_words(slots, bytes.get(..end).unwrap_or(bytes))
     }
 
     /// Where so many registers from `start` on begin in the slice, if all exist.
@@ -390,9 +389,9 @@ fn copy_registers(values: &[u16], out: &mut [u8]) {
 /// Stores registers as they stand on the wire, as many as both have; whether any was another before. Apart from its callers
 /// as [`copy_registers`] is.
 #[inline(never)]
-fn store_words(slots: &mut [u16], values: Words<'_>) -> bool {
+fn store_words(slots: &mut [u16], bytes: &[u8]) -> bool {
     let mut differences = 0;
-    for (slot, pair) in slots.iter_mut().zip(values.as_bytes().as_chunks::<2>().0) {
+    for (slot, pair) in slots.iter_mut().zip(bytes.as_chunks::<2>().0) {
         let value = u16::from_be_bytes(*pair);
         differences |= *slot ^ value;
         *slot = value;

@@ -5,8 +5,9 @@
 //!
 //! # States
 //!
-//! * *Open*: requests are taken. While no largest reply would fit, or a place for a deferred request or a permit of the rate is waited for, the
-//!   connection is *paused*: it takes nothing, and says so with [`Output::Pause`] and [`Output::Resume`].
+//! * *Open*: requests are taken. While no largest reply would fit, or a place for a deferred request or a permit of the
+//!   rate is waited for, the connection is *paused*: it takes nothing, and says so with [`Output::Pause`] and
+//!   [`Output::Resume`].
 //! * *Draining*: nothing new runs; what was accepted is answered and sent, then the connection ends with a FIN. So it
 //!   goes after [`Input::Drain`], after the peer's own FIN, and after a frame whose length cannot be.
 //! * *Closing*: our FIN is sent; input is thrown away until the peer's FIN or `linger`, because a socket closed over
@@ -25,7 +26,8 @@
 //! While it is [vacant](Connection::is_vacant) both can be [exchanged](Connection::exchange), so that idle connections
 //! need not own any. A connection [at rest](Connection::rest) needs not even its machine: a few can serve many.
 //!
-//! It paces requests, if told to; it does not limit connections or authorise, which is its driver's part.
+//! It paces requests, if told to; it does not limit connections, which is its driver's part, or authorise, which is its
+//! service's.
 
 mod connection;
 mod replies;

@@ -458,3 +458,25 @@ fn only_an_open_connection_with_nothing_on_its_way_is_at_rest() {
     halves.input(Input::PeerClosed);
     assert_eq!(halves.connection.rest(), None, "it has closed");
 }
+
+#[test]
+fn a_deadline_beyond_the_end_of_time_never_comes() {
+    let config = Config { request_timeout: Duration::MAX, idle_timeout: Duration::ZERO, ..Config::DEFAULT };
+    let mut rig = Rig::new(config, 2048, 4);
+    rig.receive(&request(1, 65));
+    assert_eq!(rig.drain(), None);
+    rig.connection.handle_timeout(Instant::MAX);
+    assert_eq!(rig.connection.poll_output(), Step::Wait(None));
+    let config = Config {
+        request_rate: Some(Rate { per_second: 0, burst: 1 }),
+        rate_action: RateAction::Pause,
+        idle_timeout: Duration::ZERO,
+        ..Config::DEFAULT
+    };
+    let mut rig = Rig::new(config, 2048, 4);
+    rig.receive(&request(1, 3));
+    assert_eq!(rig.drain(), None);
+    rig.connection.handle_timeout(Instant::MAX);
+    assert_eq!(rig.connection.poll_output(), Step::Wait(None));
+    assert_eq!(rig.connection.state(), State::Paused);
+}

@@ -147,11 +147,13 @@ impl<S: Storage<Handler: Handler<S>>> Unit<S> {
     ) -> Answer {
         let Common { bus, serials, authorisation, name } = common;
         self.diagnostics.received(call.broadcast);
-        if self.diagnostics.is_listen_only() && !RESTARTS.contains(&pdu) {
+        let listens = self.diagnostics.is_listen_only();
+        let passes = !listens || RESTARTS.contains(&pdu);
+        let denied = passes && authorisation.is_some_and(|hook| !hook.permits(&call.access(name, pdu)));
+        if listens && (denied || !passes) {
             self.diagnostics.completed(call.function, Completion::Ignored);
             return Answer::Discard(Discard::ListenOnly);
         }
-        let denied = authorisation.is_some_and(|hook| !hook.permits(&call.access(name, pdu)));
         let answer =
             if denied { Answer::Exception(Exception::ILLEGAL_FUNCTION) } else { self.answer(bus, call, pdu, reply) };
         if let Some(completion) = completion(answer, call.broadcast) {

@@ -294,6 +294,7 @@ impl Peer {
     /// Does all that can be done now: sends, hears what the machine has to say, and takes what was left over.
     fn settle<T>(&mut self, shared: &Shared, work: &mut Work, stream: &mut Stream<'_, T>) {
         loop {
+            // Replies leave before anybody is told of them. Whatever sends drains the machine after it.
             if !self.transmit_some(shared, work, stream) {
                 self.drain(shared, work, stream);
             }
@@ -339,6 +340,8 @@ impl Peer {
             self.full = true;
             return false;
         }
+        // Replies have left now, however long it takes to tell of them.
+        let left = stream.clock();
         self.counts.bytes_out += len as u64;
         let kept = work.machine.sends_kept();
         let now = work.time(shared, stream);
@@ -348,14 +351,14 @@ impl Peer {
         self.drain(shared, work, stream);
         let mut metrics = shared.metrics.borrow_mut();
         metrics.bytes_out += len as u64;
-        let now = stream.clock();
         if !kept {
-            work.unsent.sent(len, now, |status, replies, took| metrics.replied(status, replies, took));
+            work.unsent.sent(len, left, |status, replies, took| metrics.replied(status, replies, took));
         }
-        // What a fault that ends the connection has left behind will never leave.
-        let goes_on = work.machine.state() != State::Held;
+        // What a fault has left behind will never leave; one ends a connection only after a reply that it kept back.
+        let cut = matches!(work.machine.state(), State::Closing | State::Closed);
+        let goes_on = work.machine.state() != State::Held && !(kept && cut);
         if goes_on && work.machine.outstanding() == 0 && !work.machine.has_output() {
-            work.unsent.all_sent(now, |status, replies, took| metrics.replied(status, replies, took));
+            work.unsent.all_sent(left, |status, replies, took| metrics.replied(status, replies, took));
         }
         true
     }
@@ -364,6 +367,7 @@ impl Peer {
     fn drain<T>(&mut self, shared: &Shared, work: &mut Work, stream: &mut Stream<'_, T>) {
         loop {
             match work.machine.poll_output() {
+                // The most frequent of all means nothing to the socket.
                 Step::Do(Output::Processed(request)) => self.processed(shared, work, stream.now(), &request),
                 Step::Do(output) => {
                     self.note(shared, work, stream.now(), output);

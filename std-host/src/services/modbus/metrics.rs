@@ -199,7 +199,6 @@ impl Metrics {
                 }
             }
             Event::Rejected { reason, .. } => self.rejected[*reason as usize] += 1,
-            Event::Processed { request, .. } => self.processed(request),
             Event::Discarded { reason, .. } => {
                 self.discards[*reason as usize] += 1;
                 if *reason == Discard::FrameTimeout {
@@ -208,7 +207,9 @@ impl Metrics {
             }
             Event::Error { operation: Operation::Handler, .. } => {}
             Event::Error { operation, .. } => self.errors[*operation as usize] += 1,
-            Event::Fault { .. }
+            // Requests are counted whether or not an event is made of them.
+            Event::Processed { .. }
+            | Event::Fault { .. }
             | Event::Started { .. }
             | Event::Changed(_)
             | Event::UnitAdded { .. }

@@ -7,8 +7,7 @@ pub trait Observer {
     /// Something has happened.
     fn event(&self, event: &Event);
 
-    /// Whether it wants to hear of requests at present. Of those it does not, no event is made, which a busy server has to
-    /// thank it for.
+    /// Whether it wants to hear of requests at present. If not, no event is made for them, which saves a busy server time.
     fn hears_requests(&self) -> bool {
         true
     }

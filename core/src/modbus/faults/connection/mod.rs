@@ -385,6 +385,7 @@ where
     fn poll_reported(&mut self) -> Step<Output> {
         loop {
             match self.inner.poll_reported() {
+                // Reports have been taken already; if one came, it would not be lost.
                 Step::Do(report @ (Output::Processed(_) | Output::Discarded(_))) => return Step::Do(report),
                 Step::Do(Output::Transmit) => {}
                 Step::Do(Output::Pause) => self.inner_paused = true,

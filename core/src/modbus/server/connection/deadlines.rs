@@ -5,7 +5,7 @@
 use super::{Connection, Phase};
 use crate::modbus::server::Config;
 use crate::modbus::server::transactions::Transaction;
-use crate::time::Instant;
+use crate::time::{Instant, whole_micros};
 use core::time::Duration;
 
 /// When what never happens is due.
@@ -41,7 +41,7 @@ impl Timeout {
         if span.is_zero() {
             return Self(u64::MAX);
         }
-        let micros = Instant::ORIGIN.saturating_add(span).as_micros();
+        let micros = whole_micros(span);
         Self(if micros == 0 { 1 } else { micros })
     }
 

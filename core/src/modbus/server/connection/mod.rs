@@ -299,7 +299,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, T: AsRef<[Transaction]> + AsMut<[Transaction]
         }
         let was_blocked = self.is_blocked();
         let (frame, idle, linger) = (self.frame_deadline(), self.idle_deadline(), self.linger_deadline());
-        self.paced_until = self.paced_until.filter(|until| *until > now);
+        self.paced_until = self.paced_until.filter(|until| !due(*until));
         while let Some(id) = self.transactions.expired(now) {
             self.fail_deferred(now, id, Exception::SERVER_DEVICE_BUSY, true);
         }
