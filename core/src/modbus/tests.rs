@@ -8,6 +8,7 @@ use super::diagnostics::Diagnostics;
 use super::mbap;
 use super::pdu::request::{Request, named_span};
 use super::pdu::{Exception, Reply, ReplyError, Span, Words};
+use super::server;
 use super::service::{Answer, Discard, Indication, Service};
 use super::typed::{Order, Type, Value};
 use super::units::{self, Policies, Unit, UnitZero, Units, UnknownUnit};
@@ -57,6 +58,28 @@ fn discards_and_orders_have_the_names_that_metrics_and_plants_spell() {
 }
 
 #[test]
+fn connections_and_their_ends_have_the_names_that_reports_and_metrics_spell() {
+    let expected = [
+        "peer_closed",
+        "peer_reset",
+        "idle",
+        "frame_timeout",
+        "write_stuck",
+        "bad_frame",
+        "evicted",
+        "shutdown",
+        "shutdown_forced",
+        "fault",
+        "kicked",
+        "io_error",
+    ];
+    assert_eq!(server::Reason::ALL.map(server::Reason::name), expected);
+    use server::State::{Closed, Closing, Draining, Held, Open, Paused};
+    let states = [Open, Paused, Draining, Held, Closing, Closed].map(server::State::name);
+    assert_eq!(states, ["open", "paused", "draining", "held", "closing", "closed"]);
+}
+
+#[test]
 fn errors_say_what_is_wrong() {
     let said = [
         mbap::Error::LengthShort { length: 1 }.to_string(),
@@ -65,11 +88,14 @@ fn errors_say_what_is_wrong() {
         ReplyError::Malformed.to_string(),
         units::Error::Unordered { id: 7 }.to_string(),
         Value::I16(-5).to_string(),
+        server::Error::ReplyLength { len: 254 }.to_string(),
+        server::Reason::BadFrame.to_string(),
     ];
     assert_eq!(said[0], "mbap length 1 is below 2");
     assert_eq!(said[1], "text of 245 bytes is too long");
     assert_eq!(said[4], "unit 7 is not above the unit before it");
     assert_eq!(said[5], "-5");
+    assert_eq!(said[6..], ["reply of 254 bytes is not 1..=253 bytes", "bad_frame"]);
     assert!(said.iter().all(|text| !text.is_empty()), "{said:?}");
 }
 

@@ -4,6 +4,7 @@ use super::*;
 use crate::machine::{Machine, Step};
 use crate::modbus::pdu::{Reply, Request, Span};
 use crate::time::Instant;
+use std::string::ToString;
 use std::vec;
 use std::vec::Vec;
 
@@ -152,6 +153,17 @@ fn a_segment_of_many_replies_is_taken_one_by_one() {
 }
 
 #[test]
+fn nothing_is_taken_before_a_frame_that_was_thrown_away_is_spoken_of() {
+    let mut rig = Rig::new(1);
+    rig.connection.handle_input(rig.now, Input::Received { bytes: &reply(7) }).unwrap();
+    rig.connection.handle_input(rig.now, Input::Received { bytes: &reply(8) }).unwrap();
+    assert_eq!(rig.connection.taken(), 0);
+    assert_eq!(rig.connection.frame(), reply(7));
+    let _ = rig.drain();
+    assert_eq!(rig.outputs, [Output::Discarded { reason: Discard::Unsolicited, transaction: 7 }]);
+}
+
+#[test]
 fn no_more_than_the_limit_is_outstanding() {
     let mut rig = Rig::new(2);
     rig.ask(0);
@@ -273,6 +285,8 @@ fn a_function_that_is_not_public_is_judged_by_its_code_alone() {
         (2, &[0xC1, 0], Outcome::Broken(Breach::Malformed)),
         (3, &[0xC1, 1, 1], Outcome::Broken(Breach::WrongFunction { asked: 65, got: 0xC1 })),
         (4, &[66], Outcome::Broken(Breach::WrongFunction { asked: 65, got: 66 })),
+        (5, &[65, 9], Outcome::Reply),
+        (6, &[66, 9], Outcome::Broken(Breach::WrongFunction { asked: 65, got: 66 })),
     ] {
         rig.ask_for(tag, &[65, 1], SECOND, 0);
         rig.receive(&frame(u16::try_from(tag).unwrap() + 1, 1, answer));
@@ -280,6 +294,17 @@ fn a_function_that_is_not_public_is_judged_by_its_code_alone() {
         assert_eq!(rig.connection.reply(), None);
         assert_eq!(&rig.connection.frame()[7..], answer);
     }
+}
+
+#[test]
+fn the_exception_that_refuses_a_code_above_127_is_one() {
+    let mut rig = Rig::new(1);
+    rig.ask_for(0, &[0x83, 1], SECOND, 0);
+    rig.receive(&frame(1, 1, &[0x83, 1]));
+    assert_eq!(rig.done(), [(0, Outcome::Exception(Exception::ILLEGAL_FUNCTION))]);
+    rig.ask_for(1, &[0x83, 1], SECOND, 0);
+    rig.receive(&frame(2, 1, &[3, 1]));
+    assert_eq!(rig.done()[1..], [(1, Outcome::Broken(Breach::WrongFunction { asked: 0x83, got: 3 }))]);
 }
 
 #[test]
@@ -431,6 +456,49 @@ fn the_second_copy_of_a_request_that_is_answered_meanwhile_does_not_leave() {
 }
 
 #[test]
+fn a_request_that_waits_to_leave_needs_no_second_copy() {
+    let mut rig = Rig::new(1);
+    rig.appetite = 0;
+    rig.ask_for(0, &READ, SECOND, 1);
+    rig.wait();
+    rig.unblock();
+    assert_eq!(rig.wire, frame(1, 1, &READ));
+    rig.receive(&reply(1));
+    let Some(Output::Done(done)) = rig.outputs.first().copied() else { panic!("not done") };
+    assert_eq!((done.retried, done.outcome), (1, Outcome::Reply));
+}
+
+#[test]
+fn the_room_of_what_has_left_is_used_again() {
+    // Room for nine frames of 27 bytes and 17 bytes more, and 20 bytes have left.
+    let mut rig = Rig::new(16);
+    rig.appetite = 0;
+    let pdu = [65; 20];
+    (0..9).for_each(|tag| rig.ask_for(tag, &pdu, SECOND, 0));
+    rig.appetite = 20;
+    rig.write();
+    rig.ask_for(9, &pdu, SECOND, 0);
+    let more = Input::Ask { tag: 10, unit: 1, pdu: &pdu, timeout: SECOND, retries: 0 };
+    assert_eq!(rig.connection.handle_input(rig.now, more), Err(Error::NoRoom { needed: 27 }));
+    rig.unblock();
+    let all: Vec<u8> = (1..=10).flat_map(|transaction| frame(transaction, 1, &pdu)).collect();
+    assert_eq!(rig.wire, all);
+    (1..=10).for_each(|transaction| rig.receive(&frame(transaction, 1, &[65])));
+    assert_eq!(rig.done().len(), 10);
+}
+
+#[test]
+fn a_retry_is_to_the_same_unit_under_the_same_id() {
+    let mut rig = Rig::new(2);
+    rig.ask(0);
+    rig.receive(&reply(1));
+    rig.wire.clear();
+    rig.input(Input::Ask { tag: 1, unit: 9, pdu: &READ, timeout: SECOND, retries: 1 });
+    rig.wait();
+    assert_eq!(rig.wire, [frame(2, 9, &READ), frame(2, 9, &READ)].concat());
+}
+
+#[test]
 fn a_server_that_takes_nothing_costs_bounded_memory() {
     let mut rig = Rig::new(64);
     rig.appetite = 0;
@@ -471,4 +539,37 @@ fn every_public_request_can_be_asked() {
     rig.ask_for(0, &pdu[..len], SECOND, 0);
     rig.receive(&frame(1, 1, &[1, 2, 0xFF, 1]));
     assert_eq!(rig.connection.reply(), Some(Reply::Bits(&[0xFF, 1])));
+}
+
+#[test]
+fn errors_breaches_and_ends_say_what_is_wrong() {
+    let said = [
+        Breach::WrongUnit { asked: 1, got: 2 }.to_string(),
+        Breach::WrongFunction { asked: 3, got: 4 }.to_string(),
+        Breach::Malformed.to_string(),
+        Error::PduLength { len: 254 }.to_string(),
+        Error::Full { limit: 16 }.to_string(),
+        Error::NoRoom { needed: 12 }.to_string(),
+        Error::Transmitted { len: 5, shown: 4 }.to_string(),
+        Error::BufferShort { needed: 520, got: 100 }.to_string(),
+        Reason::Truncated.to_string(),
+        Reason::BadFrame(mbap::Error::LengthShort { length: 1 }).to_string(),
+    ];
+    assert_eq!(
+        said,
+        [
+            "unit id 2 instead of 1",
+            "reply of function 4 to a request of function 3",
+            "reply does not fit its request",
+            "request of 254 bytes is not 1..=253 bytes",
+            "16 requests are outstanding already",
+            "no room for a frame of 12 bytes",
+            "5 bytes reported sent of 4 shown",
+            "buffer of 100 bytes is below 520",
+            "the connection ended inside the reply",
+            "mbap length 1 is below 2",
+        ]
+    );
+    let discards = [Discard::Late, Discard::Unsolicited, Discard::ProtocolId { protocol: 1 }];
+    assert_eq!(discards.map(Discard::name), ["late", "unsolicited", "protocol_id"]);
 }

@@ -361,6 +361,8 @@ mod tests {
         let i16s = PointType::Number(Type::I16);
         assert_eq!(first(counter(32_766, 1, None), i16s, 4), [32_766.0, 32_767.0, -32_768.0, -32_767.0]);
         assert_eq!(first(counter(65_535, 2, None), PointType::Number(Type::U16), 3), [65_535.0, 1.0, 3.0]);
+        let u32s = PointType::Number(Type::U32);
+        assert_eq!(first(counter(4_294_967_295, 2, None), u32s, 3), [4_294_967_295.0, 1.0, 3.0]);
         assert_eq!(first(counter(8, 1, Some(10)), REAL, 4), [8.0, 9.0, 0.0, 1.0]);
         assert_eq!(first(counter(1, -2, Some(10)), i16s, 4), [1.0, 9.0, 7.0, 5.0]);
         assert_eq!(first(counter(-1, -2, None), REAL, 3), [-1.0, -3.0, -5.0], "reals do not wrap");
@@ -468,6 +470,15 @@ mod tests {
                 assert!((-3..=3).all(|step| steps.contains(&f64::from(step))), "each step occurs");
                 assert!((-5..=5).all(|place| values.contains(&f64::from(place))), "each place occurs");
             }
+        }
+    }
+
+    #[test]
+    fn a_walk_on_integers_stands_on_whole_numbers_and_is_not_rounded_to_them() {
+        let mut walk = Generator::RandomWalk(RandomWalk::new(0.0, 3.0, -50.0, 50.0, 1));
+        for tick in 1..100 {
+            let whole = number(walk.at(tick, PointType::Number(Type::I16)));
+            assert_eq!(number(walk.at(tick, REAL)), whole, "tick {tick}");
         }
     }
 

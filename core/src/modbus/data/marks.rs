@@ -119,6 +119,18 @@ mod tests {
     }
 
     #[test]
+    fn marks_that_are_switched_off_are_forgotten_and_those_that_stay_on_are_not() {
+        let mut marks = TableMarks::new();
+        assert!(!marks.is_on());
+        marks.switch(true);
+        marks.table(5, 2, true);
+        marks.switch(true);
+        assert!(marks.is_on() && !marks.is_empty());
+        marks.switch(false);
+        assert!(!marks.is_on() && marks.is_empty());
+    }
+
+    #[test]
     fn groups_of_files_stay_apart() {
         let mut marks = FileMarks::new();
         (0..27).for_each(|at| marks.records(1, at, 1, true));

@@ -265,6 +265,7 @@ const fn explained(error: typed::Error, kind: PointType) -> PointError {
 mod tests {
     use super::*;
     use crate::modbus::data::{BitTable, Block, Files, Identity, Queues, Static};
+    use std::string::ToString;
     use std::vec;
 
     /// Ten of each, from 5 on, registers in two blocks that touch.
@@ -382,5 +383,28 @@ mod tests {
         }
         assert!(Point::new(Holding, 65_532, u64s, Order::Dcba, None).is_ok());
         assert!(Point::new(Holding, 0, text(125), Order::Badc, None).is_ok());
+    }
+
+    #[test]
+    fn a_point_tells_what_it_was_made_of() {
+        let text = PointType::Text { registers: 3 };
+        for (table, address, kind, order, bit, len) in [
+            (TableKind::Holding, 7, PointType::Number(Type::F64), Order::Cdab, None, 4),
+            (TableKind::Input, 65_535, PointType::Bool, Order::Abcd, Some(15), 1),
+            (TableKind::Input, 2, text, Order::Badc, None, 3),
+        ] {
+            let point = Point::new(table, address, kind, order, bit).unwrap();
+            assert_eq!((point.table(), point.address(), point.kind()), (table, address, kind));
+            assert_eq!((point.order(), point.bit(), point.len()), (order, bit, len));
+        }
+    }
+
+    #[test]
+    fn types_are_spelled_as_in_plants_and_errors_say_what_is_wrong() {
+        let kinds = [PointType::Bool, PointType::Number(Type::F32), PointType::Text { registers: 8 }];
+        assert_eq!(kinds.map(|kind| kind.to_string()), ["bool", "f32", "string(8)"]);
+        assert_eq!(PointError::NotA(PointType::Bool).to_string(), "not a value of type bool");
+        assert_eq!(PointError::Registers.to_string(), "a string has 1 to 125 registers");
+        assert_eq!(PointError::Absent.to_string(), "not all of its addresses exist");
     }
 }

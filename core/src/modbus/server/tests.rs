@@ -2,14 +2,15 @@
 
 use super::*;
 use crate::machine::{Machine, Step};
-use crate::modbus::service::{Answer, Indication, ReplyPdu};
+use crate::modbus::mbap;
+use crate::modbus::service::{Answer, Answerer, Indication, ReplyPdu};
 use crate::rate::Rate;
 use crate::time::Instant;
 use core::time::Duration;
 use std::vec;
 use std::vec::Vec;
 
-/// Answers function 3 at once with one byte per request, defers function 65, stays silent on 66, discards 67.
+/// Answers function 3 at once with one byte per request, defers functions 65 and 0xC1, stays silent on 66, discards 67.
 #[derive(Default)]
 struct Stub {
     deferred: Vec<RequestId>,
@@ -20,9 +21,9 @@ impl Service for Stub {
     fn serve(&mut self, request: &Indication<'_>, reply: &mut ReplyPdu) -> Answer {
         self.served += 1;
         match request.function() {
-            65 => {
+            65 | 0xC1 => {
                 self.deferred.extend(request.id);
-                Answer::LATER
+                Answer::Later(Answerer(7))
             }
             66 => Answer::Silent,
             67 => Answer::Discard(Discard::ListenOnly),
@@ -155,6 +156,13 @@ fn a_driver_that_sends_unasked_is_asked_only_for_what_is_left() {
 }
 
 #[test]
+fn each_frame_of_a_long_segment_is_reported() {
+    let mut rig = Rig::new(Config::DEFAULT, 1024, 0);
+    assert_eq!(rig.receive(&[0, 1, 0, 9, 0, 3, 1, 2, 3].repeat(100)), 0);
+    assert_eq!(rig.outputs, [Output::Discarded(Discard::ProtocolId)].repeat(100));
+}
+
+#[test]
 fn replies_leave_in_order_of_arrival_whatever_the_order_of_answers() {
     let mut rig = Rig::new(Config::DEFAULT, 4096, 4);
     let stream = [request(1, 65), request(2, 3), request(3, 65), request(4, 65), request(5, 3)].concat();
@@ -170,6 +178,50 @@ fn replies_leave_in_order_of_arrival_whatever_the_order_of_answers() {
     rig.input(Input::Failed { id: ids[2], exception: Exception::ACKNOWLEDGE });
     assert_eq!(rig.take_wire(), [[0, 4, 0, 0, 0, 3, 1, 65 | 0x80, 5], reply(5, 3)].concat());
     assert!(rig.connection.is_vacant());
+}
+
+#[test]
+fn replies_to_neighbours_leave_in_order_of_arrival_in_whichever_order_they_are_made() {
+    for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+        let mut rig = Rig::new(Config::DEFAULT, 4096, 4);
+        rig.receive(&[request(1, 65), request(2, 65), request(3, 65)].concat());
+        let ids = rig.service.deferred.clone();
+        for at in order {
+            rig.input(Input::Replied { id: ids[at], pdu: &[65, at as u8 + 1] });
+        }
+        assert_eq!(rig.wire, [reply(1, 65), reply(2, 65), reply(3, 65)].concat(), "{order:?}");
+    }
+}
+
+#[test]
+fn a_deferred_reply_of_the_greatest_length_finds_the_room_of_what_has_left() {
+    let mut rig = Rig::new(Config::DEFAULT, MAX_FRAME + 600, 4);
+    rig.peer_reads = false;
+    rig.receive(&[request(1, 100), request(2, 65)].concat());
+    rig.send(259);
+    // Nine replies stand behind the hole, so 259 bytes are left behind them, and 259 before them.
+    for transaction in 3..12 {
+        assert_eq!(rig.receive(&request(transaction, 3)), 0);
+    }
+    let id = rig.service.deferred[0];
+    rig.input(Input::Replied { id, pdu: &[65; 253] });
+    rig.peer_reads = true;
+    rig.send(usize::MAX);
+    let small: Vec<u8> = (3..12).flat_map(|transaction| reply(transaction, 3)).collect();
+    assert_eq!(rig.wire[260..], [&mbap::header(2, 1, 253)[..], &[65; 253], &small].concat());
+}
+
+#[test]
+fn refusals_and_failures_mark_any_function_code() {
+    let mut rig = Rig::new(Config { max_outstanding: 1, ..Config::DEFAULT }, 4096, 4);
+    rig.receive(&[request(1, 0xC1), request(2, 0xC2)].concat());
+    assert_eq!(rig.take_wire(), busy(2, 0xC2));
+    let id = rig.service.deferred[0];
+    rig.input(Input::Failed { id, exception: Exception::SERVER_DEVICE_BUSY });
+    assert_eq!(rig.take_wire(), busy(1, 0xC1));
+    let mut nowhere = Rig::new(Config::DEFAULT, 4096, 0);
+    nowhere.receive(&request(3, 0xC1));
+    assert_eq!(nowhere.take_wire(), busy(3, 0xC1), "there is no place to defer it");
 }
 
 #[test]
@@ -210,6 +262,63 @@ fn a_peer_that_never_reads_is_paused_and_then_reset() {
     assert_eq!(rig.wait(), None);
     assert_eq!(rig.now, Instant::from_millis(15_000), "ten seconds after the last byte taken");
     assert_eq!(rig.outputs.last(), Some(&Output::Close { reason: Reason::WriteStuck, reset: true }));
+}
+
+#[test]
+fn a_peer_is_stuck_since_output_began_to_wait_and_not_since_the_last_of_it_came() {
+    let mut rig = Rig::new(Config::DEFAULT, 4096, 4);
+    rig.peer_reads = false;
+    for seconds in [5, 9] {
+        rig.now = Instant::from_millis(1000 * seconds);
+        rig.receive(&request(1, 3));
+    }
+    rig.wait();
+    assert_eq!(rig.now, Instant::from_millis(15_000));
+    assert_eq!(rig.outputs.last(), Some(&Output::Close { reason: Reason::WriteStuck, reset: true }));
+
+    let mut rig = Rig::new(Config::DEFAULT, 4096, 4);
+    rig.peer_reads = false;
+    rig.now = Instant::from_millis(4500);
+    rig.receive(&[request(1, 65), request(2, 65)].concat());
+    for (at, seconds) in [(0, 5), (1, 9)] {
+        rig.now = Instant::from_millis(1000 * seconds);
+        let id = rig.service.deferred[at];
+        rig.input(Input::Replied { id, pdu: &[65, 1] });
+    }
+    rig.wait();
+    assert_eq!(rig.now, Instant::from_millis(15_000), "deferred replies are no different");
+}
+
+#[test]
+fn more_than_was_shown_or_nothing_at_all_cannot_have_left() {
+    let mut rig = Rig::new(Config::DEFAULT, 1024, 0);
+    rig.peer_reads = false;
+    rig.receive(&request(1, 3));
+    for len in [0, 10] {
+        let refused = rig.connection.handle_input(rig.now, Input::Transmitted { len });
+        assert_eq!(refused, Err(Error::Transmitted { len, shown: 9 }));
+    }
+    assert_eq!(rig.connection.transmit().concat(), reply(1, 3));
+}
+
+#[test]
+fn an_end_at_once_leaves_deferred_requests_without_a_reply_and_resets_unless_another_needs_the_place() {
+    for (reason, reset) in [(Reason::Evicted, false), (Reason::Kicked, true)] {
+        let mut rig = Rig::new(Config::DEFAULT, 1024, 4);
+        rig.receive(&[request(1, 65), request(2, 65)].concat());
+        rig.input(Input::Abort { reason });
+        let ended = |output: &&Output| match output {
+            Output::Processed(ended) => ended.outcome == Outcome::None && ended.answerer == Answerer(7),
+            Output::Transmit
+            | Output::Pause
+            | Output::Resume
+            | Output::CloseWrite
+            | Output::Close { .. }
+            | Output::Discarded(_) => false,
+        };
+        assert_eq!(rig.outputs.iter().filter(ended).count(), 2);
+        assert_eq!(rig.outputs.last(), Some(&Output::Close { reason, reset }));
+    }
 }
 
 #[test]
@@ -342,8 +451,15 @@ fn a_connection_at_its_rate_pauses_until_there_is_a_permit() {
     rig.drain();
     assert_eq!(rig.connection.state(), State::Paused);
     rig.connection.exchange(buffer, places).unwrap();
+    rig.connection.handle_timeout(Instant::from_millis(99));
+    assert_eq!((rig.connection.rest(), rig.receive(&stream[18..])), (None, 18), "its time is not over");
     for number in [3, 4] {
-        rig.wait();
+        let due = rig.drain().unwrap();
+        rig.connection.handle_timeout(due);
+        assert_eq!(rig.connection.rest(), None, "it has not said yet that it reads on");
+        rig.now = due;
+        rig.drain();
+        assert!(rig.connection.rest().is_some());
         assert_eq!(rig.now, Instant::from_millis(100 * u64::from(number - 2)));
         assert_eq!(rig.outputs.last(), Some(&Output::Resume));
         let left = rig.receive(&stream[9 * usize::from(number - 1)..]);
@@ -457,6 +573,7 @@ fn only_an_open_connection_with_nothing_on_its_way_is_at_rest() {
     let mut halves = Rig::new(Config::DEFAULT, 1024, 4);
     halves.input(Input::PeerClosed);
     assert_eq!(halves.connection.rest(), None, "it has closed");
+    assert_eq!(halves.outputs, [Output::Close { reason: Reason::PeerClosed, reset: false }], "inside of no frame");
 }
 
 #[test]

@@ -9,6 +9,7 @@ use crate::modbus::data::{
 use crate::modbus::typed::{Order, Value};
 use crate::testing::SplitMix64;
 use std::boxed::Box;
+use std::string::ToString;
 use std::vec;
 use std::vec::Vec;
 
@@ -145,6 +146,31 @@ fn a_step_of_the_application_is_told_when_it_ends_or_before_the_next_request() {
     assert_eq!(settled(&mut units, Cause::Api), []);
     assert!(units.unit_mut(2).unwrap().device.holding.store(9, &[1, 2]));
     assert_eq!(ask(&mut units, 1, &[6, 0, 4, 0, 1]).1, [api(Some(2), 9), told(HOLDING, 4, 1, true)]);
+}
+
+#[test]
+fn the_step_of_one_unit_ends_without_those_of_the_others() {
+    let mut units = units(Policies::default());
+    let api = |unit, at| Change { unit, cause: Cause::Api, ..told(HOLDING, at, 2, true) };
+    assert!(units.unit_mut(1).unwrap().device.holding.store(6, &[1, 2]));
+    assert!(units.unit_mut(2).unwrap().device.holding.store(7, &[1, 2]));
+    assert!(units.own_default_mut().unwrap().device.holding.store(8, &[1, 2]));
+    for (unit, changes) in [(Some(9), vec![]), (Some(2), vec![api(Some(2), 7)]), (None, vec![api(None, 8)])] {
+        let mut heard = Vec::new();
+        units.settle_unit(unit, Cause::Api, &mut |change: &Change| heard.push(*change));
+        assert_eq!(heard, changes);
+    }
+    assert_eq!(settled(&mut units, Cause::Api), [api(Some(1), 6)]);
+}
+
+#[test]
+fn places_causes_and_refusals_are_told_by_name() {
+    assert_eq!([HOLDING, Place::File(3)].map(|place| place.to_string()), ["holding", "file 3"]);
+    let causes = [Cause::Client(5), Cause::Api, Cause::Generator, Cause::Mirror];
+    assert_eq!(causes.map(|cause| cause.to_string()), ["client(5)", "api", "generator", "mirror"]);
+    assert_eq!(causes.map(Cause::name), ["client", "api", "generator", "mirror"]);
+    assert_eq!(MirrorError::Unsound { at: 2 }.to_string(), "the sides of mirror 2 do not go together");
+    assert_eq!(MirrorError::Chained { at: 0 }.to_string(), "mirror 0 copies to the source or the copy of another");
 }
 
 #[test]

@@ -42,6 +42,9 @@ impl Service for Registers {
     }
 }
 
+mod kept;
+mod rest;
+
 type Subject = Connection<Vec<u8>, Vec<Transaction>, Vec<Held>>;
 
 /// A connection with its driver in virtual time.
@@ -276,6 +279,13 @@ fn an_exception_takes_the_place_of_the_reply() {
         assert_eq!((driver.service.served, driver.service.prevented), if execute { (1, 0) } else { (0, 1) });
         assert_eq!(driver.outcomes(), [Outcome::Exception(code)]);
     }
+}
+
+#[test]
+fn an_exception_in_place_of_a_reply_marks_any_function_code() {
+    let mut driver = Driver::new(vec![Fault::new(Kind::Exception { code: Exception::ACKNOWLEDGE, execute: false })]);
+    driver.offer(&request(1, 0x83, 0));
+    assert_eq!(driver.bytes(), [0, 1, 0, 0, 0, 3, 1, 0x83, 5]);
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! What section 8 says of faults, rule by rule: whom they are aimed at ([`target`]), when they are in force ([`window`]),
-//! which matches they act on ([`quota`]), what they do to bytes ([`bytes`]), and how they go together ([`order`]).
+//! which matches they act on ([`quota`]), what they do to bytes ([`bytes`]), how they go together ([`order`]), and what the
+//! service behind them hears ([`service`]).
 
 mod bytes;
 mod order;
 mod quota;
+mod service;
 mod target;
 mod window;
 

@@ -343,3 +343,39 @@ fn every_kind_has_its_name_and_stage() {
         assert_eq!((kind.name(), kind.stage()), (name, stage));
     }
 }
+
+#[test]
+fn where_there_is_no_reply_only_what_becomes_of_the_connection_acts() {
+    let mut decision = decide(&[LATER, Kind::WrongUnit(UnitMode::Swap), CLOSE, split(&[7], 1)]);
+    let losers: Vec<u32> = core::iter::from_fn(|| decision.settle_without_reply()).map(|id| id.0).collect();
+    assert_eq!(losers, [1, 2, 4]);
+    assert_eq!(named(&decision), [3]);
+}
+
+#[test]
+fn what_a_unit_does_to_all_of_its_replies_is_no_fault_that_counts() {
+    let mut decision = Decision::NONE;
+    assert_eq!(decision.count(), 0);
+    assert!(decision.add(0, FaultId::OF_UNIT, &fault(LATER), 0));
+    assert_eq!(decision.count(), 0);
+    assert!(decision.add(1, FaultId(1), &fault(LATER), 0));
+    assert!(decision.add(2, FaultId(2), &fault(LATER), 0));
+    assert_eq!(decision.count(), 2);
+}
+
+#[test]
+fn only_a_quantity_that_grows_asks_for_a_wider_read() {
+    let by = |delta| Kind::WrongCount(Count::By(delta));
+    for (kinds, widest) in [
+        (vec![LATER], None),
+        (vec![by(-1)], None),
+        (vec![Kind::WrongCount(Count::Exactly(2))], None),
+        (vec![by(3)], Some(5)),
+        (vec![by(3), by(-4)], Some(5)),
+        (vec![by(-1), by(1)], None),
+        (vec![by(i16::MAX)], Some(125)),
+    ] {
+        assert_eq!(decide(&kinds).widest(&asks(3, 0, 2)), widest, "{kinds:?}");
+    }
+    assert_eq!(decide(&[by(3)]).widest(&asks(16, 0, 2)), None, "a write has no quantity to read");
+}

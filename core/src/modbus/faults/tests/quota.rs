@@ -69,7 +69,10 @@ fn connections_count_together_or_each_by_itself() {
             .map(|nth| server.ask_on(nth, Instant::ORIGIN, &asks(3, 0, 1), Ended::Normal).is_silent())
             .into();
         assert_eq!(seen, expected, "{scope:?}");
+        let counted = server.tallies[0].iter().map(Tally::fault);
+        assert!(counted.eq((scope == Scope::Connection).then_some(Some(FaultId(1)))), "{scope:?}");
     }
+    assert_eq!(Tally::EMPTY.fault(), None);
 }
 
 #[test]
@@ -119,6 +122,16 @@ fn a_probability_is_that_of_each_match_and_follows_from_the_seed() {
         assert_eq!(acted, with(seed), "again with seed {seed}");
     }
     assert_ne!(with(1), with(2));
+}
+
+#[test]
+fn the_seed_of_a_fault_without_one_follows_from_that_of_the_server_and_from_its_name() {
+    // FNV-1a of the empty text and of "foobar", as its authors publish them.
+    for (name, hash) in [("", 0xCBF2_9CE4_8422_2325), ("foobar", 0x8594_4171_F739_67E8)] {
+        for server in [0, 1, u64::MAX] {
+            assert_eq!(seed_of(server, name), SplitMix64::new(server ^ hash).draw(), "{name} on {server}");
+        }
+    }
 }
 
 #[test]
@@ -174,6 +187,15 @@ fn the_last_time_is_not_one_at_which_it_lost() {
     }
     assert_eq!(server.counts(1), [3, 3, 2, 1]);
     assert_eq!(server.plan.entries[1].statistics.last, Some(at(4)));
+}
+
+#[test]
+fn a_fault_is_found_by_its_name_and_a_plan_without_any_is_empty() {
+    let server = Server::new([fault(SILENCE), fault(exception(2, true))]);
+    assert!(!server.plan.is_empty());
+    assert_eq!(server.plan.entry(FaultId(2)).map(|entry| entry.fault().kind), Some(exception(2, true)));
+    assert_eq!(server.plan.entry(FaultId(3)), None);
+    assert!(Server::new([]).plan.is_empty());
 }
 
 #[test]

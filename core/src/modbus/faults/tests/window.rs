@@ -61,7 +61,9 @@ fn a_cycle_is_on_first_and_then_off_over_and_over() {
 fn a_fault_is_switched_off_and_on_and_on_for_a_while() {
     let mut server = Server::new([fault(SILENCE)]);
     let entry = |server: &mut Server, on, until: Option<u64>| {
-        server.plan.entry_mut(FaultId(1)).unwrap().enable(on, until.map(at));
+        let entry = server.plan.entry_mut(FaultId(1)).unwrap();
+        entry.enable(on, until.map(at));
+        assert_eq!(entry.until(), until.map(at));
     };
     assert!(acts(&mut server, 0));
     entry(&mut server, false, None);
@@ -142,6 +144,21 @@ fn windows_of_any_length_are_open_or_not_without_overflow() {
     let mut longest = Server::new([Fault { window, ..fault(Kind::Refuse) }]);
     assert_eq!(longest.plan.listening(Instant::MAX), Listening::Open);
     let _changes = longest.plan.listening_changes(Instant::MAX);
+}
+
+#[test]
+fn a_cycle_that_is_never_on_or_never_off_has_no_edges() {
+    for cycle in [(0, 5), (5, 0)] {
+        let server = Server::new([windowed(Kind::Refuse, 0, None, Some(cycle))]);
+        assert_eq!(server.plan.listening_changes(at(3)), None, "{cycle:?}");
+    }
+}
+
+#[test]
+fn at_the_end_of_time_no_edge_is_still_to_come() {
+    let mut server = Server::new([windowed(Kind::Refuse, u64::MAX, None, None)]);
+    server.plan = Plan::new(server.plan.entries, at(5));
+    assert_eq!(server.plan.listening_changes(Instant::MAX), None);
 }
 
 #[test]
