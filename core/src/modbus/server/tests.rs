@@ -441,6 +441,7 @@ fn a_connection_at_its_rate_pauses_until_there_is_a_permit() {
     let rate = Some(Rate { per_second: 10, burst: 2 });
     let config = Config { request_rate: rate, rate_action: RateAction::Pause, ..Config::DEFAULT };
     let mut rig = Rig::new(config, 4096, 0);
+    assert_eq!(rig.connection.state(), State::Open);
     let stream: Vec<u8> = (1..=4).flat_map(|number| request(number, 3)).collect();
     assert_eq!(rig.receive(&stream), 2 * 9);
     assert_eq!(rig.take_wire(), [reply(1, 3), reply(2, 3)].concat());

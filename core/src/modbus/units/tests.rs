@@ -241,6 +241,17 @@ fn mirrors_work_without_an_observer_and_begin_with_a_copy() {
 }
 
 #[test]
+fn a_mirror_of_many_registers_copies_each_of_them() {
+    let mut units = units(Policies::default());
+    let values: Vec<u16> = (1..=100).collect();
+    assert!(units.unit_mut(1).unwrap().device.holding.store(0, &values));
+    let (source, copy) = (side(Some(1), TableKind::Holding, 0), side(Some(2), TableKind::Input, 0));
+    assert_eq!(units.set_mirrors(leak(vec![Mirror { source, copy, len: 100 }])), Ok(()));
+    let copied = |at| units.unit(2).unwrap().device.input.register(at);
+    assert!((0..100).map(copied).eq((1..=100).map(Some)));
+}
+
+#[test]
 fn a_mirror_copies_nothing_while_its_addresses_are_absent() {
     let mut units = units(Policies::default());
     let mirror =

@@ -181,7 +181,7 @@ fn a_peer_has_its_time_for_what_was_withheld_from_then_on() {
     // The 06 for this one waits until the frame is finished.
     driver.ask(&[(17, 100)]);
     driver.window = 0;
-    driver.run(MS(20_000));
+    driver.run(MS(25_000));
     driver.machine.handle_input(driver.now, Input::Transmitted { len: 5 }).unwrap();
     driver.drain();
     assert_eq!(driver.machine.transmit().concat(), [0, 17, 0, 0, 0, 3, 1, 0x83, 6]);
