@@ -209,24 +209,6 @@ fn delayed(delay: u64) -> Fault {
 }
 
 #[test]
-fn a_driver_that_sends_unasked_is_asked_only_for_what_is_left() {
-    let mut driver = Driver::new(Vec::new());
-    let bytes = [request(1, 3, 10), request(2, 3, 11)].concat();
-    let Driver { machine, service, .. } = &mut driver;
-    machine.handle_input(Instant::ORIGIN, Input::Received { bytes: &bytes, service, faults: None }).unwrap();
-    assert!(driver.machine.has_output());
-    driver.machine.handle_input(Instant::ORIGIN, Input::Transmitted { len: 5 }).unwrap();
-    driver.drain();
-    let asked = driver.outputs.iter().filter(|output| **output == Output::Transmit).count();
-    assert_eq!((asked, driver.outputs.len()), (1, 3));
-    driver.send();
-    driver.outputs.clear();
-    driver.drain();
-    assert_eq!(driver.outputs, []);
-    assert!(!driver.machine.has_output());
-}
-
-#[test]
 fn without_faults_all_is_as_it_is() {
     let mut driver = Driver::new(vec![]);
     driver.ask(&[(1, 0), (2, 100)]);

@@ -72,3 +72,21 @@ fn the_storage_of_a_connection_can_be_exchanged_while_it_holds_nothing() {
     driver.run(MS(10));
     assert_eq!(driver.ids(), [1, 2]);
 }
+
+#[test]
+fn a_driver_that_sends_unasked_is_asked_only_for_what_is_left() {
+    let mut driver = Driver::new(Vec::new());
+    let bytes = [request(1, 3, 10), request(2, 3, 11)].concat();
+    let Driver { machine, service, .. } = &mut driver;
+    machine.handle_input(Instant::ORIGIN, Input::Received { bytes: &bytes, service, faults: None }).unwrap();
+    assert!(driver.machine.has_output());
+    driver.machine.handle_input(Instant::ORIGIN, Input::Transmitted { len: 5 }).unwrap();
+    driver.drain();
+    let asked = driver.outputs.iter().filter(|output| **output == Output::Transmit).count();
+    assert_eq!((asked, driver.outputs.len()), (1, 3));
+    driver.send();
+    driver.outputs.clear();
+    driver.drain();
+    assert_eq!(driver.outputs, []);
+    assert!(!driver.machine.has_output());
+}
