@@ -1,21 +1,26 @@
-//! A Modbus client that asks for much at once and one that asks for little, on the same loop.
+//! What shares the loop of a Modbus server with a client: one that asks for much at once, and an observer that takes its
+//! time.
 
 use std::time::Duration;
 use wharf_host::config::modbus::{Server as Described, Unit};
 use wharf_host::event_loop::LoopOptions;
-use wharf_host::services::modbus::Server;
+use wharf_host::services::modbus::{Event, Server};
 use wharf_tests::sim_net::{Peer, Sim};
 
 const REPLY: usize = 11;
 
 fn server(sim: &mut Sim) -> Server {
+    observed(sim, |_| ())
+}
+
+fn observed(sim: &mut Sim, observer: impl Fn(&Event) + 'static) -> Server {
     sim.add_loop((), LoopOptions::default());
     let described = Described {
         listen: vec!["127.0.0.1:0".parse().unwrap()],
         units: vec![Unit::with_size(1, 100)],
         ..Described::new("turns")
     };
-    Server::bind(&mut sim.lp(0), &described, |_| ()).unwrap()
+    Server::bind(&mut sim.lp(0), &described, observer).unwrap()
 }
 
 fn connect(sim: &mut Sim, server: &Server) -> Peer {
@@ -75,4 +80,23 @@ fn what_waits_for_its_turn_when_the_client_ends_its_side_is_still_answered() {
     sim.run_for(Duration::from_secs(1));
     assert_eq!(peer.receive(), (0..500).flat_map(reply).collect::<Vec<u8>>());
     assert!(peer.ended().is_some());
+}
+
+#[test]
+#[expect(clippy::redundant_closure_for_method_calls, reason = "the method alone is not general enough")]
+fn a_slow_observer_does_not_make_a_reply_late_that_has_left() {
+    let mut sim = Sim::strict();
+    let world = sim.world.clone();
+    let server = observed(&mut sim, move |event| {
+        if matches!(event, Event::Processed { .. }) {
+            world.jump(Duration::from_secs(1));
+        }
+    });
+    let peer = connect(&mut sim, &server);
+    let begun = sim.world.now();
+    assert_eq!(peer.send(&request(1)), 12);
+    sim.run_until(|_| peer.receive() == reply(1));
+    assert!(sim.world.now() >= begun.saturating_add(Duration::from_secs(1)), "the observer was slow");
+    let metrics = server.with(&mut sim.lp(0), |running| running.metrics());
+    assert_eq!((metrics.durations().count(), metrics.durations().sum()), (1, Duration::ZERO));
 }
