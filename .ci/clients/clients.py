@@ -235,7 +235,7 @@ def main():
     parser = argparse.ArgumentParser(description="independent Modbus clients against wharf")
     parser.add_argument("--wharf", type=pathlib.Path, default=TARGET / "release" / "wharf")
     parser.add_argument("--tools", type=pathlib.Path, default=TARGET, help="where clients are installed")
-    parser.add_argument("--tokio-client", type=pathlib.Path, default=TARGET / "release" / "modbus-tokio-client",
+    parser.add_argument("--tokio-client", type=pathlib.Path, default=TARGET / "debug" / "modbus-tokio-client",
                         help="the program of that name in benches")
     parser.add_argument("--vectors", type=pathlib.Path, default=TARGET / "debug" / "examples" / "vectors",
                         help="the example of that name in tests")
