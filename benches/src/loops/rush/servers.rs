@@ -4,6 +4,7 @@ use crate::loops::servers::wharf::{Echo, answer};
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 use wharf_host::event_loop::{Error, ListenOptions, Loop, LoopOptions, Pem, TlsBuilder};
 
 /// What a server answers.
@@ -33,7 +34,9 @@ pub fn wharf(address: SocketAddr, handshake_budget: u32) -> io::Result<()> {
     let (certificate, key) = (Pem::bytes(identity.cert.pem()), Pem::bytes(identity.signing_key.serialize_pem()));
     let failed = |error: Error| io::Error::other(error.to_string());
     let tls = TlsBuilder::new().certificate(certificate).key(key).server().map_err(failed)?;
-    let options = LoopOptions { handshake_budget, ..LoopOptions::default() };
+    // The clients have the lowest priority and starve on a busy machine; tokio waits for as long as they like.
+    let handshake_timeout = Duration::from_secs(3600);
+    let options = LoopOptions { handshake_budget, handshake_timeout, ..LoopOptions::default() };
     let mut lp = Loop::with_options((), options).map_err(failed)?;
     let mut set = lp.loop_mut();
     let key = set.context(Echo);
