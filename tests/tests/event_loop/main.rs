@@ -11,6 +11,7 @@ mod harness;
 mod iteration;
 mod listening;
 mod modbus;
+mod modbus_dropped;
 mod modbus_errors;
 mod modbus_idle;
 mod modbus_turns;

@@ -354,12 +354,6 @@ impl Peer {
         if !kept {
             work.unsent.sent(len, left, |status, replies, took| metrics.replied(status, replies, took));
         }
-        // What a fault has left behind will never leave; one ends a connection only after a reply that it kept back.
-        let cut = matches!(work.machine.state(), State::Closing | State::Closed);
-        let goes_on = work.machine.state() != State::Held && !(kept && cut);
-        if goes_on && work.machine.outstanding() == 0 && !work.machine.has_output() {
-            work.unsent.all_sent(left, |status, replies, took| metrics.replied(status, replies, took));
-        }
         true
     }
 
@@ -367,8 +361,6 @@ impl Peer {
     fn drain<T>(&mut self, shared: &Shared, work: &mut Work, stream: &mut Stream<'_, T>) {
         loop {
             match work.machine.poll_output() {
-                // The most frequent of all means nothing to the socket.
-                Step::Do(Output::Processed(request)) => self.processed(shared, work, stream.now(), &request),
                 Step::Do(output) => {
                     self.note(shared, work, stream.now(), output);
                     carry_out(output, stream);

@@ -1,6 +1,7 @@
 //! Replies on their way into a socket, and when their requests came.
 //!
-//! Bytes are counted against replies in the order in which these were made. Replies that were held behind a deferred one
+//! Replies that a fault has altered are not among them: the machine says when one of those has left. Bytes are counted
+//! against the others in the order in which these were made. Replies that were held behind a deferred one
 //! leave behind it all the same, so that where a write ends among them their times may change places.
 
 use super::metrics::Response;
@@ -50,17 +51,6 @@ impl Unsent {
         }
     }
 
-    /// Nothing waits to be sent any more: whatever is still here has left in another length than it was made in.
-    pub(super) fn all_sent(&mut self, now: Instant, mut told: impl FnMut(Response, u32, Duration)) {
-        self.part = 0;
-        if self.runs.is_empty() {
-            return;
-        }
-        for run in self.runs.drain(..) {
-            told(run.status, run.replies, now.saturating_duration_since(run.arrived));
-        }
-    }
-
     /// Forgets all; how many replies they were.
     pub(super) fn drop_all(&mut self) -> u32 {
         self.part = 0;
@@ -98,16 +88,5 @@ mod tests {
         assert_eq!(unsent.drop_all(), 1);
         unsent.push(at(600), 2, Response::Ok);
         assert_eq!(told(&mut unsent, 2, 600), [(Response::Ok, 1, 0)]);
-    }
-
-    #[test]
-    fn what_left_in_another_length_is_not_waited_for() {
-        let mut unsent = Unsent::default();
-        unsent.push(at(1), 29, Response::Ok);
-        assert_eq!(told(&mut unsent, 4, 2), []);
-        let mut all = Vec::new();
-        unsent.all_sent(at(5), |status, replies, took| all.push((status, replies, took)));
-        assert_eq!(all, [(Response::Ok, 1, Duration::from_micros(4))]);
-        assert_eq!(unsent.drop_all(), 0);
     }
 }
