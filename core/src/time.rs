@@ -56,6 +56,14 @@ impl Instant {
     }
 }
 
+/// When a timeout that runs from `since` is over; never if it is off, which is zero, or ends beyond time. One below the
+/// resolution of time takes a microsecond, because a deadline that is not later than its beginning would come again and
+/// again.
+pub(crate) fn expiry(since: Instant, timeout: Duration) -> Option<Instant> {
+    let end = since.saturating_add(timeout.max(Duration::from_micros(1)));
+    (!timeout.is_zero() && end < Instant::MAX).then_some(end)
+}
+
 /// The whole microseconds of a span, `u64::MAX` where there are more than that.
 pub(crate) const fn whole_micros(span: Duration) -> u64 {
     span.as_secs().saturating_mul(1_000_000).saturating_add(span.subsec_micros() as u64)
@@ -84,6 +92,17 @@ mod tests {
             Instant::from_millis(3).saturating_duration_since(Instant::from_micros(500)),
             Duration::from_micros(2500)
         );
+    }
+
+    #[test]
+    fn a_timeout_takes_a_microsecond_at_least_and_never_ends_if_it_is_off_or_ends_beyond_time() {
+        let (begin, late) = (Instant::from_micros(5), Instant::from_micros(u64::MAX - 2));
+        assert_eq!(expiry(begin, Duration::ZERO), None);
+        assert_eq!(expiry(begin, Duration::from_nanos(1)), Some(Instant::from_micros(6)));
+        assert_eq!(expiry(begin, Duration::from_micros(7)), Some(Instant::from_micros(12)));
+        assert_eq!(expiry(late, Duration::from_nanos(1)), Some(Instant::from_micros(u64::MAX - 1)));
+        assert_eq!(expiry(late, Duration::from_micros(2)), None);
+        assert_eq!(expiry(begin, Duration::MAX), None);
     }
 
     #[test]

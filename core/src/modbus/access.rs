@@ -3,7 +3,9 @@
 //! Whoever decides about a request before it is decoded looks here. [`accesses`] never fails: it names what the bytes
 //! that are there say, as they say it. A span may be empty, longer than its function allows, or reach past the last
 //! address; what is cut short before its span is complete names nothing. For every request that
-//! [`Request::decode`](super::pdu::Request::decode) accepts, these are exactly the entries that it reads and writes.
+//! [`Request::decode`](super::pdu::Request::decode) accepts, these are exactly the entries that it names and then reads and
+//! writes. What a device has made of entries that a request does not name is not among them: function 7 shows the coils
+//! that are set to be its status.
 
 use super::data::TableKind;
 use super::pdu::{Span, function};
@@ -41,7 +43,7 @@ pub struct Access {
 /// | 20, 21 | a run of records for each group that is there with its head; 21 ends with a group whose records are cut short |
 /// | 23 | what is read, then what is written |
 /// | 24 | the queue's pointer |
-/// | any other | none, the user's own functions among them |
+/// | any other | none: 7 among them, which may show coils, and the user's own functions |
 ///
 /// A user's handler for one of these codes may do something else; the accesses are those of the built-in function.
 #[must_use]
@@ -72,6 +74,13 @@ pub const fn accesses(pdu: &[u8]) -> Accesses<'_> {
         }
         _ => [access(area, run(data), writes), None],
     }))
+}
+
+/// The addresses that a request PDU names first, for events and logs: the read span of function 23, the pointer of 24, and
+/// none for the functions without addresses and for files.
+#[must_use]
+pub fn first_span(pdu: &[u8]) -> Option<Span> {
+    accesses(pdu).next().filter(|access| !matches!(access.area, Area::File(_))).map(|access| access.span)
 }
 
 /// The accesses of a PDU; made by [`accesses`].
@@ -212,6 +221,24 @@ mod tests {
                 let there = ends.iter().filter(|end| **end <= len).count();
                 assert_eq!(all(&pdu[..len]), full[..there], "{len} bytes of {pdu:?}");
             }
+        }
+    }
+
+    #[test]
+    fn the_first_span_is_that_of_tables_and_queues() {
+        let span = |start, quantity| Some(Span { start, quantity });
+        for code in [1, 2, 3, 4, 15, 16, 23] {
+            assert_eq!(first_span(&[code, 1, 2, 3, 4]), span(0x0102, 0x0304), "function {code}");
+            assert_eq!(first_span(&[code, 1, 2, 3]), None, "function {code}");
+        }
+        for code in [5, 6, 22, 24] {
+            assert_eq!(first_span(&[code, 1, 2]), span(0x0102, 1), "function {code}");
+        }
+        for code in [7, 8, 11, 12, 17, 43, 65] {
+            assert_eq!(first_span(&[code, 1, 2, 3, 4]), None, "function {code}");
+        }
+        for code in [20, 21] {
+            assert_eq!(first_span(&[code, 7, 6, 0, 4, 0, 1, 0, 2]), None, "function {code}");
         }
     }
 

@@ -2,7 +2,8 @@
 //!
 //! A hook says yes or no to one request of one unit, after the unit has counted it and before anything of it is judged:
 //! ahead of the function's being known, and whether or not the PDU is one at all. What it refuses is answered 01, counts
-//! as any exception does, and does nothing. A broadcast is asked about once for each unit that takes it.
+//! as any exception does, and does nothing. A broadcast is asked about once for each unit that takes it. A fault that makes a
+//! reply longer asks once more, about the longer request that was never made.
 //!
 //! It is not asked about requests that reach no unit, that a unit in listen-only mode ignores, that the connection
 //! answers 06, or that a fault keeps from being carried out.
@@ -36,7 +37,8 @@ impl<'a> AccessRequest<'a> {
     }
 
     /// What the request names, as [`accesses`] says. A PDU that is cut short names only what is there whole, and is
-    /// answered 03 if the hook agrees. There is none for functions without addresses; and a handler may take any PDU as it likes.
+    /// answered 03 if the hook agrees. There is none for functions without addresses; and a handler may take any PDU as it
+    /// likes.
     #[must_use]
     pub const fn accesses(&self) -> Accesses<'a> {
         accesses(self.pdu)

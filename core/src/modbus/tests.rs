@@ -6,7 +6,7 @@ use super::data::{
 };
 use super::diagnostics::Diagnostics;
 use super::mbap;
-use super::pdu::request::{Request, named_span};
+use super::pdu::request::Request;
 use super::pdu::{Exception, Reply, ReplyError, Span, Words};
 use super::server;
 use super::service::{Answer, Discard, Indication, Service};
@@ -103,21 +103,6 @@ fn errors_say_what_is_wrong() {
 fn a_sign_behind_0x_is_no_number() {
     assert!(Value::parse(Type::I16, "0x-5").is_err());
     assert_eq!(Value::parse(Type::I16, "0x5"), Ok(Value::I16(5)));
-}
-
-#[test]
-fn a_request_names_its_span_to_events() {
-    let span = |start, quantity| Some(Span { start, quantity });
-    for code in [1, 2, 3, 4, 15, 16, 23] {
-        assert_eq!(named_span(&[code, 1, 2, 3, 4]), span(0x0102, 0x0304), "function {code}");
-        assert_eq!(named_span(&[code, 1, 2, 3]), None, "function {code}");
-    }
-    for code in [5, 6, 22, 24] {
-        assert_eq!(named_span(&[code, 1, 2]), span(0x0102, 1), "function {code}");
-    }
-    for code in [7, 8, 11, 12, 17, 20, 21, 43, 65] {
-        assert_eq!(named_span(&[code, 1, 2, 3, 4]), None, "function {code}");
-    }
 }
 
 #[test]

@@ -251,9 +251,7 @@ impl<S: Storage<Handler: Handler<S>>> Units<S> {
     ) -> Option<Answer> {
         let (unit, common) = self.split(spot)?;
         let answer = unit.serve(common, call, pdu, out);
-        // `settle_at` asks too, but a request that writes nothing need not go there.
-        let marked = unit.device.is_marked();
-        if self.marking && marked {
+        if self.marking {
             self.settle_at(spot, Cause::Client(call.connection), observer);
         }
         Some(answer)

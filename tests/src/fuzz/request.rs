@@ -2,12 +2,11 @@
 
 use super::{Source, plant};
 use crate::modbus::{Boxed, units};
-use wharf_core::modbus::access::{Access, Area, accesses};
+use wharf_core::modbus::access::{Access, Area, accesses, first_span};
 use wharf_core::modbus::data::{Device, Model, TableKind};
 use wharf_core::modbus::diagnostics::Bus;
 use wharf_core::modbus::execute::{Executed, execute};
 use wharf_core::modbus::mbap::MAX_PDU;
-use wharf_core::modbus::pdu::request::named_span;
 use wharf_core::modbus::pdu::{Exception, Reply, ReplyError, Request, Span};
 
 /// Decodes a request, encodes it back, executes it, and reads the reply as a client does. The first byte is the length of
@@ -19,7 +18,7 @@ pub fn request(data: &[u8]) {
     let mut source = Source::new(data);
     let len = usize::from(source.byte());
     let (pdu, noise) = (source.take(len), source.0);
-    let span = named_span(pdu);
+    let span = first_span(pdu);
     let mut named = accesses(pdu);
     assert_eq!(named.clone().find(|access| !matches!(access.area, Area::File(_))).map(|access| access.span), span);
     assert!(named.clone().count() <= MAX_PDU / 7, "they come to an end");

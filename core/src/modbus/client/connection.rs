@@ -1,12 +1,12 @@
 //! The machine itself: what each input and deadline does to a connection.
 
 use super::line::Line;
-use super::requests::{Question, Requests, Transaction, after};
+use super::requests::{Question, Requests, Transaction};
 use super::{Config, Counters, Discard, Error, Input, MIN_BUFFER, Outcome, Output, Reason};
 use crate::machine::{Machine, Step};
 use crate::modbus::mbap::{self, Decoded, HEADER_LEN, MAX_FRAME, MAX_PDU};
 use crate::modbus::pdu::{Reply, Request};
-use crate::time::{Instant, earliest};
+use crate::time::{Instant, earliest, expiry};
 
 /// One connection over a buffer `B` of bytes and a list `T` of [`Transaction`]s.
 #[derive(Debug)]
@@ -281,7 +281,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, T: AsRef<[Transaction]> + AsMut<[Transaction]
     }
 
     fn frame_deadline(&self) -> Option<Instant> {
-        after(self.frame_since, self.config.frame_timeout).filter(|_| self.partial > 0)
+        expiry(self.frame_since, self.config.frame_timeout).filter(|_| self.partial > 0)
     }
 }
 

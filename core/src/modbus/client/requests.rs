@@ -6,7 +6,7 @@
 use super::{Breach, Discard, Done, Outcome, Reason};
 use crate::modbus::mbap::{Frame, HEADER_LEN, MAX_PDU};
 use crate::modbus::pdu::{EXCEPTION_FLAG, Exception, Reply, ReplyError, Request};
-use crate::time::{Instant, earliest};
+use crate::time::{Instant, earliest, expiry};
 use core::time::Duration;
 
 /// How many of the latest transaction ids a reply may have to be called late; those before are taken for future ones.
@@ -206,7 +206,7 @@ impl<T: AsRef<[Transaction]> + AsMut<[Transaction]>> Requests<T> {
         (place.timeout, place.retries, place.retried) = (timeout, retries, 0);
         place.end = begin.saturating_add(HEADER_LEN as u64).saturating_add(pdu.len() as u64);
         place.asked = now;
-        place.deadline = after(now, timeout);
+        place.deadline = expiry(now, timeout);
         place.len = u8::try_from(pdu.len()).unwrap_or(u8::MAX);
         for (slot, byte) in place.pdu.iter_mut().zip(pdu) {
             *slot = *byte;
@@ -254,7 +254,7 @@ impl<T: AsRef<[Transaction]> + AsMut<[Transaction]>> Requests<T> {
         let Some(place) = self.places.as_mut().get_mut(index) else { return };
         place.retries = place.retries.saturating_sub(1);
         place.retried = place.retried.saturating_add(1);
-        place.deadline = after(now, place.timeout);
+        place.deadline = expiry(now, place.timeout);
         place.begin = begin.unwrap_or(place.begin);
     }
 
@@ -325,10 +325,4 @@ impl<T: AsRef<[Transaction]> + AsMut<[Transaction]>> Requests<T> {
 
 fn index_of(id: u16, capacity: usize) -> Option<usize> {
     usize::from(id).checked_rem(capacity)
-}
-
-/// When a timeout that begins now is over; never if it is off. One below the resolution of time takes a microsecond,
-/// because a deadline that is not later than its beginning would come again and again.
-pub(super) fn after(since: Instant, timeout: Duration) -> Option<Instant> {
-    (!timeout.is_zero()).then(|| since.saturating_add(timeout.max(Duration::from_micros(1))))
 }

@@ -5,7 +5,6 @@ use super::asked::Asked;
 use super::decision::{Decision, Unsolicited};
 use super::fault::{Kind, Moment, Order};
 use crate::modbus::mbap::{MAX_PDU, header};
-use crate::modbus::pdu::{EXCEPTION_FLAG, Exception};
 use crate::modbus::server::Outcome;
 use crate::modbus::service::RequestId;
 use crate::time::Instant;
@@ -69,7 +68,7 @@ impl Held {
         let Self { decision, asked, frame, outcome, transaction, .. } = self;
         frame.clear();
         *outcome = Outcome::None;
-        let instead = decision.exception().map(|code| ([asked.function | EXCEPTION_FLAG, code.code()], code));
+        let instead = decision.exception().map(|code| (code.reply(asked.function), code));
         let (pdu, ended) = match (&instead, honest) {
             _ if decision.is_silent() => return,
             (Some((pdu, code)), _) => (&pdu[..], Outcome::Exception(*code)),
@@ -89,11 +88,6 @@ impl Held {
     pub(super) fn is_mute(&self) -> bool {
         self.frame.is_empty() || matches!(self.decision.ending(), Some(Kind::Close { when: Order::Before, .. }))
     }
-}
-
-/// The PDU of an exception reply.
-pub(super) const fn exception_pdu(function: u8, exception: Exception) -> [u8; 2] {
-    [function | EXCEPTION_FLAG, exception.code()]
 }
 
 /// A held reply on its way out.

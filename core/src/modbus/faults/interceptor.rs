@@ -60,7 +60,7 @@ impl Service for Interceptor<'_, '_, '_> {
             Answer::Reply { len } => reply.get(..len).map(|pdu| (pdu, Outcome::Ok)),
             Answer::Exception(exception) => {
                 let [code, value, ..] = reply;
-                [*code, *value] = super::held::exception_pdu(asked.function, exception);
+                [*code, *value] = exception.reply(asked.function);
                 reply.get(..2).map(|pdu| (pdu, Outcome::Exception(exception)))
             }
             Answer::Later(_) | Answer::Silent | Answer::Discard(_) => None,

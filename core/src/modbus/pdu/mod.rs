@@ -109,6 +109,12 @@ impl Exception {
     /// 0B: the unit did not respond.
     pub const GATEWAY_TARGET_FAILED: Self = Self::literal(0x0B);
 
+    /// The PDU of the reply that says this of a request of `function` (AP 7).
+    #[must_use]
+    pub const fn reply(self, function: u8) -> [u8; 2] {
+        [function | EXCEPTION_FLAG, self.code()]
+    }
+
     /// The exception with this code, or `None` for 0, which no exception has.
     #[must_use]
     pub const fn new(code: u8) -> Option<Self> {

@@ -412,30 +412,6 @@ impl FileSpan {
     }
 }
 
-/// The addresses that a request PDU names, for events and logs, without judging it: the read span of function 23, the
-/// pointer of 24, and none for the functions without addresses and for files.
-#[must_use]
-pub fn named_span(pdu: &[u8]) -> Option<Span> {
-    let (&[code, a0, a1], rest) = pdu.split_first_chunk::<3>()?;
-    let start = u16::from_be_bytes([a0, a1]);
-    match code {
-        function::READ_COILS
-        | function::READ_DISCRETE_INPUTS
-        | function::READ_HOLDING_REGISTERS
-        | function::READ_INPUT_REGISTERS
-        | function::WRITE_MULTIPLE_COILS
-        | function::WRITE_MULTIPLE_REGISTERS
-        | function::READ_WRITE_MULTIPLE_REGISTERS => {
-            rest.first_chunk::<2>().map(|quantity| Span { start, quantity: u16::from_be_bytes(*quantity) })
-        }
-        function::WRITE_SINGLE_COIL
-        | function::WRITE_SINGLE_REGISTER
-        | function::MASK_WRITE_REGISTER
-        | function::READ_FIFO_QUEUE => Some(Span { start, quantity: 1 }),
-        _ => None,
-    }
-}
-
 /// What a PDU has room for behind function and sub-function (AP 6.8.1).
 const MAX_QUERY_DATA: usize = MAX_PDU - 3;
 /// Reference type, file, record and length of one group (AP 6.14).

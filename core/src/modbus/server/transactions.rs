@@ -3,7 +3,7 @@
 use super::{Outcome, Processed};
 use crate::modbus::pdu::Span;
 use crate::modbus::service::{Answerer, RequestId};
-use crate::time::Instant;
+use crate::time::{Instant, expiry};
 use core::time::Duration;
 
 /// A place for one request that is answered later.
@@ -153,7 +153,7 @@ impl<T: AsRef<[Transaction]> + AsMut<[Transaction]>> Transactions<T> {
     pub(super) fn defer(&mut self, id: RequestId, request: Request, at: usize, now: Instant, timeout: Duration) {
         let order = self.order;
         let Some(place) = self.places.as_mut().get_mut(usize::from(id.index)) else { return };
-        let deadline = (!timeout.is_zero()).then(|| now.saturating_add(timeout)).filter(|due| *due < Instant::MAX);
+        let deadline = expiry(now, timeout);
         *place =
             Transaction { state: State::Deferred, order, at, deadline, arrived: now, request, ..Transaction::EMPTY };
         self.order = order.wrapping_add(1);

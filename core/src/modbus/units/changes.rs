@@ -134,8 +134,15 @@ impl<S: Storage<Handler: Handler<S>>> Units<S> {
         }
     }
 
+    #[inline]
     pub(super) fn settle_at(&mut self, spot: Spot, cause: Cause, observer: &mut dyn Observer) {
-        let Some(unit) = self.at_mut(spot).filter(|unit| unit.device.is_marked()) else { return };
+        if self.at_mut(spot).is_some_and(|unit| unit.device.is_marked()) {
+            self.settle_marked(spot, cause, observer);
+        }
+    }
+
+    fn settle_marked(&mut self, spot: Spot, cause: Cause, observer: &mut dyn Observer) {
+        let Some(unit) = self.at_mut(spot) else { return };
         let device = &mut unit.device;
         let id = match spot {
             Spot::Unit(_) => Some(unit.id),

@@ -10,7 +10,7 @@ use crate::machine::Machine;
 use crate::modbus::pdu::Exception;
 use crate::modbus::server::{self, Error, Outcome, Transaction};
 use crate::modbus::service::{RequestId, Service};
-use crate::time::{Instant, earliest};
+use crate::time::{Instant, earliest, expiry};
 use core::time::Duration;
 
 impl<B, T, H> Connection<B, T, H>
@@ -98,7 +98,7 @@ where
     ) -> bool {
         let Some(at) = self.awaited(id) else { return false };
         let function = self.place(at).map_or(0, |held| held.asked.function);
-        let pdu = super::super::held::exception_pdu(function, exception);
+        let pdu = exception.reply(function);
         self.answered(now, at, id, (&pdu, Outcome::Exception(exception)), faults, timed_out)
     }
 
@@ -209,8 +209,8 @@ where
 
     pub(super) fn stuck_deadline(&self) -> Option<Instant> {
         let timeout = self.inner.config().write_timeout;
-        let stuck = self.emission.is_some_and(|emission| emission.open) && self.sends() && !timeout.is_zero();
-        stuck.then(|| self.stuck_since.saturating_add(timeout.max(Duration::from_micros(1))))
+        let stuck = self.emission.is_some_and(|emission| emission.open) && self.sends();
+        expiry(self.stuck_since, timeout).filter(|_| stuck)
     }
 
     pub(super) fn is_passed(&self) -> bool {

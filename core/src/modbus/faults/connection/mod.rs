@@ -359,6 +359,7 @@ where
             None => match self.waits() {
                 Some(deadline) => {
                     self.inner_deadline = deadline;
+                    debug_assert_eq!(self.poll_reported(), Step::Wait(deadline), "a short way round, not another way");
                     Step::Wait(deadline)
                 }
                 None => self.poll_reported(),

@@ -2,7 +2,7 @@
 
 use super::{Connection, split_mut};
 use crate::modbus::mbap::HEADER_LEN;
-use crate::modbus::pdu::{EXCEPTION_FLAG, Exception};
+use crate::modbus::pdu::Exception;
 use crate::modbus::server::transactions::{Ending, Request, Transaction};
 use crate::modbus::server::{Outcome, Output};
 use crate::modbus::service::RequestId;
@@ -11,7 +11,7 @@ use crate::time::Instant;
 impl<B: AsRef<[u8]> + AsMut<[u8]>, T: AsRef<[Transaction]> + AsMut<[Transaction]>> Connection<B, T> {
     /// Answers with an exception that overtakes held replies.
     pub(super) fn refuse_ahead(&mut self, now: Instant, request: &Request, exception: Exception) {
-        let pdu = [request.function | EXCEPTION_FLAG, exception.code()];
+        let pdu = exception.reply(request.function);
         self.make_room(pdu.len());
         let bytes_out = self.insert(now, self.replies.ready(), request, &pdu);
         self.transactions.shift(usize::from(bytes_out), false);
@@ -38,7 +38,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, T: AsRef<[Transaction]> + AsMut<[Transaction]
 
     pub(super) fn fail_deferred(&mut self, now: Instant, id: RequestId, exception: Exception, timed_out: bool) {
         let Some((request, _)) = self.transactions.find(id) else { return };
-        let pdu = [request.function | EXCEPTION_FLAG, exception.code()];
+        let pdu = exception.reply(request.function);
         self.answer_deferred(now, id, &pdu, Outcome::Exception(exception), timed_out);
     }
 

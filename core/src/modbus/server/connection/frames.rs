@@ -1,8 +1,9 @@
 //! From bytes to answered requests: frames are cut, handed to the service, and their replies queued.
 
 use super::{Connection, FRAME_REPORTS, Phase, split, split_mut};
+use crate::modbus::access::first_span;
 use crate::modbus::mbap::{self, Decoded, Frame, HEADER_LEN, MAX_FRAME, MAX_PDU};
-use crate::modbus::pdu::{EXCEPTION_FLAG, Exception, request::named_span};
+use crate::modbus::pdu::Exception;
 use crate::modbus::server::transactions::{Request, Transaction};
 use crate::modbus::server::{Error, MIN_BUFFER, Outcome, Output, RateAction, Reason};
 use crate::modbus::service::{Answer, Answerer, Discard, Indication, Service};
@@ -112,7 +113,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, T: AsRef<[Transaction]> + AsMut<[Transaction]
             transaction: frame.transaction,
             unit: frame.unit,
             function: frame.pdu.first().copied().unwrap_or(0),
-            span: named_span(frame.pdu),
+            span: first_span(frame.pdu),
             bytes_in: u16::try_from(len).unwrap_or(u16::MAX),
             answerer: Answerer::default(),
         };
@@ -194,7 +195,6 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, T: AsRef<[Transaction]> + AsMut<[Transaction]
 
 fn exception_pdu(pdu: &mut [u8; MAX_PDU], function: u8, exception: Exception) -> (Outcome, usize) {
     let [code, value, ..] = pdu;
-    *code = function | EXCEPTION_FLAG;
-    *value = exception.code();
+    [*code, *value] = exception.reply(function);
     (Outcome::Exception(exception), 2)
 }
