@@ -18,7 +18,7 @@ import tempfile
 
 CONNECTIONS = 8
 LAYERS = [
-    ("units, diagnostics, decoding, execution", r"connection::Asked|modbus::(units|execute|pdu|data|diagnostics)"),
+    ("units, diagnostics, decoding, execution", r"connection::Asked|modbus::(units|execute|pdu|access|data|diagnostics)"),
     ("connection machine", r"wharf_core::modbus::(server|faults|mbap|moves)"),
     ("service", r"AnyContext|services::modbus|run::Log"),
     ("event loop and the rest", r""),

@@ -47,6 +47,7 @@ pub struct Access {
 ///
 /// A user's handler for one of these codes may do something else; the accesses are those of the built-in function.
 #[must_use]
+#[inline]
 pub const fn accesses(pdu: &[u8]) -> Accesses<'_> {
     let Some((&code, data)) = pdu.split_first() else { return Accesses(Rest::Spans([None; 2])) };
     let (table, writes) = match code {
@@ -79,6 +80,7 @@ pub const fn accesses(pdu: &[u8]) -> Accesses<'_> {
 /// The addresses that a request PDU names first, for events and logs: the read span of function 23, the pointer of 24, and
 /// none for the functions without addresses and for files.
 #[must_use]
+#[inline]
 pub fn first_span(pdu: &[u8]) -> Option<Span> {
     accesses(pdu).next().filter(|access| !matches!(access.area, Area::File(_))).map(|access| access.span)
 }
@@ -100,6 +102,7 @@ enum Rest<'a> {
 impl Iterator for Accesses<'_> {
     type Item = Access;
 
+    #[inline]
     fn next(&mut self) -> Option<Access> {
         match &mut self.0 {
             Rest::Spans([first, second]) => {

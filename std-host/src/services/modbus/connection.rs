@@ -361,6 +361,8 @@ impl Peer {
     fn drain<T>(&mut self, shared: &Shared, work: &mut Work, stream: &mut Stream<'_, T>) {
         loop {
             match work.machine.poll_output() {
+                // The most frequent of all means nothing to the socket. Apart from the others it saves a twentieth.
+                Step::Do(Output::Processed(request)) => self.processed(shared, work, stream.now(), &request),
                 Step::Do(output) => {
                     self.note(shared, work, stream.now(), output);
                     carry_out(output, stream);
