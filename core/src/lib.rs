@@ -28,6 +28,7 @@ mod log;
 pub mod machine;
 pub mod modbus;
 pub mod network;
+pub mod port;
 pub mod random;
 pub mod rate;
 pub mod slots;

@@ -27,6 +27,7 @@ mod framing;
 mod mirrors;
 #[cfg(feature = "host")]
 mod plant_file;
+mod port;
 mod request;
 #[cfg(test)]
 mod seeds;

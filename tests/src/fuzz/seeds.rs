@@ -12,6 +12,7 @@ use wharf_core::modbus::server::{MIN_BUFFER, Overflow};
 
 #[cfg(feature = "host")]
 mod host;
+mod port;
 
 type Seed = (&'static str, Vec<u8>);
 

@@ -6,6 +6,7 @@
 
 mod denials;
 pub mod faults;
+pub mod port;
 mod unit;
 
 use crate::fixture::{LATER, Plant, UnitLast, UnitZero, Unknown};

@@ -1,0 +1,1 @@
+//! The device ports once more, as plainly as they can be written.
