@@ -1,1 +1,5 @@
 //! Bodies for the device ports.
+
+mod framing;
+
+pub use framing::port_framing;

@@ -1,1 +1,5 @@
 //! Seeds for the device ports.
+
+mod framing;
+
+pub(super) use framing::framing;
