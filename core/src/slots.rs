@@ -211,13 +211,26 @@ impl<T, S: AsRef<[Entry<T>]> + AsMut<[Entry<T>]>> SlotTable<T, S> {
     /// # Errors
     /// [`Full`] with the value if no slot is free.
     pub fn insert(&mut self, value: T) -> Result<SlotId, Full<T>> {
+        self.insert_from(0, value)
+    }
+
+    /// The same, in the lowest free slot from `start` on, or in the lowest of all if there is none. A start behind the first
+    /// slot that was never used counts as that one.
+    ///
+    /// # Errors
+    /// The value comes back if no slot is free.
+    pub fn insert_from(&mut self, start: u32, value: T) -> Result<SlotId, Full<T>> {
         // What is marked was used before, so it lies below `fresh`.
-        let index = self.take_free().unwrap_or(self.fresh);
+        let marked = |start| if self.free > 0 { self.free_from(start) } else { None };
+        let fresh = || (self.fresh < self.capacity()).then_some(self.fresh);
+        let index = marked(start).or_else(fresh).or_else(|| marked(0)).unwrap_or(self.fresh);
         let Some(entry) = self.entry_mut(index) else { return Err(Full(value)) };
         entry.content = Content::Live(value);
         let id = SlotId { index, generation: entry.generation };
         if index == self.fresh {
             self.fresh = self.fresh.saturating_add(1);
+        } else {
+            self.unmark(index);
         }
         self.len = self.len.saturating_add(1);
         self.append(index);
@@ -394,22 +407,36 @@ impl<T, S: AsRef<[Entry<T>]> + AsMut<[Entry<T>]>> SlotTable<T, S> {
         }
     }
 
-    /// Takes away the mark of the lowest marked slot, which is returned.
-    fn take_free(&mut self) -> Option<u32> {
-        self.free = self.free.checked_sub(1)?;
-        let top = (0..LEVELS).find(|&level| self.word(level, 0) != 0)?;
-        let index = (0..=top).rev().fold(0, |word, level| word << 5 | self.word(level, word).trailing_zeros());
+    /// The lowest marked slot from `start` on.
+    fn free_from(&self, start: u32) -> Option<u32> {
+        let mut bit = start;
+        for level in 0..LEVELS {
+            let word = bit / 32;
+            let marks = self.word(level, word) & u32::MAX << (bit % 32);
+            if marks != 0 {
+                let found = word << 5 | marks.trailing_zeros();
+                return Some(
+                    (0..level).rev().fold(found, |word, level| word << 5 | self.word(level, word).trailing_zeros()),
+                );
+            }
+            bit = word.saturating_add(1);
+        }
+        None
+    }
+
+    /// Takes the mark of a slot away.
+    fn unmark(&mut self, index: u32) {
+        self.free = self.free.saturating_sub(1);
         let mut bit = index;
-        for level in 0..=top {
+        for level in 0..LEVELS {
             let word = bit / 32;
             let left = self.word(level, word) & !(1 << (bit % 32));
             self.set_word(level, word, left);
-            if left != 0 {
-                break;
+            if left != 0 || word == 0 {
+                return;
             }
             bit = word;
         }
-        Some(index)
     }
 
     fn word(&self, level: u32, word: u32) -> u32 {

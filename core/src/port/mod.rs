@@ -7,3 +7,4 @@
 //! [`framing`] finds where a message ends.
 
 pub mod framing;
+pub mod server;

@@ -30,18 +30,27 @@ fn random_scripts_give_what_a_plain_list_gives() {
         let mut given: Vec<SlotId> = Vec::new();
         let mut free: BTreeSet<usize> = (0..capacity).collect();
         let mut retired: BTreeSet<usize> = BTreeSet::new();
+        let mut fresh = 0;
         for step in 0..600_u64 {
             match random.index(12) {
-                0..=4 => match (table.insert(step), free.pop_first()) {
-                    (Ok(id), Some(index)) => {
-                        assert_eq!(id.index() as usize, index);
-                        assert!(!given.contains(&id), "{id} was given twice");
-                        given.push(id);
-                        live.push((id, step));
+                kind @ 0..=4 => {
+                    let start = if kind < 2 { random.index(45) } else { 0 };
+                    let from = start.min(fresh);
+                    let expected = free.range(from..).next().or_else(|| free.first()).copied();
+                    expected.map(|index| free.remove(&index));
+                    fresh = fresh.max(expected.map_or(0, |index| index + 1));
+                    let got = if kind < 2 { table.insert_from(start as u32, step) } else { table.insert(step) };
+                    match (got, expected) {
+                        (Ok(id), Some(index)) => {
+                            assert_eq!(id.index() as usize, index);
+                            assert!(!given.contains(&id), "{id} was given twice");
+                            given.push(id);
+                            live.push((id, step));
+                        }
+                        (Err(Full(value)), None) => assert_eq!(value, step),
+                        (got, expected) => panic!("{got:?} instead of {expected:?}"),
                     }
-                    (Err(Full(value)), None) => assert_eq!(value, step),
-                    (got, expected) => panic!("{got:?} instead of {expected:?}"),
-                },
+                }
                 5..=7 if !given.is_empty() => {
                     let id = given[random.index(given.len())];
                     let at = live.iter().position(|&(other, _)| other == id);

@@ -1,0 +1,139 @@
+//! Bytes on their way: from the network into the receive queue and on to the program, and from the send queue to the
+//! network.
+
+use super::Error;
+use super::client::{News, State};
+use super::place::Place;
+use crate::time::Instant;
+
+impl Place<'_> {
+    pub(super) const fn readable(&mut self) {
+        self.client.readable = true;
+    }
+
+    pub(super) const fn writable(&mut self) {
+        self.client.writable = true;
+    }
+
+    pub(super) fn hung_up(&mut self, now: Instant) {
+        (self.client.readable, self.client.writable) = (true, true);
+        if !self.client.hung_up && !self.client.input_ended {
+            self.client.hung_up = true;
+            self.client.read_at = now;
+        }
+    }
+
+    pub(super) fn received(&mut self, now: Instant, bytes: &[u8]) -> Result<(), Error> {
+        let asked = self.asked()?;
+        let len = within(bytes.len(), asked)?;
+        self.client.asked = 0;
+        self.client.spend(self.turn, len, 0);
+        self.client.received = self.client.received.saturating_add(len.into());
+        (self.client.last_rx, self.client.last_any) = (now, now);
+        if self.is(State::Flushing) {
+            crate::log::discard("port", "input of a client that is being closed");
+            self.client.unread = self.client.unread.saturating_add(len.into());
+        } else {
+            self.client.rx.push(self.rx, bytes);
+            self.client.news.add(News::DATA);
+        }
+        Ok(())
+    }
+
+    pub(super) fn read_blocked(&mut self) -> Result<(), Error> {
+        self.asked()?;
+        self.client.asked = 0;
+        (self.client.readable, self.client.hung_up) = (false, false);
+        Ok(())
+    }
+
+    pub(super) fn transmitted(&mut self, now: Instant, len: usize) -> Result<(), Error> {
+        let offered = self.offered()?;
+        let len = within(len, offered)?;
+        self.client.offered = 0;
+        self.client.writable &= len == offered;
+        self.client.spend(self.turn, 0, len);
+        self.client.tx.consume(self.tx_capacity(), len);
+        self.client.boundaries.sent(self.boundaries, len);
+        (self.client.last_any, self.client.stuck_since) = (now, now);
+        self.watch_low();
+        Ok(())
+    }
+
+    pub(super) fn write_blocked(&mut self) -> Result<(), Error> {
+        self.offered()?;
+        self.client.offered = 0;
+        self.client.writable = false;
+        Ok(())
+    }
+
+    pub(super) fn consume(&mut self, now: Instant, len: usize) -> Result<(), Error> {
+        let queued = self.client.rx.len();
+        let count = u32::try_from(len).unwrap_or(u32::MAX);
+        if count > queued {
+            return Err(Error::Length { len, max: usize::try_from(queued).unwrap_or(usize::MAX) });
+        }
+        self.client.rx.consume(self.rx_capacity(), count);
+        self.client.scan.consumed(len);
+        self.read(now);
+        Ok(())
+    }
+
+    /// Discards what is received and unread; how much that was.
+    pub(super) fn flush(&mut self, now: Instant) -> u32 {
+        let discarded = self.discard();
+        self.client.flushed = self.client.flushed.saturating_add(discarded.into());
+        self.read(now);
+        discarded
+    }
+
+    /// Gives up what nobody has read.
+    pub(super) fn give_up(&mut self) {
+        let given_up = self.discard();
+        self.client.unread = self.client.unread.saturating_add(given_up.into());
+    }
+
+    fn discard(&mut self) -> u32 {
+        self.client.scan.restart();
+        self.client.rx.consume(self.rx_capacity(), u32::MAX)
+    }
+
+    /// The program has read.
+    fn read(&mut self, now: Instant) {
+        self.client.read_at = now;
+        self.attended(now);
+        if self.is(State::Residue) && self.client.rx.is_empty() {
+            self.gone(now);
+        }
+    }
+
+    /// The program has read or written.
+    pub(super) fn attended(&mut self, now: Instant) {
+        if self.is(State::PeerEnded) {
+            self.client.since = now;
+        }
+    }
+
+    /// The most that the read under way may bring.
+    pub(super) const fn asked(&self) -> Result<u32, Error> {
+        match self.client.asked {
+            0 => Err(Error::Unasked),
+            asked => Ok(asked),
+        }
+    }
+
+    const fn offered(&self) -> Result<u32, Error> {
+        match self.client.offered {
+            0 => Err(Error::Unasked),
+            offered => Ok(offered),
+        }
+    }
+}
+
+/// A length in 1..=`max`.
+fn within(len: usize, max: u32) -> Result<u32, Error> {
+    match u32::try_from(len) {
+        Ok(count) if 0 < count && count <= max => Ok(count),
+        _ => Err(Error::Length { len, max: usize::try_from(max).unwrap_or(usize::MAX) }),
+    }
+}

@@ -1,0 +1,303 @@
+//! The record of one client's stay in a slot.
+
+use super::event::Reason;
+use super::options::{HalfClose, Options};
+use super::ring::Ring;
+use super::written::{Boundaries, Outcome};
+use super::{How, SLOT_BUDGET};
+use crate::port::framing::Scan;
+use crate::time::{self, Instant};
+use core::net::SocketAddr;
+use core::time::Duration;
+
+/// What a client is doing; see the [module](super).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum State {
+    /// Both directions are open.
+    Open,
+    /// The peer has ended its output.
+    PeerEnded,
+    /// We have ended ours.
+    LocalEnded,
+    /// The queue is sent, then our output ends, then the peer's end is awaited.
+    Flushing,
+    /// The socket is to be closed.
+    Closing,
+    /// The socket is gone, bytes are left to be read.
+    Residue,
+    /// Nothing is left; `Disconnected` comes next.
+    Gone,
+}
+
+/// What has become of a client's bytes: `received = consumed + flushed + unread + queued_rx` and
+/// `accepted = sent + unsent + dropped + queued_tx`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Counters {
+    /// Bytes taken from the network.
+    pub received: u64,
+    /// Of them, read by the program; terminators included.
+    pub consumed: u64,
+    /// Discarded by the program.
+    pub flushed: u64,
+    /// Given up unread.
+    pub unread: u64,
+    /// Waiting to be read.
+    pub queued_rx: u64,
+    /// Bytes taken from the program; terminators included.
+    pub accepted: u64,
+    /// Of them, taken by the system.
+    pub sent: u64,
+    /// Left over when the connection ended.
+    pub unsent: u64,
+    /// Dropped for newer ones.
+    pub dropped: u64,
+    /// Waiting to be sent.
+    pub queued_tx: u64,
+}
+
+/// One client. Only its size is of interest outside: storage is made of `Entry<Client>`.
+#[derive(Clone, Debug)]
+pub struct Client {
+    pub(super) peer: SocketAddr,
+    pub(super) state: State,
+    /// The class under which the port counts it at present.
+    pub(super) class: Class,
+    /// Why it leaves; the first reason stands.
+    pub(super) reason: Option<Reason>,
+    pub(super) how: How,
+    pub(super) close_said: bool,
+
+    pub(super) rx: Ring,
+    pub(super) scan: Scan,
+    pub(super) received: u64,
+    pub(super) flushed: u64,
+    pub(super) unread: u64,
+    /// The most that the `Read` under way may bring; 0 without one.
+    pub(super) asked: u32,
+    pub(super) readable: bool,
+    pub(super) hung_up: bool,
+    pub(super) input_ended: bool,
+
+    pub(super) tx: Ring,
+    pub(super) boundaries: Boundaries,
+    pub(super) accepted: u64,
+    pub(super) dropped: u64,
+    /// Bytes that the `Transmit` under way shows; 0 without one.
+    pub(super) offered: u32,
+    pub(super) writable: bool,
+    /// Output ends once the queue is sent.
+    pub(super) shutting: bool,
+    pub(super) shut: bool,
+    pub(super) outcome: Outcome,
+
+    pub(super) opened: Instant,
+    pub(super) last_rx: Instant,
+    pub(super) last_any: Instant,
+    /// Since when the system takes nothing of what is queued.
+    pub(super) stuck_since: Instant,
+    /// When the program last read, or the peer's end was seen.
+    pub(super) read_at: Instant,
+    /// While the peer has ended: when the program last read or wrote. While flushing: since when.
+    pub(super) since: Instant,
+
+    /// The turn for which the budgets were used.
+    turn: u32,
+    rx_spent: u32,
+    tx_spent: u32,
+    pub(super) news: News,
+    /// `HighWater` has been told, or is about to be.
+    pub(super) above: bool,
+    /// Bytes dropped that nobody has been told of.
+    pub(super) lost: u32,
+}
+
+/// Events of a client that are still to be told; the lowest bit is told first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct News(u8);
+
+impl News {
+    pub(super) const CONNECTED: Self = Self(1);
+    pub(super) const DATA: Self = Self(2);
+    pub(super) const ENDED: Self = Self(4);
+    pub(super) const LOST: Self = Self(8);
+    pub(super) const HIGH: Self = Self(16);
+    pub(super) const LOW: Self = Self(32);
+
+    pub(super) const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    pub(super) const fn add(&mut self, news: Self) {
+        self.0 |= news.0;
+    }
+
+    /// Takes news back; whether there were any.
+    pub(super) const fn withdraw(&mut self, news: Self) -> bool {
+        let before = self.0;
+        self.0 &= !news.0;
+        before != self.0
+    }
+}
+
+/// What a client means for one who looks for a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Class {
+    /// It is here to stay.
+    Staying,
+    /// Its queue is sent and only the peer's end is awaited.
+    Drained,
+    /// Only unread bytes are left of it.
+    Residue,
+    /// Its slot is about to be free.
+    Leaving,
+}
+
+/// A span that has run out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Expiry {
+    WriteStuck,
+    IdleRx,
+    IdleAny,
+    Unread,
+    HalfClose,
+    Linger,
+}
+
+impl Client {
+    pub(super) fn new(peer: SocketAddr, now: Instant) -> Self {
+        Self {
+            peer,
+            state: State::Open,
+            class: Class::Staying,
+            reason: None,
+            how: How::Graceful,
+            close_said: false,
+            rx: Ring::EMPTY,
+            scan: Scan::START,
+            received: 0,
+            flushed: 0,
+            unread: 0,
+            asked: 0,
+            readable: false,
+            hung_up: false,
+            input_ended: false,
+            tx: Ring::EMPTY,
+            boundaries: Boundaries::NONE,
+            accepted: 0,
+            dropped: 0,
+            offered: 0,
+            writable: true,
+            shutting: false,
+            shut: false,
+            outcome: Outcome::Free,
+            opened: now,
+            last_rx: now,
+            last_any: now,
+            stuck_since: now,
+            read_at: now,
+            since: now,
+            turn: 0,
+            rx_spent: 0,
+            tx_spent: 0,
+            news: News::CONNECTED,
+            above: false,
+            lost: 0,
+        }
+    }
+
+    /// Whether the program may still queue output.
+    pub(super) const fn takes_output(&self) -> bool {
+        matches!(self.state, State::Open | State::PeerEnded) && !self.shutting
+    }
+
+    /// Whether queued output is still to be sent.
+    pub(super) const fn sends(&self) -> bool {
+        matches!(self.state, State::Open | State::PeerEnded | State::Flushing)
+    }
+
+    /// Whether the socket is still to be read.
+    pub(super) const fn hears(&self) -> bool {
+        matches!(self.state, State::Open | State::LocalEnded | State::Flushing) && !self.input_ended
+    }
+
+    /// Whether no more bytes will come to be read.
+    pub(super) const fn input_over(&self) -> bool {
+        self.input_ended || matches!(self.state, State::Flushing | State::Closing | State::Residue | State::Gone)
+    }
+
+    pub(super) const fn class_now(&self) -> Class {
+        match self.state {
+            State::Closing | State::Gone => Class::Leaving,
+            State::Residue => Class::Residue,
+            State::Flushing if self.shut => Class::Drained,
+            State::Open | State::PeerEnded | State::LocalEnded | State::Flushing => Class::Staying,
+        }
+    }
+
+    /// What the client may still receive and send in this turn.
+    pub(super) const fn budget(&self, turn: u32) -> (u32, u32) {
+        if self.turn == turn {
+            (SLOT_BUDGET.saturating_sub(self.rx_spent), SLOT_BUDGET.saturating_sub(self.tx_spent))
+        } else {
+            (SLOT_BUDGET, SLOT_BUDGET)
+        }
+    }
+
+    pub(super) const fn spend(&mut self, turn: u32, rx: u32, tx: u32) {
+        if self.turn != turn {
+            (self.turn, self.rx_spent, self.tx_spent) = (turn, 0, 0);
+        }
+        self.rx_spent = self.rx_spent.saturating_add(rx);
+        self.tx_spent = self.tx_spent.saturating_add(tx);
+    }
+
+    /// When the client is to be looked at if nothing happens before.
+    pub(super) fn deadline(&self, options: &Options) -> Option<Instant> {
+        self.spans(options).into_iter().fold(None, |first, (_, end)| time::earliest(first, end))
+    }
+
+    /// The first span that has run out.
+    pub(super) fn expired(&self, options: &Options, now: Instant) -> Option<Expiry> {
+        self.spans(options).into_iter().find(|(_, end)| end.is_some_and(|end| end <= now)).map(|(expiry, _)| expiry)
+    }
+
+    /// Every span, and when it is over if it runs.
+    fn spans(&self, options: &Options) -> [(Expiry, Option<Instant>); 6] {
+        let open = matches!(self.state, State::Open | State::PeerEnded | State::LocalEnded);
+        let ending = self.input_ended || self.hung_up || self.state == State::Residue;
+        let unread = ending && !self.rx.is_empty() && self.state != State::Closing;
+        let half = self.state == State::PeerEnded && options.half_close == HalfClose::Drain;
+        let span = |runs: bool, since: Instant, millis: u32| {
+            if runs { time::expiry(since, Duration::from_millis(millis.into())) } else { None }
+        };
+        [
+            (Expiry::WriteStuck, span(open && !self.tx.is_empty(), self.stuck_since, options.write_stuck)),
+            (Expiry::IdleRx, span(open && !self.input_ended, self.last_rx, options.idle_rx)),
+            (Expiry::IdleAny, span(open, self.last_any, options.idle_any)),
+            (Expiry::Unread, span(unread, self.read_at, options.unread)),
+            (Expiry::HalfClose, span(half, self.since, options.half_close_linger)),
+            (Expiry::Linger, span(self.state == State::Flushing, self.since, options.linger)),
+        ]
+    }
+
+    pub(super) fn counters(&self) -> Counters {
+        let (queued_rx, queued) = (u64::from(self.rx.len()), u64::from(self.tx.len()));
+        let over = matches!(self.state, State::Closing | State::Residue | State::Gone);
+        let (unsent, queued_tx) = if over { (queued, 0) } else { (0, queued) };
+        let without = |all: u64, parts: [u64; 3]| parts.into_iter().fold(all, u64::saturating_sub);
+        Counters {
+            received: self.received,
+            consumed: without(self.received, [self.flushed, self.unread, queued_rx]),
+            flushed: self.flushed,
+            unread: self.unread,
+            queued_rx,
+            accepted: self.accepted,
+            sent: without(self.accepted, [self.dropped, queued, 0]),
+            unsent,
+            dropped: self.dropped,
+            queued_tx,
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! One slot with all that belongs to it, opened up to be worked on.
+
+use super::client::{Client, State};
+use super::storage::Seat;
+use crate::port::framing::Terminator;
+use crate::slots::SlotId;
+
+/// A client, its seat and its queues. What an input does to one client is done here: the bytes in `bytes`, messages in
+/// `written`, the end in `ending`, and what the driver must do in `poll`.
+pub(super) struct Place<'a> {
+    pub(super) id: SlotId,
+    pub(super) client: &'a mut Client,
+    pub(super) seat: &'a mut Seat,
+    /// The memory of its receive queue.
+    pub(super) rx: &'a mut [u8],
+    /// The memory of its send queue.
+    pub(super) tx: &'a mut [u8],
+    /// Where lengths of queued messages are kept; empty if the port keeps none.
+    pub(super) boundaries: &'a mut [u32],
+    /// What is put behind a message; off if terminators do not count.
+    pub(super) output_eos: &'a Terminator,
+    /// The number of this turn.
+    pub(super) turn: u32,
+}
+
+impl Place<'_> {
+    pub(super) fn rx_capacity(&self) -> u32 {
+        u32::try_from(self.rx.len()).unwrap_or(u32::MAX)
+    }
+
+    pub(super) fn tx_capacity(&self) -> u32 {
+        u32::try_from(self.tx.len()).unwrap_or(u32::MAX)
+    }
+
+    pub(super) fn is(&self, state: State) -> bool {
+        self.client.state == state
+    }
+}
