@@ -4,8 +4,8 @@ use super::event::Reason;
 use super::machine::Server;
 use super::options::{Overflow, PortOption, SlotOption};
 use super::storage::{Seat, Storage};
-use super::written::{Outcome, Receipt};
-use super::{Command, Error, How, MAX_TEXT, Mode, OnClose, To};
+use super::written::{Message, Outcome, Receipt};
+use super::{Command, Error, How, MAX_TEXT, OnClose, To};
 use crate::port::framing::Terminator;
 use crate::slots::SlotId;
 use crate::time::Instant;
@@ -22,10 +22,9 @@ impl<S: Storage> Server<S> {
                 self.close(now, clients);
                 Receipt::default()
             }
-            Command::Write { to: To::Slot(slot), bytes, mode } => {
-                self.with(now, slot, |place| place.write(now, bytes, mode))?
+            Command::Write { to, bytes, mode, terminate } => {
+                self.write(now, to, &Message { bytes, mode, terminate })?
             }
-            Command::Write { to: To::All, bytes, mode } => self.write_all(now, bytes, mode)?,
             Command::Consume { slot, len } => {
                 self.with(now, slot, |place| place.consume(now, len))?;
                 Receipt::default()
@@ -86,8 +85,13 @@ impl<S: Storage> Server<S> {
         }
     }
 
-    /// Queues a message for every client. Each is asked by itself, so none can keep it from another.
-    fn write_all(&mut self, now: Instant, bytes: &[u8], mode: Mode) -> Result<Receipt, Error> {
+    /// Queues a message. Of several clients each is asked by itself, so none can keep it from another.
+    fn write(&mut self, now: Instant, to: To, message: &Message<'_>) -> Result<Receipt, Error> {
+        let but = match to {
+            To::Slot(slot) => return self.with(now, slot, |place| place.write(now, message)),
+            To::All => None,
+            To::Others(slot) => Some(slot),
+        };
         if !self.listener.is_up() {
             return Err(Error::PortDown);
         }
@@ -95,7 +99,11 @@ impl<S: Storage> Server<S> {
         for index in 0..self.clients.capacity() {
             let Some(slot) = self.clients.id_at(index) else { continue };
             let Some(mut place) = self.place(slot) else { continue };
-            let (outcome, receipt) = place.write_one_of_all(now, bytes, mode);
+            if but == Some(slot) {
+                place.client.outcome = Outcome::Free;
+                continue;
+            }
+            let (outcome, receipt) = place.write_one_of_all(now, message);
             place.client.outcome = outcome;
             sum.accepted = sum.accepted.saturating_add(receipt.accepted);
             sum.lost = sum.lost.saturating_add(receipt.lost);

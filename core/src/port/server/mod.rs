@@ -194,7 +194,7 @@ pub enum Command<'a> {
     Open,
     /// Listen no more.
     Close(OnClose),
-    /// Queue a message, followed by the output terminator of each slot.
+    /// Queue a message.
     Write {
         /// For whom.
         to: To,
@@ -202,6 +202,8 @@ pub enum Command<'a> {
         bytes: &'a [u8],
         /// What happens if there is no room for all of it.
         mode: Mode,
+        /// Whether the output terminator of each slot is put behind it.
+        terminate: bool,
     },
     /// Bytes at the front of the receive queue are done with.
     Consume {
@@ -256,6 +258,8 @@ pub enum To {
     Slot(SlotId),
     /// Every client: [`Server::outcomes`] says what became of it for each.
     All,
+    /// Every client but this one, which may have left.
+    Others(SlotId),
 }
 
 /// What happens to a message that does not fit.

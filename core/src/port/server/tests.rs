@@ -71,7 +71,7 @@ fn one_client_is_served_from_its_first_byte_to_its_last() {
     let Next::Piece(piece) = server.piece(0, 100, false) else { panic!("bytes are there") };
     assert_eq!((piece.len, server.received(slot)), (5, [&b"*IDN?"[..], b""]));
     tell(&mut server, Input::Requested(Command::Consume { slot, len: 5 }));
-    let answer = Command::Write { to: To::Slot(slot), bytes: b"Wharf", mode: Mode::Policy };
+    let answer = Command::Write { to: To::Slot(slot), bytes: b"Wharf", mode: Mode::Policy, terminate: true };
     assert_eq!(tell(&mut server, Input::Requested(answer)), [Output::Transmit { slot }]);
     assert_eq!(server.transmit(slot).concat(), b"Wharf");
     assert_eq!(tell(&mut server, Input::Transmitted { slot, len: 5 }), []);

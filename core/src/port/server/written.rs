@@ -7,6 +7,14 @@ use super::place::Place;
 use super::{Error, How, Mode};
 use crate::time::Instant;
 
+/// A message on its way into a send queue.
+pub(super) struct Message<'a> {
+    pub(super) bytes: &'a [u8],
+    pub(super) mode: Mode,
+    /// Whether the terminator comes behind it.
+    pub(super) terminate: bool,
+}
+
 /// What became of a message for every client, for one of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -22,7 +30,7 @@ pub enum Outcome {
     Full,
     /// The client's output has ended, or it is leaving.
     Closed,
-    /// There is no client.
+    /// There is no client, or it is the one that the message was not for.
     Free,
 }
 
@@ -80,19 +88,20 @@ impl Place<'_> {
     }
 
     /// Queues a message and its terminator, or what the policy lets in of it.
-    pub(super) fn write(&mut self, now: Instant, bytes: &[u8], mode: Mode) -> Result<Receipt, Error> {
+    pub(super) fn write(&mut self, now: Instant, message: &Message<'_>) -> Result<Receipt, Error> {
+        let Message { bytes, mode, terminate } = message;
         if !self.client.takes_output() {
             return Err(Error::OutputEnded { slot: self.id });
         }
         let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        let total = len.saturating_add(self.eos_len());
+        let total = len.saturating_add(if *terminate { self.eos_len() } else { 0 });
         if total <= self.tx_room() {
-            self.queue(now, bytes, true);
+            self.queue(now, bytes, *terminate);
             return Ok(Receipt { accepted: bytes.len(), ..Receipt::default() });
         }
         match (mode, self.seat.options.overflow) {
             (Mode::Feed, _) | (Mode::Policy, Overflow::Partial) => {
-                // The last byte stays with the caller until its terminator fits as well.
+                // The last byte stays with the caller until the terminator fits as well.
                 let fits = bytes.len().saturating_sub(1).min(to_usize(self.tx_room()));
                 match bytes.get(..fits) {
                     Some(part) if !part.is_empty() => self.queue(now, part, false),
@@ -110,17 +119,17 @@ impl Place<'_> {
             (Mode::Policy, Overflow::Reject) => Err(self.full()),
             (Mode::Policy, Overflow::DropOldest) => {
                 let lost = self.drop_oldest(total.saturating_sub(self.tx_room()))?;
-                self.queue(now, bytes, true);
+                self.queue(now, bytes, *terminate);
                 Ok(Receipt { accepted: bytes.len(), lost: lost.into(), discarded: 0 })
             }
         }
     }
 
     /// The same for one of all.
-    pub(super) fn write_one_of_all(&mut self, now: Instant, bytes: &[u8], mode: Mode) -> (Outcome, Receipt) {
-        match self.write(now, bytes, mode) {
+    pub(super) fn write_one_of_all(&mut self, now: Instant, message: &Message<'_>) -> (Outcome, Receipt) {
+        match self.write(now, message) {
             Ok(receipt) if self.is(State::Closing) => (Outcome::Closed, receipt),
-            Ok(receipt) if receipt.accepted == bytes.len() => (Outcome::Queued, receipt),
+            Ok(receipt) if receipt.accepted == message.bytes.len() => (Outcome::Queued, receipt),
             Ok(receipt) => {
                 let accepted = u32::try_from(receipt.accepted).unwrap_or(u32::MAX);
                 (Outcome::Partial { accepted }, receipt)
