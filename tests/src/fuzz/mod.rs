@@ -12,6 +12,7 @@
 //! | [`fault_plan`] | faults act when and on what a second plan says, and change of a reply what they are there for |
 //! | [`faulty_connection`] | a connection sends what the faults that were chosen ask for, in order, and loses nothing |
 //! | [`mirrors`] | copies hold what their sources hold after every step, and every write is told to who listens |
+//! | [`port_address`] | an address text means what a reader says that tries every cut, or is wrong where that one says |
 //! | `http_head` | requests over HTTP are cut and read as a second reader does, whatever the segments |
 //! | `admin_lines` | so are the lines of the admin socket |
 //! | `plant_file` | no text makes the reader panic, and an accepted plant that is printed reads back as itself |
@@ -42,6 +43,7 @@ pub use framing::mbap_stream;
 pub use mirrors::mirrors;
 #[cfg(feature = "host")]
 pub use plant_file::plant_file;
+pub use port::port_address;
 pub use request::request;
 
 use crate::fixture::{self, Access, Block, Device, File, Plant, Queue, Range, Table};
@@ -59,6 +61,7 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("fault_plan", fault_plan),
     ("faulty_connection", faulty_connection),
     ("mirrors", mirrors),
+    ("port_address", port_address),
     #[cfg(feature = "host")]
     ("http_head", http_head),
     #[cfg(feature = "host")]

@@ -29,6 +29,7 @@ fn listed(target: &str) -> Vec<Seed> {
         "fault_plan" => plans(),
         "faulty_connection" => faulty(),
         "mirrors" => mirrors(),
+        "port_address" => port::address::texts(),
         #[cfg(feature = "host")]
         "http_head" => host::heads(),
         #[cfg(feature = "host")]

@@ -1,1 +1,5 @@
 //! Bodies for the device ports.
+
+mod address;
+
+pub use address::port_address;
