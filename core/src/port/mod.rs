@@ -4,7 +4,9 @@
 //! is called `dev:i` for as long as the port exists, whoever sits in it. So a program can be configured for `dev:0`
 //! before any device has called.
 //!
-//! [`framing`] finds where a message ends.
+//! [`address`] reads the text that says where a port listens. [`server`] is the port itself, over TCP. [`framing`] finds
+//! where a message ends.
 
+pub mod address;
 pub mod framing;
 pub mod server;

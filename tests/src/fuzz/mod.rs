@@ -13,6 +13,7 @@
 //! | [`faulty_connection`] | a connection sends what the faults that were chosen ask for, in order, and loses nothing |
 //! | [`mirrors`] | copies hold what their sources hold after every step, and every write is told to who listens |
 //! | [`port_framing`] | what a port's reader is given is what a second reader finds, and no byte is lost or comes twice |
+//! | [`port_address`] | an address text means what a reader says that tries every cut, or is wrong where that one says |
 //! | `http_head` | requests over HTTP are cut and read as a second reader does, whatever the segments |
 //! | `admin_lines` | so are the lines of the admin socket |
 //! | `plant_file` | no text makes the reader panic, and an accepted plant that is printed reads back as itself |
@@ -43,7 +44,7 @@ pub use framing::mbap_stream;
 pub use mirrors::mirrors;
 #[cfg(feature = "host")]
 pub use plant_file::plant_file;
-pub use port::port_framing;
+pub use port::{port_address, port_framing};
 pub use request::request;
 
 use crate::fixture::{self, Access, Block, Device, File, Plant, Queue, Range, Table};
@@ -62,6 +63,7 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("faulty_connection", faulty_connection),
     ("mirrors", mirrors),
     ("port_framing", port_framing),
+    ("port_address", port_address),
     #[cfg(feature = "host")]
     ("http_head", http_head),
     #[cfg(feature = "host")]

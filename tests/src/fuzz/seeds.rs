@@ -30,6 +30,7 @@ fn listed(target: &str) -> Vec<Seed> {
         "faulty_connection" => faulty(),
         "mirrors" => mirrors(),
         "port_framing" => port::framing(),
+        "port_address" => port::texts(),
         #[cfg(feature = "host")]
         "http_head" => host::heads(),
         #[cfg(feature = "host")]

@@ -66,7 +66,7 @@ impl Queue {
             Matter::Nothing if waits_for_a_terminator => None,
             _ if data == 0 => None,
             Matter::Full if waits_for_a_terminator => Some(self.take(data, 0, CNT)),
-            _ => Some(self.take(data, 0, 0)),
+            Matter::Nothing | Matter::Full | Matter::Ended | Matter::Timeout => Some(self.take(data, 0, 0)),
         }
     }
 

@@ -1,3 +1,4 @@
 //! The device ports once more, as plainly as they can be written.
 
+pub mod address;
 pub mod framing;
