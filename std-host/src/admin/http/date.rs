@@ -1,5 +1,6 @@
 //! The date of an answer (RFC 9110, 5.6.7).
 
+use crate::calendar::Utc;
 use std::time::SystemTime;
 
 const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
@@ -7,40 +8,9 @@ const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Au
 
 /// An instant as `Sun, 06 Nov 1994 08:49:37 GMT`; one before 1970 as the first of that year.
 pub(super) fn http_date(at: SystemTime) -> String {
-    let seconds = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-    let (days, of_day) = (seconds / 86_400, seconds % 86_400);
-    let (hour, minute, second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
-    let weekday = DAYS[(days % 7) as usize];
-    let (mut year, mut day) = (1970, days);
-    while day >= days_of_year(year) {
-        day -= days_of_year(year);
-        year += 1;
-    }
-    let mut month = 0;
-    while day >= days_of_month(year, month) {
-        day -= days_of_month(year, month);
-        month += 1;
-    }
-    let (day, month) = (day + 1, MONTHS[month]);
+    let Utc { year, month, day, weekday, hour, minute, second, .. } = Utc::at(at);
+    let (weekday, month) = (DAYS[weekday], MONTHS[month]);
     format!("{weekday}, {day:02} {month} {year} {hour:02}:{minute:02}:{second:02} GMT")
-}
-
-const fn is_leap(year: u64) -> bool {
-    year.is_multiple_of(4) && !year.is_multiple_of(100) || year.is_multiple_of(400)
-}
-
-const fn days_of_year(year: u64) -> u64 {
-    if is_leap(year) { 366 } else { 365 }
-}
-
-/// Months count from 0.
-const fn days_of_month(year: u64, month: usize) -> u64 {
-    match month {
-        1 if is_leap(year) => 29,
-        1 => 28,
-        3 | 5 | 8 | 10 => 30,
-        _ => 31,
-    }
 }
 
 #[cfg(test)]
