@@ -50,6 +50,9 @@ const DESCRIPTORS_OF_A_LOOP: u64 = 4;
 /// # Panics
 /// With whatever a callback panics with, on any of the loops.
 pub fn run(plant: &Plant, name: &str, ready: &mut dyn Write) -> Result<Status, (Status, String)> {
+    if let Some(port) = plant.ports.first() {
+        return Err((Status::Usage, format!("port {}: this build cannot run a [[port]] yet", port.name)));
+    }
     if plant.modbus.is_empty() {
         return Err((Status::Usage, "the plant is empty: add a [[modbus.server]]".to_owned()));
     }

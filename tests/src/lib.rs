@@ -30,5 +30,6 @@ pub mod text;
 pub mod vectors;
 pub mod world;
 
-/// A plant file with every key of the host, of a server and of a unit that takes no other thing along, none at its default.
+/// A plant file with every key of the host, of a server, of a unit and of a port that takes no other thing along, none at its
+/// default.
 pub const EVERYTHING: &str = include_str!("everything.toml");

@@ -57,7 +57,7 @@ pub(super) fn serve(serve: &Serve, out: &mut dyn Write) -> Result<Status, Failur
 fn load(path: Option<&Path>) -> Result<Plant, Errors> {
     let Some(path) = path else { return config::parse(config::DEFAULT, config::DEFAULT_NAME) };
     let plant = config::load(path)?;
-    if !plant.modbus.is_empty() {
+    if !plant.modbus.is_empty() || !plant.ports.is_empty() {
         return Ok(plant);
     }
     let problem = Problem {
@@ -65,7 +65,7 @@ fn load(path: Option<&Path>) -> Result<Plant, Errors> {
         position: None,
         key: "modbus.server".to_owned(),
         message: "missing".to_owned(),
-        accepted: Some("one [[modbus.server]] or more".to_owned()),
+        accepted: Some("one [[modbus.server]] or [[port]] or more".to_owned()),
     };
     Err(Errors { file: path.display().to_string(), problems: vec![problem] })
 }

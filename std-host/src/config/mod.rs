@@ -8,6 +8,7 @@
 //! | [`event_loop`] | `[loop]` |
 //! | [`admin`] | `[admin]` |
 //! | [`modbus`] | `[[modbus.server]]` |
+//! | `port` | `[[port]]`, by the table of [`options`](crate::services::port::options) |
 //! | [`error`] | what a problem is and how it reads |
 //! | [`scalar`] | spans and sizes |
 //! | `reader` | the walk over the parsed file that gathers problems |
@@ -20,11 +21,14 @@ pub mod admin;
 pub mod error;
 pub mod event_loop;
 pub mod modbus;
+mod port;
 mod print;
 mod reader;
 pub mod scalar;
 
+use crate::services::port::options::Options;
 use error::{Errors, Kind, Problem};
+pub(crate) use reader::nearest;
 use reader::{Reader, Report};
 use std::path::Path;
 use toml::de::DeTable;
@@ -36,7 +40,7 @@ pub const DEFAULT: &str = include_str!("default.toml");
 pub const DEFAULT_NAME: &str = "default plant";
 
 /// Tables of the design that this version does not implement.
-const PLANNED: &[&str] = &["port", "face", "child"];
+const PLANNED: &[&str] = &["face", "child"];
 
 /// Everything that one host process runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -47,6 +51,8 @@ pub struct Plant {
     pub admin: admin::Admin,
     /// `[[modbus.server]]`, in file order.
     pub modbus: Vec<modbus::Server>,
+    /// `[[port]]`, in file order.
+    pub ports: Vec<Options>,
 }
 
 impl Plant {
@@ -67,6 +73,9 @@ impl Plant {
         if !self.modbus.is_empty() {
             plant.insert("modbus".to_owned(), Value::Table(print::table([("server", servers)])));
         }
+        if !self.ports.is_empty() {
+            plant.insert("port".to_owned(), Value::Array(self.ports.iter().map(port::print).collect()));
+        }
         plant
     }
 }
@@ -80,7 +89,9 @@ pub fn load(path: &Path) -> Result<Plant, Errors> {
     match std::fs::read_to_string(path) {
         Ok(text) => {
             let mut plant = parse(&text, &file)?;
-            plant.admin.start_at(path.parent().unwrap_or(Path::new("")));
+            let folder = path.parent().unwrap_or(Path::new(""));
+            plant.admin.start_at(folder);
+            plant.ports.iter_mut().for_each(|port| port.start_at(folder));
             Ok(plant)
         }
         Err(error) => {
@@ -124,5 +135,7 @@ fn plant(r: &mut Reader<'_>) -> Plant {
             })
         })?
     });
-    Plant { event_loop, admin, modbus: servers.unwrap_or_default() }
+    let ports =
+        r.option("port", |item| item.each("tables headed [[port]]", |item| item.table(|r| port::read(r, &mut unique))));
+    Plant { event_loop, admin, modbus: servers.unwrap_or_default(), ports: ports.unwrap_or_default() }
 }

@@ -12,7 +12,7 @@ pub use wharf_core::rate::Rate;
 
 pub(super) mod data;
 mod fault;
-mod limits;
+pub(super) mod limits;
 pub mod point;
 pub(super) mod print;
 pub(super) mod read;

@@ -138,7 +138,8 @@ fn of_text(item: &Item<'_>, form: Form) -> Option<Value> {
 fn watermarks(item: &Item<'_>) -> Option<Watermarks> {
     let accepted = || "a high and a lower low mark in percent such as [75, 25]".to_owned();
     let marks = item.each(&accepted(), |item| item.integer(0..=100))?;
-    let marks = if let [high, low] = marks[..] { Watermarks::new(high, low) } else { None };
+    let marks = if let [high, low] = marks[..] { Some(Watermarks { high, low }) } else { None };
+    let marks = marks.filter(|marks| marks.is_valid());
     if marks.is_none() {
         item.refuse(accepted());
     }

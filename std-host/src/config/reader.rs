@@ -74,6 +74,10 @@ impl<'a> Item<'a> {
         self.value.get_ref().is_table()
     }
 
+    pub(super) fn is_list(&self) -> bool {
+        self.value.get_ref().is_array()
+    }
+
     pub(super) fn is_text(&self) -> bool {
         self.value.get_ref().is_str()
     }
@@ -128,10 +132,15 @@ impl<'a> Item<'a> {
 
     /// A name by which entries find each other.
     pub(super) fn name(&self) -> Option<String> {
+        self.name_within(64)
+    }
+
+    /// A name of at most `longest` bytes.
+    pub(super) fn name_within(&self, longest: usize) -> Option<String> {
         let text = self.text()?;
         let fits = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-        if text.is_empty() || text.len() > 64 || !text.chars().all(fits) {
-            self.refuse("1 to 64 letters, digits, '.', '_' or '-'");
+        if text.is_empty() || text.len() > longest || !text.chars().all(fits) {
+            self.refuse(format!("1 to {longest} letters, digits, '.', '_' or '-'"));
             return None;
         }
         Some(text.to_owned())
@@ -306,7 +315,8 @@ impl<'a> Item<'a> {
         Some(value)
     }
 
-    fn found(&self) -> String {
+    /// The value, for messages.
+    pub(super) fn found(&self) -> String {
         match self.value.get_ref() {
             DeValue::String(text) if text.chars().count() > QUOTED => {
                 format!("{:?} and more", text.chars().take(QUOTED).collect::<String>())
@@ -465,7 +475,7 @@ impl<K: Ord + Debug> Seen<K> {
 }
 
 /// The known key that `name` was probably meant to be.
-fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
+pub(crate) fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
     let distance = |key: &&'k str| strsim::damerau_levenshtein(name, key);
     let near = known.iter().copied().min_by_key(distance)?;
     (distance(&near) <= 1 + near.len() / 4).then_some(near)

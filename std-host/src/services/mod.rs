@@ -2,3 +2,4 @@
 
 pub mod modbus;
 pub mod modbus_client;
+pub mod port;

@@ -229,12 +229,31 @@ fn an_empty_plant_is_no_plant() {
     let outputs = [&["check", name][..], &["run", name], &["modbus", "serve", name]].map(wharf);
     let programs = wharf(&["check", "--json", name]);
     std::fs::remove_file(&path).unwrap();
-    let said = format!("{name}: modbus.server: missing; accepted: one [[modbus.server]] or more\n");
+    let said = format!("{name}: modbus.server: missing; accepted: one [[modbus.server]] or [[port]] or more\n");
     for output in outputs {
         assert_eq!((status(&output), stdout(&output).as_str(), stderr(&output)), (2, "", said.clone()));
     }
     assert_eq!(status(&programs), 2);
     assert_eq!(json(&programs)["errors"][0]["error"], "missing");
+}
+
+#[test]
+fn a_plant_with_a_port_is_checked_and_not_run() {
+    let path = std::env::temp_dir().join(format!("wharf-port-{}.toml", std::process::id()));
+    let text =
+        "[[port]]\nname = \"dev\"\naddress = \"127.0.0.1:0\"\nslots = 2\nlog_file = \"dev.log\"\nmode = \"log\"\n";
+    std::fs::write(&path, text).unwrap();
+    let name = path.to_str().unwrap();
+    let [check, run] = [&["check", name][..], &["run", name]].map(wharf);
+    std::fs::write(&path, &check.stdout).unwrap();
+    let again = wharf(&["check", name]);
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(status(&check), 0, "{}", stderr(&check));
+    let log = format!("log_file = \"{}\"\n", path.with_file_name("dev.log").display());
+    assert!(stdout(&check).contains(&log), "{}", stdout(&check));
+    assert_eq!(stdout(&again), stdout(&check));
+    assert_eq!((status(&run), stdout(&run).as_str()), (2, ""));
+    assert_eq!(stderr(&run).lines().last(), Some("wharf: port dev: this build cannot run a [[port]] yet"));
 }
 
 #[test]

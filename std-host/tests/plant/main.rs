@@ -5,6 +5,7 @@ mod faults;
 mod harness;
 mod keys;
 mod points;
+mod ports;
 mod problems;
 mod reading;
 mod relations;

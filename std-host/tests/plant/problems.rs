@@ -37,7 +37,7 @@ fn several_problems_in_one_table_are_all_named() {
             "plant.toml:6:33: modbus.server[0].unit[0].file[0].records: found 10001; accepted: 1..=10000",
         ]
     );
-    assert_eq!(lines("[admin]\nsocket = 3\n[[port]]\n[[face]]\n[[child]]\n").len(), 4);
+    assert_eq!(lines("[admin]\nsocket = 3\n[[face]]\n[[child]]\n").len(), 3);
 }
 
 #[test]

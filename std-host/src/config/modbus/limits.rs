@@ -14,7 +14,7 @@ pub(super) const WHEN_FULL: [(&str, WhenFull); 2] = [("reject", WhenFull::Reject
 pub(super) const RATE_ACTION: [(&str, RateAction); 2] = [("busy", RateAction::Busy), ("pause", RateAction::Pause)];
 
 /// A list of addresses and ranges.
-pub(super) fn networks(item: &Item<'_>) -> Option<Vec<Network>> {
+pub(in crate::config) fn networks(item: &Item<'_>) -> Option<Vec<Network>> {
     const ACCEPTED: &str = "a list of IP addresses and ranges such as [\"192.0.2.7\", \"10.0.0.0/8\", \"fd00::/8\"]";
     item.each(ACCEPTED, |item| {
         let network = item.text()?.parse::<Network>();
@@ -51,7 +51,7 @@ pub(super) fn rate(item: &Item<'_>) -> Option<Option<Rate>> {
     })
 }
 
-pub(super) fn print_networks(networks: &[Network]) -> Value {
+pub(in crate::config) fn print_networks(networks: &[Network]) -> Value {
     list(networks, |network| text(&network.to_string()))
 }
 

@@ -24,7 +24,7 @@ const FILLS: &str = "at most one of default, values, bits, random";
 /// What must be unique within the whole plant.
 #[derive(Debug)]
 pub(in crate::config) struct Unique {
-    names: Seen<String>,
+    pub(in crate::config) names: Seen<String>,
     pub(in crate::config) addresses: Seen<SocketAddr>,
 }
 
@@ -548,7 +548,7 @@ fn server_id(item: &Item<'_>) -> Option<ServerId> {
 }
 
 /// A text, or a list of bytes.
-pub(super) fn bytes(item: &Item<'_>) -> Option<Vec<u8>> {
+pub(in crate::config) fn bytes(item: &Item<'_>) -> Option<Vec<u8>> {
     if item.is_text() {
         return item.text().map(|text| text.as_bytes().to_vec());
     }

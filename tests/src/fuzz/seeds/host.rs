@@ -83,13 +83,16 @@ pub(super) fn plants() -> Vec<Seed> {
     let server = |body: &str| text(&format!("{server}{body}"));
     let unit = |keys: &str| server(&format!("[[modbus.server.unit]]\nid = 1\n{keys}\n"));
     let everything: Vec<u8> = (0..crate::EVERYTHING.lines().filter(|line| !line.is_empty()).count())
-        .map(|line| u8::try_from(line).expect("128 lines at most"))
+        .map(|line| u8::try_from(line).expect("256 lines at most"))
         .collect();
+    let whole = |line: u8| if line < 0x80 { vec![line] } else { vec![0xA0, line] };
     let built = |bytes: &[u8]| [&[1], bytes].concat();
+    let port = |name: &str, keys: &str| format!("[[port]]\nname = \"{name}\"\n{keys}\n");
+    let ports = |ports: &[String]| text(&ports.concat());
     let mut seeds = vec![
         ("the_embedded_plant", text(DEFAULT)),
         ("every_key_as_text", text(crate::EVERYTHING)),
-        ("every_key_line_by_line", built(&everything)),
+        ("every_key_line_by_line", built(&everything.iter().flat_map(|line| whole(*line)).collect::<Vec<_>>())),
         ("a_name_that_needs_quotes", text("[[modbus.server]]\nname = \"\"\"a\\\"\\\\b\"\"\"\n")),
         ("a_key_in_the_wrong_place", unit("linger = \"1s\"")),
         ("keys_that_nobody_knows", server("idle_timout = 1\n[loop]\nthread = 1\n")),
@@ -129,6 +132,33 @@ pub(super) fn plants() -> Vec<Seed> {
                  { name = \"cut\", kind = \"cut_frame\", bytes = 9, how = \"rst\", from = \"1m\", until = \"2m\" },\n]\n",
             )
         }),
+        ("ports_of_every_kind", {
+            ports(&[
+                port("tcp", "address = ':5025'\nslots = 65535\nmode = 'broker'\nallow = []\nkeepalive = false"),
+                port("fifo", "address = '[fe80::1%eth0]:7000 UDP'\ndepth = 1\nrx_queue = '64'\nmode = 'echo'"),
+                port("asyn", "address = 'localhost:0 udp'\nudp = 'asyn'\ncache_hold = '0'\nlocalhost = 'any'"),
+            ])
+        }),
+        ("port_values_as_text", {
+            let keys = "watermarks = '100/0'\nkeepalive = '2m/1s/127'\nallow = '10.0.0.0/8, ::1 ::/0'\ntrace_mask = '0x29'\n\
+                        trace_io = 'ESCAPE hex'\ntrace_info = 'none'\ntrace_file = '%%%p/%i'\nrx_queue = '1.5k'";
+            ports(&[port("a", &format!("address = ':1 tcp'\nslots = 1\n{keys}"))])
+        }),
+        ("port_values_that_are_none", {
+            let keys = "watermarks = [25, 75]\nkeepalive = '1s/2s'\nallow = ['10.0.0.1/8', 3]\ntrace_mask = 64\n\
+                        trace_io = 'loud'\ntrace_file = '%d'\nidle_rx = '500us'\nlinger = '4294967296ms'\n\
+                        input_eos = [256]\noutput_eos";
+            ports(&[port("a", &format!("address = ':65536'\nslots = 0\n{keys} = '{}'", "x".repeat(256)))])
+        }),
+        ("port_values_that_do_not_go_together", {
+            let eos = format!("input_eos = '{}'", "y".repeat(33));
+            ports(&[
+                port("a", &format!("address = ':1'\nslots = 1\non_full = 'text'\nmode = 'log'\nrx_queue = 64\n{eos}")),
+                port("a", "address = '0.0.0.0:1'\nslots = 1\nlog_file = 'f'\ndepth = 4\nslot_budget = 1"),
+                port("b", "address = ':1 udp'\nslots = 1\nudp = 'asyn'\nmode = 'echo'\ndepth = 9"),
+            ])
+        }),
+        ("a_port_without_name_and_address", text("[[port]]\nidle_rx = '1s'\ndepth = 3\n[[port]]\nslot = 1\n")),
         ("a_file_that_is_none", text("\0\u{feff}[[[")),
         ("brackets_500_deep", text(&format!("a = {}{}", "[".repeat(500), "]".repeat(500)))),
         ("dotted_keys_500_deep", text(&format!("a{} = 1", ".a".repeat(500)))),

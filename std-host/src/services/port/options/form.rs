@@ -4,13 +4,14 @@
 //! are taken where they say more (`config::port`). The bounds are here for both.
 
 use super::escape::{self, ESCAPES};
-use super::values::{AddressText, Millis, Value, Watermarks};
+use super::values::{AddressText, Millis, Value};
 use crate::config::scalar;
 use crate::event_loop::Keepalive;
 use crate::services::port::trace::FileName;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 use wharf_core::network::Network;
+use wharf_core::port::server::Watermarks;
 
 /// The longest path, in bytes; what the system takes is its own business.
 const LONGEST_PATH: usize = 4095;
@@ -233,7 +234,8 @@ fn watermarks(text: &str) -> Result<Watermarks, String> {
         Ok(_) => Err("not a number".to_owned()),
         Err(why) => Err(format!("\"{text}\": {why}")),
     };
-    Watermarks::new(percent(high)?, percent(low)?).ok_or_else(|| "the low mark is not below the high one".to_owned())
+    let marks = Watermarks { high: percent(high)?, low: percent(low)? };
+    if marks.is_valid() { Ok(marks) } else { Err("the low mark is not below the high one".to_owned()) }
 }
 
 fn keepalive(text: &str) -> Result<Option<Keepalive>, String> {

@@ -21,6 +21,7 @@ mod check;
 mod error;
 pub(crate) mod escape;
 pub(crate) mod form;
+mod machine;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -29,10 +30,8 @@ pub(crate) mod values;
 pub use check::Conflict;
 pub use error::OptionError;
 pub use table::{Change, Key, OPTIONS, Ports, Scope};
-pub use values::{
-    AddressText, Consumer, Drop, HalfClose, Localhost, Millis, Mode, OnDisconnect, OnFull, Overflow, Pick, Rest,
-    Traced, Udp, Watermarks,
-};
+pub use values::{AddressText, Consumer, Drop, Localhost, Millis, Mode, OnDisconnect, Rest, Traced, Udp};
+pub use wharf_core::port::server::{HalfClose, OnFull, Overflow, Pick, Watermarks};
 
 use super::trace::{FileName, Formats, Levels, Parts};
 use crate::event_loop::Keepalive;

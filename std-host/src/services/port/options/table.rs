@@ -2,7 +2,7 @@
 
 use super::error::OptionError;
 use super::form::Form;
-use super::values::{Field, Value};
+use super::values::{Choice, Field, Value};
 use super::{
     Consumer, Drop, HalfClose, Localhost, Mode, OnDisconnect, OnFull, Options, Overflow, Pick, Rest, Traced, Udp,
 };
@@ -18,6 +18,11 @@ const LONGEST_EOS: usize = 255;
 const TRACE_LIMIT: u32 = 64 << 10;
 /// A queue: 64 B to 16 MiB.
 const QUEUE: Form = Form::Size(64, 16 << 20);
+
+/// One of the names of an enum.
+const fn choice<T: Choice>() -> Form {
+    Form::Choice(T::NAMES)
+}
 
 /// One key.
 #[derive(Clone, Copy, Debug)]
@@ -154,27 +159,27 @@ pub static OPTIONS: &[Key] = &[
     row!(Fixed All name: Form::Name),
     row!(Down All address: Form::Address),
     row!(Fixed Tcp slots: Form::Count(1, 65_535)),
-    row!(Fixed Udp udp: Form::Choice(Udp::NAMES)),
-    row!(Fixed All mode: Form::Choice(Mode::NAMES)),
+    row!(Fixed Udp udp: choice::<Udp>()),
+    row!(Fixed All mode: choice::<Mode>()),
     row!(Fixed All log_file: Form::Path),
     row!(Fixed Queued rx_queue: QUEUE),
     row!(Fixed Tcp tx_queue: QUEUE),
     row!(Fixed Fifo depth: Form::Count(1, 4096)),
-    row!(Fixed Tcp pick: Form::Choice(Pick::NAMES)),
+    row!(Fixed Tcp pick: choice::<Pick>()),
     row!(Down Tcp backlog: Form::Count(1, 65_535)),
     row!(Down All reuse_port: Form::Flag),
     row!(Down All v6only: Form::Flag),
-    row!(Down All localhost: Form::Choice(Localhost::NAMES)),
+    row!(Down All localhost: choice::<Localhost>()),
     row!(Live All auto_connect: Form::Flag),
     row!(Live All reopen: Form::Span),
-    row!(Live Tcp on_disconnect: Form::Choice(OnDisconnect::NAMES)),
-    row!(Live Tcp on_full: Form::Choice(OnFull::NAMES)),
+    row!(Live Tcp on_disconnect: choice::<OnDisconnect>()),
+    row!(Live Tcp on_full: choice::<OnFull>()),
     row!(Live Tcp full_text: Form::Bytes(LONGEST_TEXT)),
     row!(Live Tcp kick_after: Form::Span),
     row!(Live Tcp allow: Form::Networks),
     row!(Live Tcp deny_text: Form::Bytes(LONGEST_TEXT)),
-    row!(Live Fifo rest: Form::Choice(Rest::NAMES)),
-    row!(Live Fifo drop: Form::Choice(Drop::NAMES)),
+    row!(Live Fifo rest: choice::<Rest>()),
+    row!(Live Fifo drop: choice::<Drop>()),
     row!(Live Fifo peer_ttl: Form::Span),
     row!(Live Asyn cache_hold: Form::Span),
     row!(Live Tcp slot.idle_rx: Form::Span),
@@ -186,14 +191,14 @@ pub static OPTIONS: &[Key] = &[
     row!(Live Tcp slot.disconnect_on_read_timeout: Form::Flag),
     row!(Live Tcp slot.nodelay: Form::Flag),
     row!(Live Tcp slot.keepalive: Form::Keepalive),
-    row!(Live Tcp slot.half_close: Form::Choice(HalfClose::NAMES)),
+    row!(Live Tcp slot.half_close: choice::<HalfClose>()),
     row!(Live Tcp slot.input_eos: Form::Bytes(LONGEST_EOS)),
     row!(Live Tcp slot.output_eos: Form::Bytes(LONGEST_EOS)),
     row!(Live Tcp slot.process_eos: Form::Flag),
-    row!(Live Tcp slot.consumer: Form::Choice(Consumer::NAMES)),
-    row!(Live Tcp slot.overflow: Form::Choice(Overflow::NAMES)),
+    row!(Live Tcp slot.consumer: choice::<Consumer>()),
+    row!(Live Tcp slot.overflow: choice::<Overflow>()),
     row!(Live Tcp slot.watermarks: Form::Watermarks),
-    row!(Live All slot.trace: Form::Choice(Traced::NAMES)),
+    row!(Live All slot.trace: choice::<Traced>()),
     row!(Live All slot.trace_limit: Form::Size(0, TRACE_LIMIT)),
     row!(Live All slot.trace_mask: Form::Set(Levels::NAMES)),
     row!(Live All slot.trace_io: Form::Set(Formats::NAMES)),

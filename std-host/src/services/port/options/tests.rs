@@ -2,6 +2,7 @@ use super::form::KEEPALIVE;
 use super::*;
 use std::collections::BTreeSet;
 use std::time::Duration;
+use wharf_core::port::server::{self, Command};
 
 const TCP: &str = "0.0.0.0:5025 tcp";
 const UDP: &str = "0.0.0.0:5025 udp";
@@ -20,10 +21,12 @@ fn asyn() -> Options {
     port
 }
 
-/// Every key with its default and with other values, each as it may be written and as it is printed. What is empty is
-/// printed as it is written.
+/// A value as it may be written, and as it is printed; nothing if that is the same.
+type Written = (&'static str, &'static str);
+
+/// Every key with its default and with other values.
 #[rustfmt::skip]
-const VALUES: &[(&str, &str, &[(&str, &str)])] = &[
+const VALUES: &[(&str, &str, &[Written])] = &[
     ("name", "dev", &[("a", ""), ("A.b-c_9", ""), ("..", "")]),
     ("address", TCP, &[(" :7 TCP", "0.0.0.0:7 tcp"), ("LOCALHOST:0", "localhost:0 tcp"), ("[::1]:80", "[::1]:80 tcp")]),
     ("slots", "1", &[("65535", ""), ("007", "7")]),
@@ -390,4 +393,70 @@ fn a_silent_client_is_found_out_after_half_a_minute() {
     let keepalive = tcp().slot.keepalive.unwrap();
     assert_eq!(keepalive, KEEPALIVE);
     assert_eq!(keepalive.idle + keepalive.interval * keepalive.probes, Duration::from_secs(30));
+}
+
+#[test]
+fn the_machine_starts_with_the_options_and_is_told_each_that_it_knows() {
+    assert_eq!(tcp().server(), server::Config::default());
+    // What is the host's own business.
+    let own = [
+        "on_disconnect",
+        "allow",
+        "disconnect_on_read_timeout",
+        "nodelay",
+        "keepalive",
+        "consumer",
+        "trace",
+        "trace_limit",
+        "trace_mask",
+        "trace_io",
+        "trace_info",
+        "trace_file",
+    ];
+    for (key, default, values) in VALUES {
+        let (row, mut port) = (table::key(key).unwrap(), having(key));
+        if row.change != Change::Live || !row.ports.has(&tcp()) {
+            continue;
+        }
+        let before = port.command(row, Some(3)).map(|command| format!("{command:?}"));
+        assert_eq!(before.is_none(), own.contains(key), "{key}");
+        port.set(key, values.iter().map(|(text, _)| *text).find(|text| text != default).unwrap()).unwrap();
+        assert_eq!(
+            before != port.command(row, Some(3)).map(|command| format!("{command:?}")),
+            before.is_some(),
+            "{key}"
+        );
+        let indexed = matches!(port.command(row, Some(3)), Some(Command::Set { index: Some(3), .. }));
+        assert_eq!(indexed, row.scope == Scope::Slot && before.is_some(), "{key}");
+        let at_start = port.server() != tcp().server() || port.terminators() != tcp().terminators();
+        assert_eq!(at_start, before.is_some(), "{key}");
+    }
+    for (key, value) in [("rx_queue", "64"), ("tx_queue", "64"), ("pick", "rotate")] {
+        let mut port = tcp();
+        port.set(key, value).unwrap();
+        assert_ne!(port.server(), tcp().server(), "{key}");
+    }
+}
+
+#[test]
+fn the_machine_takes_what_the_options_take() {
+    for (key, _, values) in VALUES {
+        for (text, _) in *values {
+            let mut port = tcp();
+            if port.set(key, text).is_err() || port.check().is_err() {
+                continue;
+            }
+            let config = port.server();
+            let fits = |queue| (server::MIN_QUEUE..=server::MAX_QUEUE).contains(&queue);
+            assert!(
+                fits(config.rx_queue) && fits(config.tx_queue) && config.slots.watermarks.is_valid(),
+                "{key} {text}"
+            );
+            assert_eq!(
+                (&config.port.full_text[..], &config.port.deny_text[..]),
+                (&port.full_text[..], &port.deny_text[..])
+            );
+            assert!(usize::from(port.slots) <= server::MAX_SLOTS);
+        }
+    }
 }

@@ -5,6 +5,7 @@ use crate::services::port::trace;
 use std::time::Duration;
 use wharf_core::network::Network;
 use wharf_core::port::address::{self, Address, Protocol};
+use wharf_core::port::server::{HalfClose, OnFull, Overflow, Pick, Watermarks};
 
 /// A value whose type is not known here: what lies between a text, a plant file and a field of the options.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,23 +53,6 @@ impl Millis {
     }
 }
 
-/// Parts of the send queue, in percent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Watermarks {
-    /// `HighWater` when so much is in use, 1..=100.
-    pub high: u8,
-    /// `LowWater` when no more than this is left, below `high`.
-    pub low: u8,
-}
-
-impl Watermarks {
-    /// These marks, if `low` is below `high` and both are in 0..=100.
-    #[must_use]
-    pub const fn new(high: u8, low: u8) -> Option<Self> {
-        if low < high && high <= 100 { Some(Self { high, low }) } else { None }
-    }
-}
-
 /// Where a port listens: a text of the grammar of [`wharf_core::port::address`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AddressText(String);
@@ -102,6 +86,48 @@ impl AddressText {
 }
 
 /// An enum whose values have names.
+pub(super) trait Choice: Copy + PartialEq + 'static {
+    /// Every value.
+    const ALL: &'static [Self];
+    /// Their names, as a plant file has them, in the same order.
+    const NAMES: &'static [&'static str];
+}
+
+impl<T: Choice> Field for T {
+    fn value(&self) -> Value {
+        let place = T::ALL.iter().position(|value| value == self);
+        Value::Choice(place.expect("every value has a name"))
+    }
+
+    fn from_value(value: Value) -> Option<Self> {
+        if let Value::Choice(place) = value { T::ALL.get(place).copied() } else { None }
+    }
+}
+
+/// The names of enums of the core.
+macro_rules! names {
+    ($($name:ident { $($variant:ident = $text:literal),+ $(,)? })+) => {$(
+        impl Choice for $name {
+            const ALL: &'static [Self] = &[$(Self::$variant),+];
+            const NAMES: &'static [&'static str] = &[$($text),+];
+        }
+    )+};
+}
+
+names! {
+    HalfClose { Drain = "drain", Keep = "keep" }
+    Overflow { Reject = "reject", Partial = "partial", Disconnect = "disconnect", DropOldest = "drop_oldest" }
+    OnFull {
+        Close = "close",
+        Text = "text",
+        Hold = "hold",
+        KickOldest = "kick_oldest",
+        KickIdle = "kick_idle",
+    }
+    Pick { First = "first", Rotate = "rotate" }
+}
+
+/// Enums with names.
 macro_rules! choices {
     ($($(#[$doc:meta])* $name:ident { $($(#[$item:meta])* $variant:ident = $text:literal,)+ })+) => {$(
         $(#[$doc])*
@@ -114,69 +140,11 @@ macro_rules! choices {
             )+
         }
 
-        impl $name {
-            /// Every value, in the order of [`Self::NAMES`].
-            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
-            /// The names, as a plant file has them.
-            pub const NAMES: &'static [&'static str] = &[$($text),+];
-        }
-
-        impl Field for $name {
-            fn value(&self) -> Value {
-                Value::Choice(Self::ALL.iter().position(|value| value == self).unwrap_or_default())
-            }
-
-            fn from_value(value: Value) -> Option<Self> {
-                if let Value::Choice(place) = value { Self::ALL.get(place).copied() } else { None }
-            }
-        }
+        names! { $name { $($variant = $text),+ } }
     )+};
 }
 
 choices! {
-    /// What the peer's end means for our output (section 8).
-    HalfClose {
-        /// once the program has neither read nor written for `half_close_linger`, the queue is sent and the connection
-        /// closed.
-        Drain = "drain",
-        /// output goes on until the program ends it.
-        Keep = "keep",
-    }
-
-    /// What becomes of a message that does not fit into the send queue (section 6).
-    Overflow {
-        /// it is refused whole.
-        Reject = "reject",
-        /// what fits is taken.
-        Partial = "partial",
-        /// the client is closed.
-        Disconnect = "disconnect",
-        /// the oldest messages make room, whole ones, and none that has begun to leave.
-        DropOldest = "drop_oldest",
-    }
-
-    /// What happens to a client that comes when no slot is free (section 7).
-    OnFull {
-        /// it is closed.
-        Close = "close",
-        /// it gets `full_text` and the end.
-        Text = "text",
-        /// it waits in the system's backlog.
-        Hold = "hold",
-        /// it replaces the client that has been connected the longest.
-        KickOldest = "kick_oldest",
-        /// it replaces the client that has been idle the longest, if that is at least `kick_after`.
-        KickIdle = "kick_idle",
-    }
-
-    /// Which free slot a newcomer gets (section 7).
-    Pick {
-        /// the lowest.
-        First = "first",
-        /// the next one after that of the last newcomer, round and round.
-        Rotate = "rotate",
-    }
-
     /// Who gets messages (section 5).
     Consumer {
         /// bytes wait for `read`.
