@@ -11,6 +11,7 @@ use crate::admin::{self, host::Host};
 use crate::config::{self, Plant, event_loop::EventLoop, modbus};
 use crate::event_loop::{Error, Group, GroupOptions, Handle, Loop, LoopMut, LoopOptions, Signal};
 use crate::services::modbus::{Event, Observer, Server, control};
+use crate::services::port::{self, options::Options as Port};
 use crate::sys::inherited;
 use std::io::{ErrorKind, Write};
 use std::net::SocketAddr;
@@ -50,14 +51,12 @@ const DESCRIPTORS_OF_A_LOOP: u64 = 4;
 /// # Panics
 /// With whatever a callback panics with, on any of the loops.
 pub fn run(plant: &Plant, name: &str, ready: &mut dyn Write) -> Result<Status, (Status, String)> {
-    if let Some(port) = plant.ports.first() {
-        return Err((Status::Usage, format!("port {}: this build cannot run a [[port]] yet", port.name)));
-    }
-    if plant.modbus.is_empty() {
-        return Err((Status::Usage, "the plant is empty: add a [[modbus.server]]".to_owned()));
+    if plant.modbus.is_empty() && plant.ports.is_empty() {
+        return Err((Status::Usage, "the plant is empty: add a [[modbus.server]] or a [[port]]".to_owned()));
     }
     let site = Arc::new(Site::new(plant, name));
-    let connections = plant.modbus.iter().map(connections).sum();
+    let clients = plant.ports.iter().map(|port| u64::from(port.slots)).sum::<u64>();
+    let connections = plant.modbus.iter().map(connections).sum::<u64>() + clients;
     raise_descriptor_limit(connections, site.loops);
     let (each, pin) = (options(&plant.event_loop), plant.event_loop.pin);
     if site.loops == 1 && !pin {
@@ -78,11 +77,17 @@ pub fn run(plant: &Plant, name: &str, ready: &mut dyn Write) -> Result<Status, (
 
 /// A plant that is being run, as all its loops know it.
 struct Site {
-    entries: Vec<modbus::Server>,
+    entries: Vec<Entry>,
     admin: config::admin::Admin,
     host: Arc<Host>,
     loops: usize,
     open: Mutex<Open>,
+}
+
+/// What lives on a loop of its own or shares one with others.
+enum Entry {
+    Modbus(Box<modbus::Server>),
+    Port(Box<Port>),
 }
 
 /// What the loops of a plant have opened so far.
@@ -97,25 +102,31 @@ struct Open {
 #[derive(Default)]
 struct Share {
     servers: Vec<Server>,
+    ports: Vec<port::Server>,
     /// Keeps the first loop alive as long as this one: it hears the signals.
     _first: Option<Handle<Self>>,
 }
 
 impl Site {
     fn new(plant: &Plant, name: &str) -> Self {
-        let entries = plant.modbus.clone();
+        let servers = plant.modbus.iter().cloned().map(|server| Entry::Modbus(Box::new(server)));
+        let ports = plant.ports.iter().cloned().map(|port| Entry::Port(Box::new(port)));
+        let entries: Vec<_> = servers.chain(ports).collect();
         let loops = usize::from(plant.event_loop.threads).min(entries.len());
         let open = Mutex::new(Open { loops: Vec::new(), addresses: vec![Vec::new(); entries.len()] });
         let host = Arc::new(Host::new(name, loops));
         // In file order, which is not that in which the loops open them.
         for entry in &entries {
-            control::announce(&host.registry, &entry.name);
+            match entry {
+                Entry::Modbus(server) => control::announce(&host.registry, &server.name),
+                Entry::Port(_) => {}
+            }
         }
         Self { entries, admin: plant.admin.clone(), host, loops, open }
     }
 
     /// The entries that live on a loop, with their places in the file.
-    fn share(&self, index: usize) -> impl Iterator<Item = (usize, &modbus::Server)> {
+    fn share(&self, index: usize) -> impl Iterator<Item = (usize, &Entry)> {
         self.entries.iter().enumerate().skip(index).step_by(self.loops)
     }
 
@@ -134,11 +145,20 @@ impl Site {
         self.open().loops.push(lp.handle());
         admin::loops::register(&self.host.registry, index, &lp.handle());
         for (place, described) in self.share(index) {
-            let name = described.name.clone();
-            let server = Server::bind_observed(lp, described, Log { server: name })?;
-            control::register(&self.host.registry, &server.handle());
-            self.open().addresses[place] = server.local_addrs().collect();
-            lp.data().servers.push(server);
+            match described {
+                Entry::Modbus(described) => {
+                    let name = described.name.clone();
+                    let server = Server::bind_observed(lp, described, Log { server: name })?;
+                    control::register(&self.host.registry, &server.handle());
+                    self.open().addresses[place] = server.local_addrs().collect();
+                    lp.data().servers.push(server);
+                }
+                Entry::Port(described) => {
+                    let server = port::Server::bind(lp, described, |port| port.subscribe(Box::new(PortLog)))?;
+                    self.open().addresses[place] = server.local_addr().into_iter().collect();
+                    lp.data().ports.push(server);
+                }
+            }
         }
         // Nobody is let in before all loops are set up, because none runs before that.
         if index == 0 { admin::open(lp, &self.host, &self.admin) } else { Ok(()) }
@@ -190,6 +210,9 @@ fn end(lp: &mut LoopMut<'_, Share>) {
     let mut servers = std::mem::take(&mut lp.data().servers);
     servers.iter_mut().for_each(|server| server.shutdown(lp));
     lp.data().servers = servers;
+    let ports = std::mem::take(&mut lp.data().ports);
+    ports.iter().for_each(|port| port.shutdown(lp));
+    lp.data().ports = ports;
 }
 
 fn options(settings: &EventLoop) -> LoopOptions {
@@ -231,6 +254,21 @@ impl Observer for Log {
 
     fn hears_requests(&self) -> bool {
         tracing::enabled!(tracing::Level::DEBUG)
+    }
+}
+
+/// Writes the events of a port down: what an operator wants to see at `info`, every arrival of bytes at `debug`.
+struct PortLog;
+
+impl port::Subscriber for PortLog {
+    fn event(&mut self, port: &mut port::Running<'_>, event: &port::Event) {
+        let text = port::describe(port.name(), event);
+        if matches!(event, port::Event::DataReady { .. } | port::Event::HighWater { .. } | port::Event::LowWater { .. })
+        {
+            tracing::debug!("{text}");
+        } else {
+            tracing::info!("{text}");
+        }
     }
 }
 
@@ -304,7 +342,11 @@ mod tests {
         let names = |threads: u16| -> Vec<String> {
             let text = format!("[loop]\nthreads = {threads}\n{entries}");
             let site = Site::new(&crate::config::parse(&text, "plant.toml").unwrap(), "test");
-            let share = |index| site.share(index).map(|(_, entry)| entry.name.as_str()).collect();
+            let name = |entry: &Entry| match entry {
+                Entry::Modbus(server) => server.name.clone(),
+                Entry::Port(port) => port.name.clone(),
+            };
+            let share = |index| site.share(index).map(|(_, entry)| name(entry)).collect();
             (0..site.loops).map(share).collect()
         };
         assert_eq!(names(1), ["01234"]);

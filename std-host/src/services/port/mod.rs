@@ -1,9 +1,34 @@
 //! Device ports on the event loop.
 //!
+//! A [`Server`] is a TCP port on its loop. What happens at it is decided in the core, by
+//! [`wharf_core::port::server`]; `site` carries that out on the sockets, whose callbacks are in `clients` and whose
+//! listener is in `listening`. A program on the loop works with the port by [`Running`] and hears of it as a
+//! [`Subscriber`]; `relay` has the two that the command line offers.
+//!
 //! | module | holds |
 //! | --- | --- |
 //! | [`options`] | every key of a port: its name, values, default, and when it may be set |
 //! | [`trace`] | a transfer as text, and the names of the files for it |
 
+mod clients;
+mod common;
+mod delivery;
+mod describe;
+mod error;
+mod heap;
+mod listening;
 pub mod options;
+mod relay;
+mod running;
+mod server;
+mod site;
+mod subscribers;
 pub mod trace;
+
+pub use describe::describe;
+pub use error::Error;
+pub use heap::Heap;
+pub use running::{Addr, Broadcast, Read, Running};
+pub use server::Server;
+pub use subscribers::Subscriber;
+pub use wharf_core::port::server::{Event, OnClose};

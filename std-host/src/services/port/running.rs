@@ -1,0 +1,408 @@
+//! A port as whoever is on its loop sees it: the face of the port that never waits.
+
+use super::error::Error;
+use super::options::{Consumer, OptionError, Options, Target};
+use super::site::Site;
+use super::subscribers::Subscriber;
+use std::net::SocketAddr;
+use wharf_core::port::framing::{Eom, Piece};
+use wharf_core::port::server::{
+    self, Command, Counters, Input, Mode, Next, OnClose, Outcome, PortCounters, Reason, Receipt, Seated, State, To,
+};
+use wharf_core::slots::SlotId;
+use wharf_core::{Instant, Machine};
+
+/// What a call is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Addr {
+    /// The whole port, -1.
+    Port,
+    /// One slot.
+    Slot(u16),
+}
+
+impl Addr {
+    /// The address with this number: -1 is the port, others are slots. Whether there is such a slot is for the port to say.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`] for what no port can have.
+    pub fn new(addr: i32) -> Result<Self, Error> {
+        if addr == -1 {
+            return Ok(Self::Port);
+        }
+        u16::try_from(addr).map(Self::Slot).map_err(|_| Error::OutOfRange { addr, slots: 0 })
+    }
+}
+
+/// What a read has brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Read {
+    /// Bytes in the buffer.
+    pub len: usize,
+    /// Why there are not more.
+    pub eom: Eom,
+    /// Who sent them; `None` for the end of a client that has left.
+    pub slot: Option<SlotId>,
+}
+
+/// What a message for all came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Broadcast {
+    /// Clients that have all of it queued.
+    pub queued: u32,
+    /// Bytes queued, over all clients.
+    pub accepted: usize,
+    /// The slots, in order, and what became of the message for each.
+    pub outcomes: Vec<Outcome>,
+}
+
+/// A port on its loop. Nothing here waits: what cannot be done now is [`Error::WouldBlock`], and an event tells when it can.
+pub struct Running<'a> {
+    site: &'a Site,
+    now: Instant,
+}
+
+impl<'a> Running<'a> {
+    pub(super) const fn new(site: &'a Site, now: Instant) -> Self {
+        Self { site, now }
+    }
+
+    /// The name of the port.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.site.common.name
+    }
+
+    /// The time of the loop at which this is.
+    #[must_use]
+    pub const fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// The number of slots.
+    #[must_use]
+    pub fn slots(&self) -> u32 {
+        self.site.common.slots
+    }
+
+    /// Where the port listens; `None` while it is down.
+    #[must_use]
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.site.machine.borrow().local()
+    }
+
+    /// Opens the port, unless it is up. [`PortUp`](wharf_core::port::server::Event::PortUp) or `PortDown` follows.
+    pub fn connect(&mut self) {
+        // It cannot be refused.
+        let _ = self.command(Command::Open);
+    }
+
+    /// Closes the port. `PortDown` follows, with `Drop` when the last client has left.
+    pub fn disconnect(&mut self, clients: OnClose) {
+        let _ = self.command(Command::Close(clients));
+    }
+
+    /// The next bytes of a slot, as far as they make a message or fill the buffer.
+    ///
+    /// # Errors
+    /// [`Error::EmptyBuffer`]; [`Error::NotASlot`] for the whole port; [`Error::NotConnected`] if nobody is there, or once
+    /// the end of the input has been given; [`Error::WouldBlock`].
+    pub fn read(&mut self, addr: Addr, buffer: &mut [u8]) -> Result<Read, Error> {
+        self.read_within(addr, buffer, false)
+    }
+
+    /// The same for a reader whose time is over: what is no message yet is given all the same.
+    ///
+    /// # Errors
+    /// As for [`Running::read`], and [`Error::Timeout`] in place of [`Error::WouldBlock`].
+    pub fn read_now(&mut self, addr: Addr, buffer: &mut [u8]) -> Result<Read, Error> {
+        let read = self.read_within(addr, buffer, true);
+        read.map_err(|error| if error == Error::WouldBlock { Error::Timeout { bytes: 0 } } else { error })
+    }
+
+    fn read_within(&mut self, addr: Addr, buffer: &mut [u8], timed_out: bool) -> Result<Read, Error> {
+        let index = self.index(addr)?;
+        if buffer.is_empty() {
+            return Err(Error::EmptyBuffer);
+        }
+        let piece = match self.site.machine.borrow_mut().piece(index, buffer.len(), timed_out) {
+            Next::Piece(piece) => piece,
+            Next::Wait => return Err(Error::WouldBlock),
+            Next::NotConnected => return Err(Error::NotConnected),
+        };
+        let slot = self.slot_at(index);
+        if piece.eom == Eom::END {
+            self.command(Command::TakeEnd { index })?;
+            return Ok(Read { len: 0, eom: Eom::END, slot });
+        }
+        let slot = slot.ok_or(Error::NotConnected)?;
+        self.copy(slot, &mut buffer[..piece.len]);
+        self.command(Command::Consume { slot, len: piece.taken() })?;
+        Ok(Read { len: piece.len, eom: piece.eom, slot: Some(slot) })
+    }
+
+    /// What a reader with room for `room` bytes would be given. Looking takes nothing away.
+    pub(super) fn piece(&mut self, slot: SlotId, room: usize) -> Option<Piece> {
+        if self.slot_at(slot.index()) != Some(slot) {
+            return None;
+        }
+        match self.site.machine.borrow_mut().piece(slot.index(), room, false) {
+            Next::Piece(piece) => Some(piece),
+            Next::Wait | Next::NotConnected => None,
+        }
+    }
+
+    /// Copies the front of what a client has sent.
+    pub(super) fn copy(&self, slot: SlotId, buffer: &mut [u8]) {
+        let machine = self.site.machine.borrow();
+        let mut rest = buffer;
+        for part in machine.received(slot) {
+            let len = part.len().min(rest.len());
+            let (front, behind) = rest.split_at_mut(len);
+            front.copy_from_slice(&part[..len]);
+            rest = behind;
+        }
+    }
+
+    /// Queues a message for a slot, or for every client: then what is taken is the sum.
+    ///
+    /// # Errors
+    /// [`Error::NotConnected`] if nobody is there, [`Error::Full`], [`Error::TooLong`], [`Error::OutputEnded`]; for the
+    /// whole port [`Error::PortDown`].
+    pub fn write(&mut self, addr: Addr, bytes: &[u8]) -> Result<usize, Error> {
+        match addr {
+            Addr::Port => self.broadcast(bytes).map(|broadcast| broadcast.accepted),
+            Addr::Slot(_) => {
+                let slot = self.client(addr)?;
+                self.write_to(slot, bytes)
+            }
+        }
+    }
+
+    /// Queues a message for exactly this client.
+    ///
+    /// # Errors
+    /// As for [`Running::write`], and [`Error::Stale`] once it has left.
+    pub fn write_to(&mut self, slot: SlotId, bytes: &[u8]) -> Result<usize, Error> {
+        self.queue(To::Slot(slot), bytes, Mode::Policy, true).map(|receipt| receipt.accepted)
+    }
+
+    /// Queues a message for every client. No client keeps it from another.
+    ///
+    /// # Errors
+    /// [`Error::PortDown`].
+    pub fn broadcast(&mut self, bytes: &[u8]) -> Result<Broadcast, Error> {
+        let accepted = self.queue(To::All, bytes, Mode::Policy, true)?.accepted;
+        let machine = self.site.machine.borrow();
+        let outcomes = machine.outcomes().map(|(_, outcome)| outcome).collect();
+        Ok(Broadcast { queued: machine.outcome_totals().queued, accepted, outcomes })
+    }
+
+    pub(super) fn queue(&mut self, to: To, bytes: &[u8], mode: Mode, terminate: bool) -> Result<Receipt, Error> {
+        self.command(Command::Write { to, bytes, mode, terminate })
+    }
+
+    /// Ends our output to a client once everything queued is with the system. Input goes on.
+    ///
+    /// # Errors
+    /// [`Error::NotConnected`].
+    pub fn shutdown(&mut self, addr: Addr) -> Result<(), Error> {
+        let slot = self.client(addr)?;
+        self.command(Command::ShutDown { slot }).map(|_| ())
+    }
+
+    /// Discards what a client has sent and nobody has read; how many bytes that was.
+    ///
+    /// # Errors
+    /// [`Error::NotConnected`].
+    pub fn flush(&mut self, addr: Addr) -> Result<u32, Error> {
+        let slot = self.client(addr)?;
+        self.command(Command::Flush { slot }).map(|receipt| receipt.discarded)
+    }
+
+    /// Closes a client after what is queued has been sent, for which it has `linger`. False: nobody was there.
+    ///
+    /// # Errors
+    /// [`Error::NotASlot`], [`Error::OutOfRange`].
+    pub fn drop_client(&mut self, addr: Addr) -> Result<bool, Error> {
+        self.end(addr, |slot| Command::Drop { slot, reason: Reason::LocalClosed })
+    }
+
+    /// Closes a client at once, by a reset. False: nobody was there.
+    ///
+    /// # Errors
+    /// [`Error::NotASlot`], [`Error::OutOfRange`].
+    pub fn abort_client(&mut self, addr: Addr) -> Result<bool, Error> {
+        self.end(addr, |slot| Command::Abort { slot })
+    }
+
+    /// Closes every client at once.
+    pub(super) fn abort_all(&mut self) {
+        for slot in (0..self.slots()).filter_map(|index| self.slot_at(index)).collect::<Vec<_>>() {
+            // Refused only by one that is gone already.
+            let _ = self.command(Command::Abort { slot });
+        }
+    }
+
+    fn end(&mut self, addr: Addr, command: impl FnOnce(SlotId) -> Command<'static>) -> Result<bool, Error> {
+        let index = self.index(addr)?;
+        let Some(slot) = self.slot_at(index) else { return Ok(false) };
+        Ok(self.command(command(slot)).is_ok())
+    }
+
+    /// Who sits in a slot.
+    ///
+    /// # Errors
+    /// [`Error::NotASlot`], [`Error::OutOfRange`].
+    pub fn slot_id(&self, addr: Addr) -> Result<Option<SlotId>, Error> {
+        Ok(self.slot_at(self.index(addr)?))
+    }
+
+    /// Where the client of a slot comes from.
+    ///
+    /// # Errors
+    /// [`Error::NotASlot`], [`Error::OutOfRange`].
+    pub fn peer(&self, addr: Addr) -> Result<Option<SocketAddr>, Error> {
+        let machine = self.site.machine.borrow();
+        Ok(machine.id_at(self.index(addr)?).and_then(|slot| machine.peer(slot)))
+    }
+
+    /// The name of a slot.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`].
+    pub fn child_name(&self, index: u16) -> Result<String, Error> {
+        self.index(Addr::Slot(index)).map(|index| format!("{}:{index}", self.name()))
+    }
+
+    /// A client, for a report.
+    #[must_use]
+    pub fn seated(&self, index: u32) -> Option<(Seated, Counters)> {
+        let machine = self.site.machine.borrow();
+        let slot = machine.id_at(index)?;
+        Some((machine.seated(slot)?, machine.counters(slot)?))
+    }
+
+    /// What a client is doing.
+    #[must_use]
+    pub fn state(&self, slot: SlotId) -> Option<State> {
+        self.site.machine.borrow().state(slot)
+    }
+
+    /// What has happened since the port was made.
+    #[must_use]
+    pub fn totals(&self) -> PortCounters {
+        self.site.machine.borrow().totals()
+    }
+
+    /// From now on `subscriber` hears what happens.
+    pub fn subscribe(&mut self, subscriber: Box<dyn Subscriber>) {
+        self.site.subscribers.borrow_mut().add(subscriber);
+    }
+
+    /// The text of an option, of the port's default or of a slot.
+    ///
+    /// # Errors
+    /// [`Error::Option`] for a key that a port does not have, [`Error::OutOfRange`].
+    pub fn option(&self, addr: Addr, key: &str) -> Result<String, Error> {
+        self.options(addr)?.option(key).map_err(|error| Error::Option(error.to_string()))
+    }
+
+    /// Sets an option of a slot, or of the port: then it is set for the slots to come and for every slot.
+    ///
+    /// # Errors
+    /// [`Error::Option`] says what is wrong with the key or the value; the old value stays. [`Error::OutOfRange`].
+    pub fn set_option(&mut self, addr: Addr, key: &str, value: &str) -> Result<(), Error> {
+        let mut options = self.options(addr)?;
+        let (target, index) = match addr {
+            Addr::Port => (Target::Port { up: self.is_in_use() }, None),
+            Addr::Slot(index) => (Target::Slot, Some(u32::from(index))),
+        };
+        let wrong = |error: OptionError| Error::Option(error.to_string());
+        let key = options.change(target, key, value).map_err(wrong)?;
+        if let Some(command) = options.command(key, index) {
+            self.command(command)?;
+        }
+        if key.name == "allow" {
+            self.site.machine.borrow_mut().replace_allow(options.allow.clone().into());
+        }
+        let mut own = self.site.own_options.borrow_mut();
+        match index {
+            Some(index) => {
+                own.insert(index, options.slot);
+            }
+            None => {
+                for slot in own.values_mut() {
+                    let mut changed = Options { slot: slot.clone(), ..options.clone() };
+                    // It has been found to be good for the port, and is set whatever else the slot has.
+                    if changed.set(key.name, value).is_ok() {
+                        *slot = changed.slot;
+                    }
+                }
+                *self.site.options.borrow_mut() = options;
+            }
+        }
+        Ok(())
+    }
+
+    /// The options of the port, with those of the slot in place of its default.
+    fn options(&self, addr: Addr) -> Result<Options, Error> {
+        let mut options = self.site.options.borrow().clone();
+        if let Addr::Slot(_) = addr {
+            let index = self.index(addr)?;
+            if let Some(own) = self.site.own_options.borrow().get(&index) {
+                options.slot = own.clone();
+            }
+        }
+        Ok(options)
+    }
+
+    /// Whether the port listens or has clients.
+    fn is_in_use(&self) -> bool {
+        let machine = self.site.machine.borrow();
+        machine.is_up() || machine.taken() > 0
+    }
+
+    /// Who gets the messages of a slot.
+    pub(super) fn consumer(&self, index: u32) -> Consumer {
+        self.site.with_slot_options(index, |options| options.consumer)
+    }
+
+    /// The terminator of a slot's messages, and the bytes that its queue holds.
+    pub(super) fn framing(&self, index: u32) -> (Vec<u8>, usize) {
+        let terminator = self.site.with_slot_options(index, |options| {
+            if options.process_eos { options.input_eos.clone() } else { Vec::new() }
+        });
+        (terminator, self.site.options.borrow().rx_queue as usize)
+    }
+
+    /// Does what the program asks for. What follows is carried out when the caller is done.
+    pub(super) fn command(&mut self, command: Command<'_>) -> Result<Receipt, Error> {
+        let mut machine = self.site.machine.borrow_mut();
+        match machine.handle_input(self.now, Input::Requested(command)) {
+            Ok(()) => Ok(machine.receipt()),
+            Err(server::Error::PortDown) => Err(Error::PortDown { why: self.site.common.failure() }),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn index(&self, addr: Addr) -> Result<u32, Error> {
+        let Addr::Slot(index) = addr else { return Err(Error::NotASlot) };
+        let slots = self.slots();
+        if u32::from(index) < slots { Ok(index.into()) } else { Err(Error::OutOfRange { addr: index.into(), slots }) }
+    }
+
+    fn slot_at(&self, index: u32) -> Option<SlotId> {
+        self.site.machine.borrow().id_at(index)
+    }
+
+    fn client(&self, addr: Addr) -> Result<SlotId, Error> {
+        self.slot_at(self.index(addr)?).ok_or(Error::NotConnected)
+    }
+}
+
+impl std::fmt::Debug for Running<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Running").field("name", &self.name()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,370 @@
+//! A port on its loop: the machine, the sockets of its clients, and what carries the one's outputs out on the others.
+//!
+//! Every callback comes here with an input and leaves by [`Site::drive`], which carries out what the machine asks for
+//! until it asks for nothing more. What a subscriber does to the port meanwhile is an input like any other, and is
+//! carried out by the drive that is under way.
+
+use super::clients::{self, Clients};
+use super::common::Common;
+use super::delivery::Delivery;
+use super::heap::Heap;
+use super::listening;
+use super::options::{Consumer, Options, SlotOptions};
+use super::running::Running;
+use super::subscribers::Subscribers;
+use crate::event_loop::{ContextKey, ListenerId, LoopMut, MAX_SPAN, SocketId, TimerId};
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use wharf_core::port::server::{Event, Failure, How, Input, Output, Server, State};
+use wharf_core::slots::SlotId;
+use wharf_core::{Instant, Machine, Step};
+
+/// A port with everything that its sockets, its timer and its handles reach.
+pub(super) struct Site {
+    pub(super) common: Arc<Common>,
+    pub(super) options: RefCell<Options>,
+    /// The options of slots that have had one set by themselves.
+    pub(super) own_options: RefCell<HashMap<u32, SlotOptions>>,
+    pub(super) machine: RefCell<Server<Heap>>,
+    pub(super) subscribers: RefCell<Subscribers>,
+    delivery: RefCell<Delivery>,
+    /// The context of the sockets; set before there are any.
+    pub(super) key: OnceCell<ContextKey<Clients>>,
+    pub(super) listener: Cell<Option<ListenerId>>,
+    /// Connections that are told why they are refused, and how many bytes of their input will be thrown away.
+    pub(super) refused: RefCell<HashMap<SocketId, usize>>,
+    /// The socket of each slot.
+    sockets: RefCell<Box<[Option<SocketId>]>>,
+    /// The slot of each socket that has one.
+    slots: RefCell<HashMap<SocketId, SlotId>>,
+    /// Connections that nothing is decided about. The machine hears of one at a time, which is the first.
+    arrivals: RefCell<VecDeque<Arrival>>,
+    /// The first of them is before the machine.
+    judging: Cell<bool>,
+    /// The iteration of the loop for which a turn has been started.
+    iteration: Cell<u64>,
+    /// The machine wants a turn although nothing happens.
+    yields: Cell<bool>,
+    /// The latest instant that the machine knows of.
+    now: Cell<Instant>,
+    timer: OnceCell<TimerId>,
+    armed: Cell<Option<Instant>>,
+    driving: Cell<bool>,
+    /// The port has been told to end.
+    pub(super) stopping: Cell<bool>,
+}
+
+/// A connection that nothing is decided about.
+struct Arrival {
+    /// `None` once it has gone again.
+    socket: Option<SocketId>,
+    peer: SocketAddr,
+}
+
+impl Site {
+    pub(super) fn new(common: Arc<Common>, options: Options, machine: Server<Heap>) -> Self {
+        let slots = machine.slots() as usize;
+        Self {
+            common,
+            options: RefCell::new(options),
+            own_options: RefCell::new(HashMap::new()),
+            machine: RefCell::new(machine),
+            subscribers: RefCell::new(Subscribers::default()),
+            delivery: RefCell::new(Delivery::default()),
+            key: OnceCell::new(),
+            listener: Cell::new(None),
+            refused: RefCell::new(HashMap::new()),
+            sockets: RefCell::new(vec![None; slots].into()),
+            slots: RefCell::new(HashMap::new()),
+            arrivals: RefCell::new(VecDeque::new()),
+            judging: Cell::new(false),
+            iteration: Cell::new(0),
+            yields: Cell::new(false),
+            now: Cell::new(Instant::ORIGIN),
+            timer: OnceCell::new(),
+            armed: Cell::new(None),
+            driving: Cell::new(false),
+            stopping: Cell::new(false),
+        }
+    }
+
+    /// Gives the port its timer. Once, before anything else.
+    pub(super) fn set_timer<T: 'static>(self: &Rc<Self>, lp: &mut LoopMut<'_, T>) {
+        let site = Rc::clone(self);
+        let timer = lp.add_idle_timer(move |lp, _| {
+            site.armed.set(None);
+            site.wake(lp);
+        });
+        self.timer.get_or_init(|| timer);
+    }
+
+    /// Time has passed, or somebody has asked for something.
+    pub(super) fn wake<T: 'static>(self: &Rc<Self>, lp: &mut LoopMut<'_, T>) {
+        let now = self.begin(lp);
+        self.machine.borrow_mut().handle_timeout(now);
+        self.drive(lp);
+    }
+
+    /// Begins a turn if this is a new iteration of the loop. The time.
+    pub(super) fn begin<T: 'static>(&self, lp: &mut LoopMut<'_, T>) -> Instant {
+        let now = lp.clock().max(self.now.get());
+        self.now.set(now);
+        if self.iteration.replace(lp.iteration()) != lp.iteration() {
+            self.yields.set(false);
+            self.tell(now, Input::TurnStarted);
+        }
+        now
+    }
+
+    /// Tells the machine what happened to it and carries out what follows.
+    pub(super) fn input<T: 'static>(self: &Rc<Self>, lp: &mut LoopMut<'_, T>, input: Input<'_>) {
+        let now = self.begin(lp);
+        self.tell(now, input);
+        self.drive(lp);
+    }
+
+    /// Lets `f` act on the port and carries out what follows.
+    pub(super) fn with<T: 'static, R>(
+        self: &Rc<Self>,
+        lp: &mut LoopMut<'_, T>,
+        f: impl FnOnce(&mut Running<'_>) -> R,
+    ) -> R {
+        let now = self.begin(lp);
+        let result = f(&mut Running::new(self, now));
+        self.drive(lp);
+        result
+    }
+
+    /// Tells the machine what happened. What it refuses comes from a client that has just left its slot.
+    pub(super) fn tell(&self, now: Instant, input: Input<'_>) {
+        if let Err(error) = self.machine.borrow_mut().handle_input(now, input) {
+            tracing::trace!("{}: {input:?} refused: {error}", self.common.name);
+        }
+    }
+
+    /// The same at the time of the present callback.
+    pub(super) fn tell_now(&self, input: Input<'_>) {
+        self.tell(self.now.get(), input);
+    }
+
+    /// Carries out what the machine asks for.
+    pub(super) fn drive<T: 'static>(self: &Rc<Self>, lp: &mut LoopMut<'_, T>) {
+        if self.driving.replace(true) {
+            return;
+        }
+        loop {
+            let step = self.machine.borrow_mut().poll_output();
+            match step {
+                Step::Do(output) => self.act(lp, output),
+                Step::Wait(_) if self.present_arrival() => {}
+                Step::Wait(deadline) => {
+                    self.arm(lp, deadline);
+                    break;
+                }
+            }
+        }
+        self.driving.set(false);
+    }
+
+    /// Sees to it that the machine gets its next call in time.
+    fn arm<T: 'static>(&self, lp: &mut LoopMut<'_, T>, deadline: Option<Instant>) {
+        let due = if self.yields.get() { Some(lp.now()) } else { deadline };
+        let Some(timer) = self.timer.get().copied().filter(|_| self.armed.replace(due) != due) else { return };
+        let armed = match due {
+            Some(due) => lp.reset_at(timer, due.min(lp.now().saturating_add(MAX_SPAN))),
+            None => lp.disarm(timer),
+        };
+        armed.expect("the timer lives as long as its port");
+    }
+
+    fn act<T: 'static>(self: &Rc<Self>, lp: &mut LoopMut<'_, T>, output: Output) {
+        match output {
+            Output::Listen => listening::listen(lp, self),
+            Output::Unlisten => {
+                listening::unlisten(lp, self);
+                self.tell_now(Input::Shut);
+            }
+            Output::PauseAccept => listening::pause(lp, self, true),
+            Output::ResumeAccept => listening::pause(lp, self, false),
+            Output::Admit { slot } => self.admit(slot),
+            Output::Refuse { why } => {
+                if let Some(socket) = self.decided() {
+                    clients::refuse(lp, self, socket, why);
+                }
+            }
+            // It waits where it is.
+            Output::Park => {}
+            Output::Read { slot, max } => self.read(lp, slot, max),
+            Output::Transmit { slot } => self.transmit(lp, slot),
+            Output::ShutdownWrite { slot } => {
+                if let Some(Ok(mut stream)) = self.socket(slot).map(|socket| lp.stream(socket)) {
+                    // A socket that is about to close needs no end of output.
+                    let _ = stream.shutdown();
+                }
+            }
+            Output::Close { slot, how } => self.close(lp, slot, how),
+            Output::Yield => self.yields.set(true),
+            Output::Notify(event) => self.notify(&event),
+            other => unreachable!("the driver does not know {other:?}"),
+        }
+    }
+
+    fn notify(&self, event: &Event) {
+        tracing::debug!("{}: {event:?}", self.common.name);
+        // Whoever is told may subscribe others, who hear of what comes next.
+        let mut subscribers = self.subscribers.take();
+        let port = &mut Running::new(self, self.now.get());
+        subscribers.tell(port, event);
+        if let Event::DataReady { slot } | Event::InputEnded { slot } = *event {
+            self.delivery.borrow_mut().deliver(&mut subscribers, port, slot);
+        } else if let Event::Disconnected { slot, .. } = *event {
+            self.delivery.borrow_mut().forget(slot);
+        }
+        self.subscribers.borrow_mut().join(subscribers);
+    }
+
+    /// One read. The loop has a buffer for all sockets, so a byte is copied once on its way into the queue.
+    fn read<T: 'static>(&self, lp: &mut LoopMut<'_, T>, slot: SlotId, max: usize) {
+        let socket = self.socket(slot).and_then(|socket| lp.stream(socket).ok());
+        let received = socket.and_then(|mut stream| stream.read(max).ok());
+        let now = self.now.get();
+        match received {
+            Some(bytes) if bytes.is_empty() => {
+                if self.copies(slot) {
+                    self.delivery.borrow_mut().end(slot);
+                }
+                self.tell(now, Input::Ended { slot });
+            }
+            Some(bytes) => {
+                if self.copies(slot) {
+                    self.delivery.borrow_mut().copy(slot, &bytes);
+                }
+                self.tell(now, Input::Received { slot, bytes: &bytes });
+            }
+            // Nothing is there, or the socket is about to close, which is told then.
+            None => self.tell(now, Input::ReadBlocked { slot }),
+        }
+    }
+
+    /// Whether subscribers get what a client sends besides readers.
+    fn copies(&self, slot: SlotId) -> bool {
+        self.with_slot_options(slot.index(), |options| options.consumer == Consumer::Both)
+    }
+
+    /// The options of a slot: its own, or those of the port.
+    pub(super) fn with_slot_options<R>(&self, index: u32, f: impl FnOnce(&SlotOptions) -> R) -> R {
+        match self.own_options.borrow().get(&index) {
+            Some(own) => f(own),
+            None => f(&self.options.borrow().slot),
+        }
+    }
+
+    fn transmit<T: 'static>(&self, lp: &mut LoopMut<'_, T>, slot: SlotId) {
+        let socket = self.socket(slot).and_then(|socket| lp.stream(socket).ok());
+        let taken = {
+            let machine = self.machine.borrow();
+            let [first, second] = machine.transmit(slot);
+            socket.and_then(|mut stream| stream.write_now2(first, second).ok()).unwrap_or(0)
+        };
+        let now = self.now.get();
+        if taken == 0 {
+            self.tell(now, Input::WriteBlocked { slot });
+        } else {
+            self.tell(now, Input::Transmitted { slot, len: taken });
+        }
+    }
+
+    /// Closes a client's socket, whose last callback says that it is closed. One that has had it is closed.
+    fn close<T: 'static>(&self, lp: &mut LoopMut<'_, T>, slot: SlotId, how: How) {
+        match self.socket(slot).and_then(|socket| lp.stream(socket).ok()) {
+            Some(mut stream) if how == How::Abort => stream.abort(),
+            Some(mut stream) => stream.close(0),
+            None => self.tell_now(Input::Closed { slot }),
+        }
+    }
+
+    fn socket(&self, slot: SlotId) -> Option<SocketId> {
+        self.sockets.borrow().get(slot.index() as usize).copied().flatten()
+    }
+
+    /// The slot of a socket.
+    pub(super) fn slot(&self, socket: SocketId) -> Option<SlotId> {
+        self.slots.borrow().get(&socket).copied()
+    }
+
+    /// A connection has come.
+    pub(super) fn arrived<T: 'static>(self: &Rc<Self>, lp: &mut LoopMut<'_, T>, socket: SocketId, peer: SocketAddr) {
+        // An IPv4 client of an IPv6 socket is an IPv4 client.
+        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+        self.arrivals.borrow_mut().push_back(Arrival { socket: Some(socket), peer });
+        self.begin(lp);
+        self.drive(lp);
+    }
+
+    /// Has the machine decide about the next connection, unless it is at another.
+    fn present_arrival(&self) -> bool {
+        if self.judging.get() {
+            return false;
+        }
+        let Some(peer) = self.arrivals.borrow().front().map(|arrival| arrival.peer) else { return false };
+        self.judging.set(true);
+        self.tell_now(Input::Accepted { peer });
+        true
+    }
+
+    /// The first connection is decided about. Its socket, unless it has gone.
+    fn decided(&self) -> Option<SocketId> {
+        self.judging.set(false);
+        self.arrivals.borrow_mut().pop_front().and_then(|arrival| arrival.socket)
+    }
+
+    fn admit(&self, slot: SlotId) {
+        let socket = self.decided();
+        if let Some(place) = self.sockets.borrow_mut().get_mut(slot.index() as usize) {
+            *place = socket;
+        }
+        match socket {
+            Some(socket) => {
+                self.slots.borrow_mut().insert(socket, slot);
+            }
+            None => self.tell_now(Input::Failed { slot, kind: Failure::Other }),
+        }
+    }
+
+    /// A socket has had its last callback.
+    pub(super) fn left<T: 'static>(self: &Rc<Self>, lp: &mut LoopMut<'_, T>, socket: SocketId, kind: Failure) {
+        let Some(slot) = self.slots.borrow_mut().remove(&socket) else {
+            let mut arrivals = self.arrivals.borrow_mut();
+            let judged = usize::from(self.judging.get());
+            if let Some(at) = arrivals.iter().position(|arrival| arrival.socket == Some(socket)) {
+                // One that the machine is at is decided about first.
+                if at < judged {
+                    arrivals[at].socket = None;
+                } else {
+                    arrivals.remove(at);
+                }
+            }
+            return;
+        };
+        if let Some(place) = self.sockets.borrow_mut().get_mut(slot.index() as usize) {
+            *place = None;
+        }
+        let now = self.begin(lp);
+        if self.machine.borrow().state(slot) == Some(State::Closing) {
+            // Refused if it has not been asked for yet; then the answer to that follows.
+            self.tell(now, Input::Closed { slot });
+        } else {
+            self.tell(now, Input::Failed { slot, kind });
+        }
+        self.drive(lp);
+    }
+}
+
+impl std::fmt::Debug for Site {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Site").field("name", &self.common.name).finish_non_exhaustive()
+    }
+}
