@@ -53,6 +53,8 @@ pub const MAX_ZONE: usize = 15;
 
 /// The most digits of a port.
 const MAX_DIGITS: usize = 5;
+/// The groups of 16 bits in an IPv6 address.
+const GROUPS: u32 = 8;
 
 /// Where a port listens. What it borrows is part of the text that it was read from.
 ///
@@ -318,7 +320,7 @@ fn host_and_port(word: Part<'_>) -> Result<(Part<'_>, Part<'_>), Error> {
         }
         word.cut(closing.offset.saturating_sub(word.offset).saturating_add(1))
     } else {
-        if is_unbracketed(word.text) {
+        if is_unbracketed(word) {
             return Err(Error::Unbracketed { offset: word.offset });
         }
         word.cut_before(|byte| byte == b':')
@@ -332,10 +334,11 @@ fn host_and_port(word: Part<'_>) -> Result<(Part<'_>, Part<'_>), Error> {
 
 /// Whether `word` is an IPv6 address, alone or with a zone, or is one as far as its last colon. One that is both, such as
 /// `::1:7000`, is why brackets are asked for.
-fn is_unbracketed(word: &str) -> bool {
-    let address = word.split_once('%').map_or(word, |(address, _)| address);
-    let before_port = address.rsplit_once(':').map(|(address, _)| address);
-    [Some(address), before_port].into_iter().flatten().any(|text| text.parse::<Ipv6Addr>().is_ok())
+fn is_unbracketed(word: Part<'_>) -> bool {
+    let (address, _) = word.cut_before(|byte| byte == b'%');
+    let last_colon = address.text.bytes().rposition(|byte| byte == b':');
+    let before_port = last_colon.map(|at| address.cut(at).0);
+    [Some(address), before_port].into_iter().flatten().any(|address| ipv6(address).is_some())
 }
 
 fn read_host(host: Part<'_>) -> Result<Host<'_>, Error> {
@@ -362,7 +365,7 @@ fn read_ipv6(host: Part<'_>) -> Result<Host<'_>, Error> {
     let (_, inner) = host.cut(1);
     let (inner, _) = inner.cut_before(|byte| byte == b']');
     let (address, zone) = inner.cut_before(|byte| byte == b'%');
-    let address = address.text.parse().map_err(|_| Error::BadHost { offset: host.offset })?;
+    let address = ipv6(address).ok_or(Error::BadHost { offset: host.offset })?;
     let zone = match zone.cut(1) {
         (sign, _) if sign.text.is_empty() => None,
         (_, zone) if is_zone(zone.text) => Some(zone.text),
@@ -371,21 +374,74 @@ fn read_ipv6(host: Part<'_>) -> Result<Host<'_>, Error> {
     Ok(Host::V6 { address, zone })
 }
 
+/// The address that `part` spells (RFC 4291 2.2): eight groups, or fewer and one `::` for the rest, which are zeros.
+///
+/// The parser of the standard library says the same, but the compiler cannot see that it never panics.
+fn ipv6(part: Part<'_>) -> Option<Ipv6Addr> {
+    let Some(gap) = part.text.as_bytes().windows(2).position(|pair| pair == b"::") else {
+        return groups(part, true).filter(|(_, count)| *count == GROUPS).map(|(bits, _)| Ipv6Addr::from_bits(bits));
+    };
+    let (front, back) = part.cut(gap);
+    let (front, front_count) = if front.text.is_empty() { (0, 0) } else { groups(front, false)? };
+    let (_, back) = back.cut(2);
+    let (back, back_count) = if back.text.is_empty() { (0, 0) } else { groups(back, true)? };
+    let zeros = GROUPS.checked_sub(front_count)?.checked_sub(back_count)?;
+    if zeros == 0 {
+        return None;
+    }
+    // Nothing is left of no groups, which a shift by all bits stands for.
+    let behind_front = GROUPS.saturating_sub(front_count).saturating_mul(16);
+    Some(Ipv6Addr::from_bits(front.checked_shl(behind_front).unwrap_or(0) | back))
+}
+
+/// One to eight groups with colons between them, and how many these are. The last two may be written as an IPv4 address if
+/// they are the last of the whole.
+fn groups(part: Part<'_>, to_the_end: bool) -> Option<(u128, u32)> {
+    let (mut bits, mut count, mut rest) = (0_u128, 0_u32, part);
+    loop {
+        let (group, behind) = rest.cut_before(|byte| byte == b':');
+        let is_last = behind.text.is_empty();
+        let dotted = if is_last && to_the_end { group.text.parse::<Ipv4Addr>().ok() } else { None };
+        (bits, count) = match dotted {
+            Some(address) => (bits << 32 | u128::from(address.to_bits()), count.saturating_add(2)),
+            None => (bits << 16 | hexadecimal(group.text)?, count.saturating_add(1)),
+        };
+        if is_last || count > GROUPS {
+            return Some((bits, count)).filter(|_| count <= GROUPS);
+        }
+        (_, rest) = behind.cut(1);
+    }
+}
+
+/// The value of one to four hexadecimal digits.
+fn hexadecimal(text: &str) -> Option<u128> {
+    if text.is_empty() || text.len() > 4 {
+        return None;
+    }
+    text.bytes().try_fold(0, |value, digit| match digit {
+        b'0'..=b'9' => Some(value << 4 | u128::from(digit & 0xF)),
+        // `a` and `A` end in the bits of 1.
+        b'a'..=b'f' | b'A'..=b'F' => Some(value << 4 | u128::from((digit & 0xF).saturating_add(9))),
+        _ => None,
+    })
+}
+
 fn is_zone(text: &str) -> bool {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
     (1..=MAX_ZONE).contains(&text.len()) && text.bytes().all(fits)
 }
 
 fn is_name(text: &str) -> bool {
-    let labels = text.strip_suffix('.').unwrap_or(text);
-    let last = labels.rsplit_once('.').map_or(labels, |(_, last)| last);
+    let labels = text.strip_suffix('.').unwrap_or(text).as_bytes();
+    let mut labels = labels.split(|byte| *byte == b'.');
     // With digits alone at the end it would be a misspelt IPv4 address, which some resolvers take for one.
-    text.len() <= MAX_NAME && labels.split('.').all(is_label) && !last.bytes().all(|byte| byte.is_ascii_digit())
+    let ends_in_number = labels.clone().next_back().is_some_and(|last| last.iter().all(u8::is_ascii_digit));
+    text.len() <= MAX_NAME && !ends_in_number && labels.all(is_label)
 }
 
-fn is_label(text: &str) -> bool {
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-    (1..=MAX_LABEL).contains(&text.len()) && text.bytes().all(fits) && !text.starts_with('-') && !text.ends_with('-')
+fn is_label(text: &[u8]) -> bool {
+    let fits = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    (1..=MAX_LABEL).contains(&text.len()) && text.iter().all(fits) && !text.starts_with(b"-") && !text.ends_with(b"-")
 }
 
 fn read_port(port: Part<'_>) -> Result<u16, Error> {

@@ -217,6 +217,31 @@ fn an_ipv6_address_is_what_it_is_in_any_spelling() {
 }
 
 #[test]
+fn an_ipv6_address_is_spelled_as_the_standard_library_reads_it() {
+    let pieces = ["::", ":", ":", ":", "0", "1", "aF", "fffF", "00000", "1.2.3.4", ".", "g"];
+    let (mut good, mut bad) = (0, 0);
+    for seed in 0..20_000 {
+        let mut random = SplitMix64::new(seed);
+        let text = match random.below(2) {
+            0 => (0..random.below(18)).map(|_| random.pick(&pieces)).collect::<String>(),
+            _ => {
+                let groups = (0..5 + random.below(5)).map(|_| random.pick(&pieces[4..8]));
+                let mut groups: Vec<_> = groups.collect();
+                let at = random.index(groups.len());
+                groups[at] = random.pick(&["", "", "7"]);
+                let ends = [("", ""), ("", ""), (":", ""), ("", ":"), ("", ":1.2.3.4"), ("", ":0"), ("1.2.3.4:", "")];
+                let (before, behind) = random.pick(&ends);
+                format!("{before}{}{behind}", groups.join(":"))
+            }
+        };
+        let expected = text.parse::<Ipv6Addr>().ok();
+        assert_eq!(ipv6(Part { text: &text, offset: 0 }), expected, "seed {seed}: {text:?}");
+        if expected.is_some() { good += 1 } else { bad += 1 }
+    }
+    assert!(good > 1000 && bad > 1000, "{good} of {} are addresses", good + bad);
+}
+
+#[test]
 fn a_zone_is_1_to_15_letters_digits_dots_hyphens_and_underscores() {
     let at_7 = Err(Error::BadHost { offset: 7 });
     holds(&[
