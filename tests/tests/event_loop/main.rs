@@ -15,6 +15,7 @@ mod modbus_dropped;
 mod modbus_errors;
 mod modbus_idle;
 mod modbus_turns;
+mod port_model;
 mod streams;
 mod timeouts;
 mod tls;
