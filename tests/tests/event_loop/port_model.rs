@@ -563,10 +563,9 @@ fn under_random_scripts_no_byte_is_lost_doubled_or_anothers_in_the_simulated_wor
 
 #[test]
 fn under_random_scripts_no_byte_is_lost_doubled_or_anothers_over_loopback() {
-    let mut seen = Vec::new();
     for seed in rng::seeds(40) {
         println!("{}={seed}", rng::SEED_VARIABLE);
-        seen.extend(play(Loopback(Loop::new().unwrap()), Rng::new(seed)));
+        // How they leave depends on the time that everything takes.
+        play(Loopback(Loop::new().unwrap()), Rng::new(seed));
     }
-    check_coverage(&seen);
 }
