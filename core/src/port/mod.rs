@@ -3,3 +3,8 @@
 //! A port has a fixed number of slots. A client that connects gets the lowest free one, and slot `i` of the port `dev`
 //! is called `dev:i` for as long as the port exists, whoever sits in it. So a program can be configured for `dev:0`
 //! before any device has called.
+//!
+//! [`datagrams`] is a UDP port. [`eom`] says why a read ended.
+
+pub mod datagrams;
+pub mod eom;
