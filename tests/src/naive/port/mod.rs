@@ -1,1 +1,3 @@
 //! The device ports once more, as plainly as they can be written.
+
+pub mod datagrams;

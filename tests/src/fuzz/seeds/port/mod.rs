@@ -1,1 +1,3 @@
 //! Seeds for the device ports.
+
+pub(super) mod datagrams;
