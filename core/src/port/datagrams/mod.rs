@@ -160,7 +160,8 @@ pub enum Overflow {
     DropOldest,
 }
 
-/// What the driver reports.
+/// What the driver reports, in the order in which it happened: an edge that came before a call blocked is reported before
+/// the block.
 #[derive(Clone, Copy, Debug)]
 pub enum Input<'a> {
     /// A batch of readiness begins: both budgets are full again.

@@ -235,7 +235,7 @@ impl Rig {
         }
     }
 
-    /// Bytes by which it can be told from others.
+    /// Bytes by which it can be told from others, as far as a queue has room for them.
     fn payload(&mut self, length: u8) -> Vec<u8> {
         let length = match length {
             0..=250 => usize::from(length),
@@ -247,7 +247,10 @@ impl Rig {
         };
         self.serial = self.serial.wrapping_add(1);
         let serial = self.serial;
-        (0..=u8::MAX).cycle().take(length).map(|nth| nth.wrapping_mul(7).wrapping_add(serial)).collect()
+        let told = (0..=u8::MAX).cycle().take(length.min(320)).map(|nth| nth.wrapping_mul(7).wrapping_add(serial));
+        let mut bytes: Vec<u8> = told.collect();
+        bytes.resize(length, 0);
+        bytes
     }
 
     fn now(&self) -> Instant {
