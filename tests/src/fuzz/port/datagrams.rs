@@ -204,12 +204,12 @@ impl Rig {
                     _ => (To::Everyone, Whom::Everyone),
                 };
                 for _ in 0..if operation & 0x40 > 0 { 70 } else { 1 } {
-                    let mut shares = Vec::new();
+                    let mut shares = None;
                     self.command(Command::Write { to, bytes: &bytes }, |naive, now| {
-                        shares = naive.write(now, whom, &bytes)?;
+                        shares = Some(naive.write(now, whom, &bytes)?);
                         Ok(())
                     });
-                    if self.port.outcomes().count() > 0 || !shares.is_empty() {
+                    if let Some(shares) = shares {
                         self.shares = shares;
                     }
                 }
