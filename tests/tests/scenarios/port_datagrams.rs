@@ -14,6 +14,9 @@ use wharf_tests::rng::{Rng, SEED_VARIABLE, seeds};
 const ASYN: Config = Config { mode: Mode::Asyn, ..Config::DEFAULT };
 const FIFO: Config = Config::DEFAULT;
 
+/// A whole datagram, or how many were lost.
+type Got = Result<Vec<u8>, u64>;
+
 /// What a receive finds.
 enum Found {
     Datagram(SocketAddr, Vec<u8>),
@@ -25,7 +28,7 @@ struct Port {
     kernel: VecDeque<Found>,
     sent: Vec<(SocketAddr, Vec<u8>)>,
     /// A subscriber and what it got; it listens at every event.
-    subscriber: Option<(Cursor, Vec<Result<Vec<u8>, u64>>)>,
+    subscriber: Option<(Cursor, Vec<Got>)>,
     events: Vec<Event>,
     now: Instant,
 }
@@ -97,7 +100,7 @@ impl Port {
         }
     }
 
-    fn got(&self) -> &[Result<Vec<u8>, u64>] {
+    fn got(&self) -> &[Got] {
         self.subscriber.as_ref().map_or(&[], |(_, got)| got)
     }
 

@@ -421,7 +421,9 @@ fn refusal(error: Error) -> Refusal {
         Error::NoPeer => Refusal::NoPeer,
         Error::TooLong { max, .. } => Refusal::TooLong(max),
         Error::Full { places, room } => Refusal::Full(places, room),
-        other => panic!("{other} was never asked for"),
+        Error::BadTimeout { .. } | Error::Depth { .. } | Error::QueueSize { .. } | _ => {
+            panic!("{error} was never asked for")
+        }
     }
 }
 

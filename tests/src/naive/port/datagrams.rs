@@ -265,7 +265,7 @@ impl Port {
             Act::Up(_) => 0,
             Act::Ready => 1,
             Act::Overflowed(_) => 2,
-            _ => 3,
+            Act::Down(_) | Act::Bind | Act::Unbind | Act::Receive | Act::Send(..) | Act::Yield => 3,
         };
         if let Some(least) = self.to_tell.iter().map(rank).min() {
             let at = self.to_tell.iter().position(|act| rank(act) == least).expect("one has the least rank");
@@ -456,11 +456,9 @@ impl Port {
         while self.kept().count() == self.choices.depth || len + total(self.kept()) > self.choices.rx {
             if owed {
                 self.counts.dropped_full += 1;
-                let lost = self.to_tell.iter_mut().find_map(|act| match act {
-                    Act::Overflowed(lost) => Some(lost),
-                    _ => None,
-                });
-                if let Some(lost) = lost {
+                if let Some(Act::Overflowed(lost)) =
+                    self.to_tell.iter_mut().find(|act| matches!(act, Act::Overflowed(_)))
+                {
                     *lost += 1;
                 } else {
                     self.to_tell.push(Act::Overflowed(1));
