@@ -29,8 +29,8 @@
 //! happens to be there when it comes, and what it misses is not counted.
 //!
 //! * [`Mode::Asyn`] is a cache of one datagram: the socket is read only while nothing is kept for the reader, and the rest
-//!   waits in the kernel. With subscribers, a datagram is kept from a slow reader after `cache_hold`, so that nothing
-//!   stalls. The port is read-only. An empty datagram goes to subscribers alone.
+//!   waits in the kernel. With subscribers, a slow reader loses the datagram after `cache_hold`, so that nothing stalls.
+//!   The port is read-only. An empty datagram goes to subscribers alone.
 //! * [`Mode::Fifo`] reads the socket always. A datagram for which there is no room beside those that are kept is dropped,
 //!   or the oldest ones are ([`Overflow`]). One that the reader has begun is never torn: then the newest is dropped whatever
 //!   was chosen. A datagram that is dropped on arrival is lost to subscribers too, and they are told.
@@ -41,14 +41,20 @@
 //!
 //! Readiness is edge-triggered: a latch for each direction is set by [`Input::Readable`] and [`Input::Writable`], and
 //! cleared when the socket says that it would block. A socket that has just been opened counts as ready. In one turn each
-//! direction carries [`Config::budget`] bytes, a datagram counting as 64 at least and a failure as 64; when one has used it up
-//! and could go on, [`Output::Yield`] asks for the next turn.
+//! direction carries [`Config::budget`] bytes, a datagram counting as 64 at least and a failure as 64; when one has used it
+//! up and could go on, [`Output::Yield`] asks for the next turn.
+//!
+//! # Storage
+//!
+//! The caller gives bytes and records for what comes and bytes for what goes. The machine itself holds the 64 places of
+//! the output and the 64 peers, which are some 7 KiB.
 //!
 //! # What it does not do
 //!
-//! It frames nothing: a terminator is a matter of the bytes within a datagram. It knows no allow list, resolves no name and
-//! joins no group. A peer's address is taken as it is: the driver makes an IPv4 address that arrives on an IPv6 socket the
-//! IPv4 address that it is, before it reports it.
+//! It has no slots and no children, because a UDP port has none (section 9 of the specification of device ports, whose
+//! names it uses). It frames nothing: a terminator is a matter of the bytes within a datagram. It knows no allow list,
+//! resolves no name and joins no group. A peer's address is taken as it is: the driver makes an IPv4 address that arrives
+//! on an IPv6 socket the IPv4 address that it is, before it reports it.
 
 mod error;
 mod machine;

@@ -324,3 +324,9 @@ fn errors_read_as_sentences_without_a_capital() {
     let error = Error::TooLong { len: 65, max: 64 };
     assert_eq!(error.to_string(), "datagram of 65 bytes is longer than 64");
 }
+
+#[test]
+fn a_machine_is_as_small_as_its_docs_say() {
+    let size = size_of::<Datagrams<&mut [u8], &mut [Record], &mut [u8]>>();
+    assert!(size <= 8 << 10, "{size} bytes");
+}

@@ -132,3 +132,21 @@ fn a_broadcast_reaches_64_peers_of_the_last_minute() {
     rig.write(To::Everyone, b"late");
     assert_eq!(rig.wire, [(peer(7), b"late".to_vec())]);
 }
+
+#[test]
+fn the_room_of_a_broadcast_is_free_with_its_last_copy() {
+    let mut rig = Rig::up(FIFO, 64, 1);
+    (1..=2).for_each(|port| rig.arrive_from(peer(port), &[b"x"]));
+    rig.takes = false;
+    rig.write(To::Everyone, &[7; 64]);
+    rig.port.handle_input(rig.now, Input::Writable).unwrap();
+    let write = Input::Requested(Command::Write { to: To::Peer(peer(1)), bytes: b"x" });
+    for (port, places) in [(1, 62), (2, 63)] {
+        assert_eq!(rig.refused(write), Error::Full { places, room: 0 });
+        assert_eq!(rig.port.poll_output(), Step::Do(Output::Send { peer: peer(port) }));
+        assert_eq!(rig.port.transmit().concat(), [7; 64]);
+        rig.port.handle_input(rig.now, Input::Sent).unwrap();
+    }
+    rig.input(write);
+    assert_eq!(rig.port.pending().tx, 1);
+}
