@@ -1,7 +1,7 @@
 //! A UDP port under the laws.
 //!
-//! Mode, storage, budget and timeouts follow from the seed. Its socket answers most calls at once, with datagrams from a few
-//! peers, nothing, or a failure; the other calls wait for the script, which also answers what was never asked.
+//! Mode, storage, budget and timeouts follow from the seed. Its socket answers most calls at once, with datagrams from
+//! a few peers, nothing, or a failure; the other calls wait for the script, which also answers what was never asked.
 
 use super::Subject;
 use crate::rng::Rng;

@@ -1,8 +1,9 @@
 //! A UDP port as a machine: one socket, what it has received, and what it has yet to send.
 //!
-//! The driver owns the socket and carries out one call at a time: [`Output::Receive`] has exactly one answer, and so has
-//! [`Output::Send`]. Reads and writes of the program are [`Command`]s; what they gave is shown by accessors until the next
-//! input. The machine waits for nobody: a read that finds nothing says so, and how long a caller waits is the driver's.
+//! The driver owns the socket and carries out one call at a time: [`Output::Receive`] has exactly one answer, and so
+//! has [`Output::Send`]. Reads and writes of the program are [`Command`]s; what they gave is shown by accessors until
+//! the next input. The machine waits for nobody: a read that finds nothing says so, and how long a caller waits is the
+//! driver's.
 //!
 //! # States
 //!
@@ -14,35 +15,35 @@
 //! | *Closing* | [`Output::Unbind`] is due or out | on [`Input::Shut`]: Down; Waiting after a failure; Opening if `Open` came meanwhile |
 //! | *Waiting* | it could not be opened, or failed | Opening (`reopen` is over, or `Open`); Down (`Close`) |
 //!
-//! In every state but Up, reads and writes are refused as [`Error::NotConnected`]. Leaving Up gives up what has not been
-//! read ([`Counters::unread`]) and what has not been sent ([`Counters::failed`]).
+//! In every state but Up, reads and writes are refused as [`Error::NotConnected`]. Leaving Up gives up what has not
+//! been read ([`Counters::unread`]) and what has not been sent ([`Counters::failed`]).
 //!
 //! # Who gets a datagram
 //!
 //! A datagram lies in a ring of records and bytes. There is one *reader*, which is all callers of [`Command::Read`]
-//! together, and any number of *subscribers*, each with a [`Cursor`] of its own. What the reader is done with stays in the
-//! ring until its room is needed, so that a subscriber may come later than the reader. A subscriber that comes too late
-//! loses alone, and [`Datagrams::next`] tells it how many.
+//! together, and any number of *subscribers*, each with a [`Cursor`] of its own. What the reader is done with stays in
+//! the ring until its room is needed, so that a subscriber may come later than the reader. A subscriber that comes too
+//! late loses alone, and [`Datagrams::next`] tells it how many.
 //!
-//! The reader *takes part* from its first `Read` to [`Command::Leave`]. Datagrams are kept for it while it takes part, and
-//! also while there are no subscribers, because then it may come yet. Otherwise nothing is owed to it: it may have what
-//! happens to be there when it comes, and what it misses is not counted.
+//! The reader *takes part* from its first `Read` to [`Command::Leave`]. Datagrams are kept for it while it takes part,
+//! and also while there are no subscribers, because then it may come yet. Otherwise nothing is owed to it: it may have
+//! what happens to be there when it comes, and what it misses is not counted.
 //!
-//! * [`Mode::Asyn`] is a cache of one datagram: the socket is read only while nothing is kept for the reader, and the rest
-//!   waits in the kernel. With subscribers, a slow reader loses the datagram after `cache_hold`, so that nothing stalls.
-//!   The port is read-only. An empty datagram goes to subscribers alone.
-//! * [`Mode::Fifo`] reads the socket always. A datagram for which there is no room beside those that are kept is dropped,
-//!   or the oldest ones are ([`Overflow`]). One that the reader has begun is never torn: then the newest is dropped whatever
-//!   was chosen. A datagram that is dropped on arrival is lost to subscribers too, and they are told.
+//! * [`Mode::Asyn`] is a cache of one datagram: the socket is read only while nothing is kept for the reader, and the
+//!   rest waits in the kernel. With subscribers, a slow reader loses the datagram after `cache_hold`, so that nothing
+//!   stalls. The port is read-only. An empty datagram goes to subscribers alone.
+//! * [`Mode::Fifo`] reads the socket always. A datagram for which there is no room beside those that are kept is
+//!   dropped, or the oldest ones are ([`Overflow`]). One that the reader has begun is never torn: then the newest is
+//!   dropped whatever was chosen. A datagram that is dropped on arrival is lost to subscribers too, and they are told.
 //!
 //! A datagram that is longer than all of the ring is cut to it and flagged.
 //!
 //! # Turns
 //!
 //! Readiness is edge-triggered: a latch for each direction is set by [`Input::Readable`] and [`Input::Writable`], and
-//! cleared when the socket says that it would block. A socket that has just been opened counts as ready. In one turn each
-//! direction carries [`Config::budget`] bytes, a datagram counting as 64 at least and a failure as 64; when one has used it
-//! up and could go on, [`Output::Yield`] asks for the next turn.
+//! cleared when the socket says that it would block. A socket that has just been opened counts as ready. In one turn
+//! each direction carries [`Config::budget`] bytes, a datagram counting as 64 at least and a failure as 64; when one
+//! has used it up and could go on, [`Output::Yield`] asks for the next turn.
 //!
 //! # Storage
 //!
@@ -53,8 +54,8 @@
 //!
 //! It has no slots and no children, because a UDP port has none (section 9 of the specification of device ports, whose
 //! names it uses). It frames nothing: a terminator is a matter of the bytes within a datagram. It knows no allow list,
-//! resolves no name and joins no group. A peer's address is taken as it is: the driver makes an IPv4 address that arrives
-//! on an IPv6 socket the IPv4 address that it is, before it reports it.
+//! resolves no name and joins no group. A peer's address is taken as it is: the driver makes an IPv4 address that
+//! arrives on an IPv6 socket the IPv4 address that it is, before it reports it.
 
 mod error;
 mod machine;
@@ -96,8 +97,8 @@ pub const MAX_TIMEOUT: Duration = Duration::from_millis(u32::MAX as u64);
 pub struct Config {
     /// Cache or ring. It cannot be set later.
     pub mode: Mode,
-    /// How long a datagram is kept for the reader while there are subscribers, in asyn mode. Off, a reader that never comes
-    /// back stalls the port.
+    /// How long a datagram is kept for the reader while there are subscribers, in asyn mode. Off, a reader that never
+    /// comes back stalls the port.
     #[cfg_attr(feature = "defmt", defmt(Debug2Format))]
     pub cache_hold: Duration,
     /// What becomes of what a read did not take, in FIFO mode.
@@ -166,8 +167,8 @@ pub enum Overflow {
     DropOldest,
 }
 
-/// What the driver reports, in the order in which it happened: an edge that came before a call blocked is reported before
-/// the block.
+/// What the driver reports, in the order in which it happened: an edge that came before a call blocked is reported
+/// before the block.
 #[derive(Clone, Copy, Debug)]
 pub enum Input<'a> {
     /// A batch of readiness begins: both budgets are full again.
@@ -234,7 +235,8 @@ pub enum Command<'a> {
         /// Bytes of the buffer, at least 1.
         room: usize,
     },
-    /// Throw away what the reader has not read; [`Datagrams::flushed`] tells how much that was. Subscribers lose nothing.
+    /// Throw away what the reader has not read; [`Datagrams::flushed`] tells how much that was. Subscribers lose
+    /// nothing.
     Flush,
     /// The reader has gone, and takes no part until it reads again.
     Leave,
@@ -298,8 +300,8 @@ pub enum Output {
         /// Longer ones are cut and flagged by the driver; a driver with a shorter buffer does so earlier.
         max: usize,
     },
-    /// Send what [`Datagrams::transmit`] shows, as one datagram, and answer with [`Input::Sent`], [`Input::SendBlocked`] or
-    /// [`Input::SendFailed`].
+    /// Send what [`Datagrams::transmit`] shows, as one datagram, and answer with [`Input::Sent`],
+    /// [`Input::SendBlocked`] or [`Input::SendFailed`].
     Send {
         /// To whom.
         #[cfg_attr(feature = "defmt", defmt(Debug2Format))]
@@ -326,8 +328,8 @@ pub enum Event {
         /// Why.
         reason: Reason,
     },
-    /// Something has come: subscribers call [`Datagrams::next`] until it gives `None`, and a reader that waits may read. In
-    /// asyn mode it comes for each datagram, and before the next is received.
+    /// Something has come: subscribers call [`Datagrams::next`] until it gives `None`, and a reader that waits may
+    /// read. In asyn mode it comes for each datagram, and before the next is received.
     DataReady,
     /// The ring was full.
     Overflowed {
@@ -423,8 +425,8 @@ pub struct Counters {
     pub truncated: u64,
     /// Those of them that were dropped because the ring was full, on arrival or later.
     pub dropped_full: u64,
-    /// Those of them that were given up before the reader had read them whole: after `cache_hold`, with a rest discarded, or
-    /// when the port went down. What is flushed is not among them.
+    /// Those of them that were given up before the reader had read them whole: after `cache_hold`, with a rest
+    /// discarded, or when the port went down. What is flushed is not among them.
     pub unread: u64,
     /// Datagrams that the system dropped before they came here.
     pub kernel_dropped: u64,

@@ -145,8 +145,8 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, R: AsRef<[Record]> + AsMut<[Record]>> Ring<B,
         self.kept() < self.depth() && len <= self.capacity().saturating_sub(self.kept_bytes)
     }
 
-    /// Stores a datagram, for the reader or, if it is not `kept`, for subscribers alone. Retained ones with which the reader
-    /// is done make way. The caller has seen that it fits, and keeps none behind one that is kept.
+    /// Stores a datagram, for the reader or, if it is not `kept`, for subscribers alone. Retained ones with which the
+    /// reader is done make way. The caller has seen that it fits, and keeps none behind one that is kept.
     pub(super) fn push(&mut self, now: Instant, peer: SocketAddr, bytes: &[u8], truncated: bool, kept: bool) {
         while self.done > 0 && (self.count >= self.depth() || bytes.len() > self.capacity().saturating_sub(self.used)) {
             self.forget();

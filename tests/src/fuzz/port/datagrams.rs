@@ -1,7 +1,7 @@
 //! A UDP port under a script, beside a port in plain lists.
 //!
-//! The first six bytes choose mode, storage, budget and timeouts; then come operations, the low four bits of each saying
-//! which, bit 7 that the outputs are left for the next one to drain:
+//! The first six bytes choose mode, storage, budget and timeouts; then come operations, the low four bits of each
+//! saying which, bit 7 that the outputs are left for the next one to drain:
 //!
 //! | operation | reads | does |
 //! | --- | --- | --- |

@@ -68,12 +68,12 @@ impl Shown {
 impl<B: AsRef<[u8]> + AsMut<[u8]>, R: AsRef<[Record]> + AsMut<[Record]>, T: AsRef<[u8]> + AsMut<[u8]>>
     Datagrams<B, R, T>
 {
-    /// A port that is down. `rx` holds received bytes, `records` one [`Record::EMPTY`] for each datagram of the ring, and
-    /// `tx` bytes to be sent; in asyn mode, nothing is ever sent and `tx` may be empty.
+    /// A port that is down. `rx` holds received bytes, `records` one [`Record::EMPTY`] for each datagram of the ring,
+    /// and `tx` bytes to be sent; in asyn mode, nothing is ever sent and `tx` may be empty.
     ///
     /// # Errors
-    /// [`Error::Depth`] unless there are 1..=[`MAX_DEPTH`] records, [`Error::QueueSize`] unless `rx`, and in FIFO mode `tx`,
-    /// has as many bytes as [`QUEUE_BYTES`] says, [`Error::BadTimeout`] if a timeout is too long.
+    /// [`Error::Depth`] unless there are 1..=[`MAX_DEPTH`] records, [`Error::QueueSize`] unless `rx`, and in FIFO mode
+    /// `tx`, has as many bytes as [`QUEUE_BYTES`] says, [`Error::BadTimeout`] if a timeout is too long.
     pub fn new(config: Config, rx: B, records: R, tx: T) -> Result<Self, Error> {
         let (ring, outbox) = (Ring::new(rx, records), Outbox::new(tx));
         if !(1..=MAX_DEPTH).contains(&ring.depth()) {
@@ -137,9 +137,9 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, R: AsRef<[Record]> + AsMut<[Record]>, T: AsRe
         self.ring.end()
     }
 
-    /// A cursor in front of the first datagram that is still unread, for a subscriber that is to get the backlog too. The
-    /// first subscriber of a port in asyn mode had better be one: a datagram that is cached when it comes, and that nobody
-    /// reads, is announced to it and then given up.
+    /// A cursor in front of the first datagram that is still unread, for a subscriber that is to get the backlog too.
+    /// The first subscriber of a port in asyn mode had better be one: a datagram that is cached when it comes, and that
+    /// nobody reads, is announced to it and then given up.
     #[must_use]
     pub fn cursor_at_unread(&self) -> Cursor {
         self.ring.unread()

@@ -1,5 +1,5 @@
-//! Scenarios of one port, each small enough to read. What the specification names is among the scenarios of the suite; the
-//! laws and the fuzz body are there too.
+//! Scenarios of one port, each small enough to read. What the specification names is among the scenarios of the suite;
+//! the laws and the fuzz body are there too.
 
 mod reading;
 mod writing;
