@@ -73,7 +73,8 @@ impl<S: Storage> Server<S> {
         if clients == OnClose::Keep {
             return;
         }
-        self.emptying = true;
+        // A port that is down already will not say so once more.
+        self.emptying = !self.listener.is_down();
         for index in 0..self.clients.capacity() {
             let Some(slot) = self.clients.id_at(index) else { continue };
             if let Some(mut place) = self.place(slot) {
