@@ -31,6 +31,12 @@ impl<S: Storage> Server<S> {
             }
             Command::TakeEnd { index } => {
                 self.seat_mut(index)?.end_owed = false;
+                if let Some(slot) = self.clients.id_at(index) {
+                    if let Some(mut place) = self.place(slot) {
+                        place.attended(now);
+                    }
+                    self.settle(now, slot);
+                }
                 Receipt::default()
             }
             Command::Flush { slot } => {
