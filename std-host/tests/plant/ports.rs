@@ -351,6 +351,7 @@ fn values_that_do_not_go_together_are_refused_at_the_one_to_blame() {
 fn a_problem_brings_no_others_in_its_train() {
     for text in [
         "[[port]]\nname = 'a'\naddress = 'x'\ndepth = 3\nidle_rx = '1s'\n".to_owned(),
+        udp("udp = 'asin'\ncache_hold = '2s'\ndepth = 3"),
         tcp("on_full = 'text'\nfull_text = 3"),
         tcp("mode = 'log'\nlog_file = 3"),
     ] {
