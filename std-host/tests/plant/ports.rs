@@ -64,7 +64,7 @@ fn every_key_is_read() {
     assert_eq!(slot.trace_info.bits(), 15);
     assert_eq!(slot.trace_file, "/var/log/%p-%i.trace");
     assert_eq!((fifo.address.as_str(), fifo.udp, fifo.mode), ("[::1]:5026 udp", Udp::Fifo, Mode::Echo));
-    assert_eq!((fifo.rx_queue, fifo.depth, fifo.rest, fifo.drop), (1 << 20, 4096, Rest::Discard, Drop::Oldest));
+    assert_eq!((fifo.rx_queue, fifo.depth, fifo.rest, fifo.drop), (1 << 20, 4096, Rest::Discard, Drop::DropOldest));
     assert_eq!(fifo.peer_ttl, Millis::OFF);
     assert_eq!((asyn.address.as_str(), asyn.udp), ("ioc-7.lab.example:5027 udp", Udp::Asyn));
     assert_eq!(asyn.cache_hold, Millis(500));
