@@ -368,6 +368,8 @@ impl Site {
         match socket {
             Some(socket) => {
                 self.slots.borrow_mut().insert(socket, slot);
+                // What it sent while nothing was decided about it has been told then, and is not told again.
+                self.tell_now(Input::Readable { slot });
             }
             None => self.tell_now(Input::Failed { slot, kind: Failure::Other }),
         }

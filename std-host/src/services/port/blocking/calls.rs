@@ -56,14 +56,14 @@ impl Calls {
             return Err(Error::OnLoopThread);
         }
         let patient = timeout.is_none_or(|timeout| !timeout.is_zero());
-        // What ends after the end of time has no limit.
-        let end = timeout.filter(|_| patient).and_then(|timeout| Instant::now().checked_add(timeout));
         let transfer = pool.take();
         {
             let mut state = transfer.state();
             state.begin(ask, patient);
             prepare(&mut state);
         }
+        // What ends after the end of time has no limit.
+        let end = timeout.filter(|_| patient).and_then(|timeout| Instant::now().checked_add(timeout));
         self.push(&transfer);
         let answer = transfer.wait(end, || self.push(&transfer));
         let result = answer.map(|answer| take(answer, &mut transfer.state()));

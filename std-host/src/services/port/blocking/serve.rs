@@ -104,8 +104,14 @@ fn write(port: &mut Running<'_>, state: &mut State, whom: Whom) -> Result<Answer
         Some(slot) => slot,
         None => *state.client.insert(client(port, whom)?),
     };
-    let gone = |error| if error == Error::Stale && whom.client.is_none() { Error::NotConnected } else { error };
-    state.done += queue(port, slot, &state.bytes[state.done..state.len], state.done > 0).map_err(gone)?;
+    match queue(port, slot, &state.bytes[state.done..state.len], state.done > 0) {
+        Ok(queued) => state.done += queued,
+        // It is leaving, or has left.
+        Err(Error::Stale | Error::OutputEnded) if !port.state(slot).is_some_and(is_there) => {
+            return Err(gone(whom));
+        }
+        Err(error) => return Err(error),
+    }
     if state.done == state.len { Ok(Answer::Count(state.len)) } else { Err(Error::WouldBlock) }
 }
 
@@ -162,7 +168,6 @@ pub(super) fn share(port: &mut Running<'_>, state: &mut State, index: u32) -> bo
 }
 
 fn drain(port: &Running<'_>, state: &mut State, whom: Whom) -> Result<Answer, Error> {
-    let gone = if whom.client.is_some() { Error::Stale } else { Error::NotConnected };
     let slot = match state.client {
         Some(slot) => slot,
         None => {
@@ -177,7 +182,7 @@ fn drain(port: &Running<'_>, state: &mut State, whom: Whom) -> Result<Answer, Er
             if left { Err(Error::WouldBlock) } else { Ok(Answer::Done) }
         }
         // What it had not sent is lost.
-        Some(_) | None => Err(gone),
+        Some(_) | None => Err(gone(whom)),
     }
 }
 
@@ -244,6 +249,14 @@ fn pinned(port: &Running<'_>, whom: Whom) -> Result<(), Error> {
     match whom.client {
         Some(slot) if port.slot_at(slot.index()) != Some(slot) => Err(Error::Stale),
         Some(_) | None => Ok(()),
+    }
+}
+
+/// The client that a call is about has left while it waited.
+const fn gone(whom: Whom) -> Error {
+    match whom.client {
+        Some(_) => Error::Stale,
+        None => Error::NotConnected,
     }
 }
 

@@ -56,7 +56,11 @@ impl Subport {
     /// # Errors
     /// [`Error::NotConnected`] if nobody is there.
     pub fn connect(&self) -> Result<(), Error> {
-        self.slot_id()?.map(|_| ()).ok_or(Error::NotConnected)
+        match self.wait_client(Some(Duration::ZERO)) {
+            Ok(_) => Ok(()),
+            Err(Error::Timeout { .. }) => Err(Error::NotConnected),
+            Err(error) => Err(error),
+        }
     }
 
     /// [`Subport::drop_client`].
