@@ -1,6 +1,6 @@
 //! Clients come, go and are replaced.
 
-use crate::harness::{AT_ONCE, Client, PATIENCE, PATIENT, SOON, event, port, slot, until, until_waiting};
+use crate::harness::{AT_ONCE, Client, PATIENCE, PATIENT, SOON, departure, event, port, slot, until, until_waiting};
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Instant;
 use wharf_core::port::framing::Eom;
 use wharf_core::port::server::Reason;
-use wharf_host::services::port::{Addr, Error, Event};
+use wharf_host::services::port::{Addr, Error};
 
 #[test]
 fn a_client_is_accepted_unasked() {
@@ -228,10 +228,7 @@ fn a_pulled_cable_is_noticed() {
     assert_eq!(written, Err(Error::NotConnected));
     let mut reasons = [None; 3];
     while reasons.contains(&None) {
-        let (slot, reason) = event(&events, |event| match event {
-            Event::Disconnected { slot, reason, .. } => Some((*slot, *reason)),
-            _ => None,
-        });
+        let (slot, reason) = event(&events, departure);
         assert_eq!(reasons[slot.index() as usize].replace(reason), None);
     }
     assert_eq!(reasons, [Some(Reason::IdleRx), Some(Reason::IdleAny), Some(Reason::WriteStuck)]);

@@ -22,10 +22,7 @@ fn a_failed_bind_is_down() {
         let Err(Error::PortDown { why: Some(why) }) = port.connect(PATIENT) else { panic!("the address is taken") };
         assert!(why.contains("listen") && why.contains(&address.to_string()), "{why:?} names what failed, and where");
         assert_eq!(port.local_addr(), None);
-        let reason = event(&events, |event| match event {
-            Event::PortDown { reason } => Some(*reason),
-            _ => None,
-        });
+        let reason = event(&events, |event| if let Event::PortDown { reason } = event { Some(*reason) } else { None });
         assert_eq!(reason, wharf_core::port::server::DownReason::OpenFailed(OpenFailure::InUse));
         assert!(matches!(port.broadcast(b"x", None), Err(Error::PortDown { why: Some(_) })));
         assert_eq!(port.read(slot(0), &mut [0; 1], None), Err(Error::NotConnected));

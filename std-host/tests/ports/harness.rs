@@ -4,6 +4,8 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
+use wharf_core::port::server::Reason;
+use wharf_core::slots::SlotId;
 use wharf_host::services::port::options::Options;
 use wharf_host::services::port::{Addr, Event, Events, Port, Server, Threaded, Told};
 
@@ -100,6 +102,11 @@ pub(crate) fn until_waiting(port: &Port, count: usize) {
 /// Waits until so many bytes of a slot are to be read.
 pub(crate) fn until_received(port: &Port, index: u16, bytes: u64) {
     until(|| port.pending(slot(index)).unwrap().rx == bytes);
+}
+
+/// Who has left, and why.
+pub(crate) fn departure(event: &Event) -> Option<(SlotId, Reason)> {
+    if let Event::Disconnected { slot, reason, .. } = event { Some((*slot, *reason)) } else { None }
 }
 
 /// The next event for which `pick` has something.

@@ -1,11 +1,13 @@
 //! What a reader gets, when, and in which order.
 
-use crate::harness::{AT_ONCE, Client, PATIENT, SOON, event, options, port, slot, until_received, until_waiting};
+use crate::harness::{
+    AT_ONCE, Client, PATIENT, SOON, departure, event, options, port, slot, until_received, until_waiting,
+};
 use std::thread;
 use wharf_core::port::framing::Eom;
 use wharf_core::port::server::Reason;
 use wharf_host::event_loop::Loop;
-use wharf_host::services::port::{Addr, Error, Event, OnClose, Port, Read, Server};
+use wharf_host::services::port::{Addr, Error, OnClose, Port, Read, Server};
 
 /// The bytes of a read, and why they end there.
 fn read(port: &Port, index: u16, room: usize) -> Result<(Vec<u8>, Eom), Error> {
@@ -196,11 +198,7 @@ fn a_reader_that_waited_in_vain_may_cost_the_connection() {
     assert_eq!(port.read(slot(0), &mut [0; 8], SOON), Err(Error::Timeout { bytes: 0 }));
     assert_eq!(client.rest(), b"");
     drop(client);
-    let reason = event(&events, |event| match event {
-        Event::Disconnected { reason, .. } => Some(*reason),
-        _ => None,
-    });
-    assert_eq!(reason, Reason::ReadTimeout);
+    assert_eq!(event(&events, departure).1, Reason::ReadTimeout);
 }
 
 #[test]

@@ -178,10 +178,8 @@ fn a_broadcast_tells_each_outcome() {
     let long = [b'l'; 20_000];
     let told = port.broadcast(&long, AT_ONCE).unwrap();
     let Outcome::Partial { accepted } = told.outcomes[0] else { panic!("{told:?}") };
-    let parts = told.outcomes.iter().map(|outcome| match outcome {
-        Outcome::Partial { accepted } => *accepted as usize,
-        _ => 0,
-    });
+    let part = |outcome: &Outcome| if let Outcome::Partial { accepted } = outcome { *accepted as usize } else { 0 };
+    let parts = told.outcomes.iter().map(part);
     assert_eq!(told.accepted, parts.sum::<usize>());
     assert_eq!(clients[0].take(accepted as usize), &long[..accepted as usize]);
     assert_eq!(port.write(Addr::Port, b"sum", SOON), Ok(3));

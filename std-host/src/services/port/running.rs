@@ -473,12 +473,11 @@ impl<'a> Running<'a> {
     /// Does what the program asks for. What follows is carried out when the caller is done.
     pub(super) fn command(&mut self, command: Command<'_>) -> Result<Receipt, Error> {
         let mut machine = self.site.machine.borrow_mut();
-        match command {
-            Command::ShutDown { slot } | Command::Drop { slot, .. } | Command::Abort { slot } => {
-                self.site.desk.touch(slot.index());
-            }
-            Command::Close(_) | Command::Set { .. } => self.site.desk.touch_all(),
-            _ => {}
+        // Calls of other threads may wait for what follows.
+        if let Command::ShutDown { slot } | Command::Drop { slot, .. } | Command::Abort { slot } = command {
+            self.site.desk.touch(slot.index());
+        } else if matches!(command, Command::Close(_) | Command::Set { .. }) {
+            self.site.desk.touch_all();
         }
         match machine.handle_input(self.now, Input::Requested(command)) {
             Ok(()) => Ok(machine.receipt()),

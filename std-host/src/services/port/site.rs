@@ -252,16 +252,16 @@ impl Site {
 
     /// Calls of other threads may wait for this.
     fn touch(&self, event: &Event) {
-        match *event {
-            Event::PortUp { .. } => self.desk.opened(),
-            Event::PortDown { reason: DownReason::OpenFailed(_) } => {
-                self.desk.not_opened(self.common.failure().as_deref());
-            }
-            Event::Connected { slot, .. }
-            | Event::DataReady { slot }
-            | Event::InputEnded { slot }
-            | Event::Disconnected { slot, .. } => self.desk.touch(slot.index()),
-            _ => {}
+        if let Event::Connected { slot, .. }
+        | Event::DataReady { slot }
+        | Event::InputEnded { slot }
+        | Event::Disconnected { slot, .. } = *event
+        {
+            self.desk.touch(slot.index());
+        } else if matches!(event, Event::PortUp { .. }) {
+            self.desk.opened();
+        } else if matches!(event, Event::PortDown { reason: DownReason::OpenFailed(_) }) {
+            self.desk.not_opened(self.common.failure().as_deref());
         }
     }
 

@@ -177,17 +177,15 @@ impl Desk {
 
     /// A call begins.
     fn begin(&self, port: &mut Running<'_>, transfer: &Arc<Transfer>, state: &mut State) {
-        match state.ask {
-            Ask::Connect => port.connect(),
-            Ask::Disconnect(clients) => port.disconnect(clients),
-            Ask::Broadcast => return self.begin_broadcast(port, transfer, state),
-            ask if ask.is_instant() => {
-                if let Tried::Answered(answer) = serve::attempt(port, state) {
-                    transfer.answer(state, answer);
-                }
-                return;
-            }
-            _ => {}
+        if state.ask == Ask::Connect {
+            port.connect();
+        } else if let Ask::Disconnect(clients) = state.ask {
+            port.disconnect(clients);
+        } else if state.ask == Ask::Broadcast {
+            return self.begin_broadcast(port, transfer, state);
+        } else if state.ask.is_instant() {
+            try_one(port, transfer, state);
+            return;
         }
         let mut lines = self.lines.borrow_mut();
         let Place { line, index, alone } = lines.place(state.ask);
@@ -223,7 +221,7 @@ impl Desk {
             }
         }
         if state.awaited == 0 || state.overdue {
-            transfer.answer(state, Ok(Answer::Done));
+            transfer.answer(state, Ok(Answer::DONE));
         }
     }
 
@@ -238,7 +236,7 @@ impl Desk {
                     self.touch(index);
                 }
             }
-            return transfer.answer(state, Ok(Answer::Done));
+            return transfer.answer(state, Ok(Answer::DONE));
         }
         let Place { line, index, alone } = lines.place(state.ask);
         if alone || line.front().is_some_and(|front| Arc::ptr_eq(front, transfer)) {
@@ -263,20 +261,19 @@ impl Desk {
         let mut begun = false;
         while let Some(transfer) = line.writers.front() {
             let mut state = transfer.state();
-            let waits = match state.ask {
-                Ask::Broadcast => serve::share(port, &mut state, index),
-                _ => !try_one(port, transfer, &mut state),
-            };
+            let is_for_all = state.ask == Ask::Broadcast;
+            let waits =
+                if is_for_all { serve::share(port, &mut state, index) } else { !try_one(port, transfer, &mut state) };
             // Even a message that waits for more room may have had some.
             served = true;
             if waits {
                 begun = state.has_begun(index);
                 break;
             }
-            if state.ask == Ask::Broadcast {
+            if is_for_all {
                 state.awaited -= 1;
                 if state.awaited == 0 {
-                    transfer.answer(&mut state, Ok(Answer::Done));
+                    transfer.answer(&mut state, Ok(Answer::DONE));
                 }
             }
             drop(state);
@@ -360,10 +357,12 @@ impl Lines {
             Some(Addr::Slot(index)) => {
                 let index = u32::from(index);
                 let line = self.slots.entry(index).or_default();
-                let (line, alone) = match ask {
-                    Ask::Read(_) => (&mut line.readers, false),
-                    Ask::Write(_) => (&mut line.writers, false),
-                    _ => (&mut line.others, true),
+                let (line, alone) = if matches!(ask, Ask::Read(_)) {
+                    (&mut line.readers, false)
+                } else if matches!(ask, Ask::Write(_)) {
+                    (&mut line.writers, false)
+                } else {
+                    (&mut line.others, true)
                 };
                 Place { line, index: Some(index), alone }
             }

@@ -210,7 +210,7 @@ impl Port {
     /// # Errors
     /// [`Error::NotASlot`].
     pub fn peer(&self, addr: Addr) -> Result<Option<SocketAddr>, Error> {
-        Ok(self.who(self.slot(addr)?)?.map(|(_, peer)| peer))
+        Ok(self.who(self.slot(addr)?)?.peer)
     }
 
     /// Who sits in a slot.
@@ -218,7 +218,7 @@ impl Port {
     /// # Errors
     /// [`Error::NotASlot`].
     pub fn slot_id(&self, addr: Addr) -> Result<Option<SlotId>, Error> {
-        Ok(self.who(self.slot(addr)?)?.map(|(slot, _)| slot))
+        Ok(self.who(self.slot(addr)?)?.slot)
     }
 
     /// Bytes that wait in the queues of a slot, or of all together.
@@ -300,12 +300,9 @@ impl Port {
                 state.reserve(room.min(self.common.rx_queue));
                 state.len = room;
             },
-            |answer, state| match answer {
-                Answer::Read { len, eom, slot } => {
-                    buffer[..len].copy_from_slice(&state.bytes[..len]);
-                    Read { len, eom, slot }
-                }
-                other => unreachable!("a read is answered by {other:?}"),
+            |Answer { len, eom, slot, .. }, state| {
+                buffer[..len].copy_from_slice(&state.bytes[..len]);
+                Read { len, eom, slot }
             },
         )
     }
@@ -315,42 +312,15 @@ impl Port {
     }
 
     fn await_whom(&self, whom: Whom, timeout: Option<Duration>) -> Result<SlotId, Error> {
-        let ask = Ask::AwaitClient(whom);
-        self.call(
-            ask,
-            timeout,
-            |_| (),
-            |answer, _| match answer {
-                Answer::Client(slot) => slot,
-                other => unreachable!("{ask:?} is answered by {other:?}"),
-            },
-        )
+        self.call(Ask::AwaitClient(whom), timeout, |_| (), |answer, _| answer.slot)?.ok_or(Error::NotConnected)
     }
 
-    fn who(&self, whom: Whom) -> Result<Option<(SlotId, SocketAddr)>, Error> {
-        let ask = Ask::Who(whom);
-        self.call(
-            ask,
-            None,
-            |_| (),
-            |answer, _| match answer {
-                Answer::Who(who) => who,
-                other => unreachable!("{ask:?} is answered by {other:?}"),
-            },
-        )
+    fn who(&self, whom: Whom) -> Result<Answer, Error> {
+        self.call(Ask::Who(whom), None, |_| (), |answer, _| answer)
     }
 
     fn pending_whom(&self, whom: Whom) -> Result<Pending, Error> {
-        let ask = Ask::Pending(whom);
-        self.call(
-            ask,
-            None,
-            |_| (),
-            |answer, _| match answer {
-                Answer::Pending(pending) => pending,
-                other => unreachable!("{ask:?} is answered by {other:?}"),
-            },
-        )
+        self.call(Ask::Pending(whom), None, |_| (), |answer, _| answer.pending)
     }
 
     fn done(&self, ask: Ask) -> Result<(), Error> {
@@ -358,27 +328,11 @@ impl Port {
     }
 
     fn count(&self, ask: Ask) -> Result<usize, Error> {
-        self.call(
-            ask,
-            None,
-            |_| (),
-            |answer, _| match answer {
-                Answer::Count(count) => count,
-                other => unreachable!("{ask:?} is answered by {other:?}"),
-            },
-        )
+        self.call(ask, None, |_| (), |answer, _| answer.len)
     }
 
     fn found(&self, ask: Ask) -> Result<bool, Error> {
-        self.call(
-            ask,
-            None,
-            |_| (),
-            |answer, _| match answer {
-                Answer::Found(found) => found,
-                other => unreachable!("{ask:?} is answered by {other:?}"),
-            },
-        )
+        self.call(ask, None, |_| (), |answer, _| answer.found)
     }
 
     fn call<R>(

@@ -3,7 +3,7 @@
 use super::transfer::{Answer, Ask, Pending, Share, State, Whom};
 use crate::services::port::error::Error;
 use crate::services::port::running::{Addr, Running};
-use wharf_core::port::server::{self, Command, Mode, Outcome, Reason, To};
+use wharf_core::port::server::{self, Command, Counters, Mode, Outcome, Reason, To};
 use wharf_core::slots::SlotId;
 
 /// What an attempt came to.
@@ -25,46 +25,42 @@ impl Tried {
 /// Does what a call asks for, as far as that can be done now. A reader whose time is over gets what there is.
 pub(super) fn attempt(port: &mut Running<'_>, state: &mut State) -> Tried {
     Tried::of(match state.ask {
-        Ask::Connect => port.local_addr().map(|_| Answer::Done).ok_or(Error::WouldBlock),
+        Ask::Connect => port.local_addr().map(|_| Answer::DONE).ok_or(Error::WouldBlock),
         // It comes here once the listening socket is closed.
-        Ask::Disconnect(_) | Ask::Broadcast => Ok(Answer::Done),
+        Ask::Disconnect(_) | Ask::Broadcast => Ok(Answer::DONE),
         Ask::Read(whom) => read(port, state, whom),
         Ask::Write(whom) => write(port, state, whom),
         Ask::Drain(Whom { addr: Addr::Port, .. }) => drain_all(port, state),
         Ask::Drain(whom) => drain(port, state, whom),
         Ask::ShutDown(whom) => client(port, whom).and_then(|slot| {
             port.command(Command::ShutDown { slot })?;
-            Ok(Answer::Done)
+            Ok(Answer::DONE)
         }),
         Ask::Flush(whom) => client(port, whom).and_then(|slot| {
             let discarded = port.command(Command::Flush { slot })?.discarded;
-            Ok(Answer::Count(discarded as usize))
+            Ok(Answer { len: discarded as usize, ..Answer::DONE })
         }),
         Ask::Drop(whom) => end(port, whom, |slot| Command::Drop { slot, reason: Reason::LocalClosed }),
         Ask::Abort(whom) => end(port, whom, |slot| Command::Abort { slot }),
         Ask::AwaitClient(whom) => await_client(port, whom),
         Ask::Who(whom) => pinned(port, whom).map(|()| {
             let slot = index(whom).and_then(|index| port.slot_at(index));
-            Answer::Who(slot.and_then(|slot| Some((slot, port.peer_of(slot)?))))
+            Answer { slot, peer: slot.and_then(|slot| port.peer_of(slot)), ..Answer::DONE }
         }),
-        Ask::Pending(whom) => pinned(port, whom).map(|()| Answer::Pending(pending(port, whom.addr))),
+        Ask::Pending(whom) => pinned(port, whom).map(|()| Answer { pending: pending(port, whom.addr), ..Answer::DONE }),
     })
 }
 
 /// The answer to a call that could not be served in time.
 pub(super) fn too_late(port: &mut Running<'_>, state: &State) -> Result<Answer, Error> {
-    match state.ask {
-        Ask::Read(whom) => read_timed_out(port, state, whom),
-        Ask::Drain(Whom { addr: Addr::Port, .. }) => {
-            let left = pending(port, Addr::Port).tx;
-            return Err(Error::Timeout { bytes: to_usize(left) });
-        }
-        Ask::Drain(_) => {
-            let left = state.client.and_then(|slot| port.counters(slot));
-            let left = left.map_or(0, |counters| state.mark.saturating_sub(counters.accepted - counters.queued_tx));
-            return Err(Error::Timeout { bytes: to_usize(left) });
-        }
-        _ => {}
+    if let Ask::Read(whom) = state.ask {
+        read_timed_out(port, state, whom);
+    } else if let Ask::Drain(whom) = state.ask {
+        let left = match state.client.map(|slot| port.counters(slot)) {
+            Some(counters) => counters.map_or(0, |counters| state.mark.saturating_sub(sent(&counters))),
+            None => pending(port, whom.addr).tx,
+        };
+        return Err(Error::Timeout { bytes: to_usize(left) });
     }
     behind(state)
 }
@@ -85,7 +81,7 @@ fn read(port: &mut Running<'_>, state: &mut State, whom: Whom) -> Result<Answer,
         }
         other => other?,
     };
-    Ok(Answer::Read { len: read.len, eom: read.eom, slot: read.slot })
+    Ok(Answer { len: read.len, eom: read.eom, slot: read.slot, ..Answer::DONE })
 }
 
 /// A reader that could wait has had its time.
@@ -112,7 +108,7 @@ fn write(port: &mut Running<'_>, state: &mut State, whom: Whom) -> Result<Answer
         }
         Err(error) => return Err(error),
     }
-    if state.done == state.len { Ok(Answer::Count(state.len)) } else { Err(Error::WouldBlock) }
+    if state.done == state.len { Ok(Answer::DONE) } else { Err(Error::WouldBlock) }
 }
 
 /// Queues what fits of a message, whose beginning may be queued already: how much that was, and [`Error::WouldBlock`] if
@@ -178,12 +174,20 @@ fn drain(port: &Running<'_>, state: &mut State, whom: Whom) -> Result<Answer, Er
     };
     match port.counters(slot) {
         Some(counters) if counters.unsent == 0 => {
-            let left = counters.accepted - counters.queued_tx < state.mark;
-            if left { Err(Error::WouldBlock) } else { Ok(Answer::Done) }
+            if sent(&counters) < state.mark {
+                Err(Error::WouldBlock)
+            } else {
+                Ok(Answer::DONE)
+            }
         }
         // What it had not sent is lost.
         Some(_) | None => Err(gone(whom)),
     }
+}
+
+/// Bytes that have left the queue.
+const fn sent(counters: &Counters) -> u64 {
+    counters.accepted.saturating_sub(counters.queued_tx)
 }
 
 /// Every slot need be seen once without output.
@@ -198,7 +202,7 @@ fn drain_all(port: &Running<'_>, state: &mut State) -> Result<Answer, Error> {
         }
         state.mark += 1;
     }
-    Ok(Answer::Done)
+    Ok(Answer::DONE)
 }
 
 fn await_client(port: &Running<'_>, whom: Whom) -> Result<Answer, Error> {
@@ -208,7 +212,7 @@ fn await_client(port: &Running<'_>, whom: Whom) -> Result<Answer, Error> {
         Some(index) => port.slot_at(index).filter(is_there),
         None => (0..port.slots()).find_map(|index| port.slot_at(index).filter(is_there)),
     };
-    found.map(Answer::Client).ok_or(Error::WouldBlock)
+    found.map(|slot| Answer { slot: Some(slot), ..Answer::DONE }).ok_or(Error::WouldBlock)
 }
 
 /// Whether there is somebody to read from or to write to.
@@ -235,7 +239,8 @@ fn pending(port: &Running<'_>, addr: Addr) -> Pending {
 fn end(port: &mut Running<'_>, whom: Whom, command: impl FnOnce(SlotId) -> Command<'static>) -> Result<Answer, Error> {
     pinned(port, whom)?;
     let slot = index(whom).and_then(|index| port.slot_at(index));
-    Ok(Answer::Found(slot.is_some_and(|slot| port.command(command(slot)).is_ok())))
+    let found = slot.is_some_and(|slot| port.command(command(slot)).is_ok());
+    Ok(Answer { found, ..Answer::DONE })
 }
 
 /// The client that a call is about.

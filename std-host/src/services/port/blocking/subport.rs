@@ -140,7 +140,7 @@ impl Subport {
     /// # Errors
     /// Only those of every call.
     pub fn peer(&self) -> Result<Option<SocketAddr>, Error> {
-        Ok(self.port.who(self.whom)?.map(|(_, peer)| peer))
+        Ok(self.port.who(self.whom)?.peer)
     }
 
     /// [`Port::slot_id`].
@@ -148,7 +148,7 @@ impl Subport {
     /// # Errors
     /// Only those of every call.
     pub fn slot_id(&self) -> Result<Option<SlotId>, Error> {
-        Ok(self.port.who(self.whom)?.map(|(slot, _)| slot))
+        Ok(self.port.who(self.whom)?.slot)
     }
 
     /// [`Port::pending`].

@@ -73,16 +73,24 @@ impl Ask {
     }
 }
 
-/// What the loop says.
+/// What the loop says. Each call has its own part of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Answer {
-    Done,
-    Read { len: usize, eom: Eom, slot: Option<SlotId> },
-    Count(usize),
-    Found(bool),
-    Client(SlotId),
-    Who(Option<(SlotId, SocketAddr)>),
-    Pending(Pending),
+pub(super) struct Answer {
+    /// Bytes that were read, or discarded.
+    pub(super) len: usize,
+    pub(super) eom: Eom,
+    /// Whose they are, or who is there.
+    pub(super) slot: Option<SlotId>,
+    pub(super) peer: Option<SocketAddr>,
+    /// Whether somebody was there.
+    pub(super) found: bool,
+    pub(super) pending: Pending,
+}
+
+impl Answer {
+    /// There is nothing to say.
+    pub(super) const DONE: Self =
+        Self { len: 0, eom: Eom::NONE, slot: None, peer: None, found: false, pending: Pending { rx: 0, tx: 0 } };
 }
 
 /// Bytes that wait in the queues of a slot, or of all of them.
