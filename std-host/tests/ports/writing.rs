@@ -64,6 +64,7 @@ fn a_write_that_runs_out_of_time_tells_how_much_was_taken() {
     let long = vec![b'x'; 64 << 20];
     let Err(Error::Timeout { bytes }) = port.write(slot(0), &long, SOON) else { panic!("nobody reads") };
     assert!(bytes > 16 * 1024 && bytes < long.len(), "{bytes}");
+    let filled = fill(&port, 0);
     assert_eq!(port.write(slot(0), b"y", AT_ONCE), Err(Error::Timeout { bytes: 0 }));
     // A short one goes whole or not at all.
     let queued = port.pending(slot(0)).unwrap().tx;
@@ -74,6 +75,7 @@ fn a_write_that_runs_out_of_time_tells_how_much_was_taken() {
     thread::scope(|scope| {
         let drains = scope.spawn(|| (port.drain(slot(0), PATIENT), port.drain(Addr::Port, PATIENT)));
         assert_eq!(client.take(bytes), &long[..bytes]);
+        assert_eq!(client.take(filled), vec![b'.'; filled]);
         assert_eq!(drains.join().unwrap(), (Ok(()), Ok(())));
     });
     assert_eq!(port.pending(slot(0)).unwrap().tx, 0);
@@ -91,7 +93,7 @@ fn messages_of_several_writers_do_not_mix() {
     const LEN: usize = 40_000;
     const EACH: usize = 20;
     let port = port(&[("output_eos", r"\n")]);
-    let client = Client::seated(&port, 0);
+    let mut client = std::io::BufReader::new(Client::seated(&port, 0).0);
     thread::scope(|scope| {
         for letter in *b"abc" {
             let writer = port.port();
@@ -118,7 +120,6 @@ fn messages_of_several_writers_do_not_mix() {
                 assert!(matches!(queued, Ok(Ok(0 | 1) | Err(Error::Full { .. }))), "{queued:?}");
             }
         });
-        let mut client = std::io::BufReader::new(client.0);
         let mut counts = [0; 5];
         while counts[..4] != [EACH; 4] {
             let mut line = Vec::new();
