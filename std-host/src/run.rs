@@ -11,10 +11,11 @@ use crate::admin::{self, host::Host};
 use crate::config::{self, Plant, event_loop::EventLoop, modbus};
 use crate::event_loop::{Error, Group, GroupOptions, Handle, Loop, LoopMut, LoopOptions, Signal};
 use crate::services::modbus::{Event, Observer, Server, control};
-use crate::services::port::{self, options::Options as Port};
+use crate::services::port::{self, DownReason, OpenFailure, options::Options as Port};
 use crate::sys::inherited;
 use std::io::{ErrorKind, Write};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -39,9 +40,20 @@ const OTHER_DESCRIPTORS: u64 = 60 + admin::DESCRIPTORS;
 /// Descriptors of a loop: its poll, its waker, its reserve, and one to spare.
 const DESCRIPTORS_OF_A_LOOP: u64 = 4;
 
+/// What becomes of a device port that cannot be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opening {
+    /// What its options say: usually it is tried again.
+    AsSet,
+    /// If it has never been open, the host ends and says why.
+    AtOnce,
+}
+
 /// Runs everything in a plant until SIGINT, SIGTERM or SIGHUP; a second signal cuts what the first lets end in order.
+/// While a device port writes to a file, SIGHUP has such files opened again instead.
 /// `name` is what the plant is called; its admin socket has it too. `ready` gets a line for each listener as soon as all of
-/// them are open.
+/// them are open; for a device port that is opened later, because its name is yet to be resolved or its address yet to
+/// be had, once it is.
 ///
 /// With `threads = 1` the loop runs on the calling thread. There are never more loops than entries.
 ///
@@ -50,11 +62,16 @@ const DESCRIPTORS_OF_A_LOOP: u64 = 4;
 ///
 /// # Panics
 /// With whatever a callback panics with, on any of the loops.
-pub fn run(plant: &Plant, name: &str, ready: &mut dyn Write) -> Result<Status, (Status, String)> {
+pub fn run(
+    plant: &Plant,
+    name: &str,
+    ready: impl Write + Send + 'static,
+    opening: Opening,
+) -> Result<Status, (Status, String)> {
     if plant.modbus.is_empty() && plant.ports.is_empty() {
         return Err((Status::Usage, "the plant is empty: add a [[modbus.server]] or a [[port]]".to_owned()));
     }
-    let site = Arc::new(Site::new(plant, name));
+    let site = Arc::new(Site::new(plant, name, Box::new(ready), opening));
     let clients = plant.ports.iter().map(|port| u64::from(port.slots)).sum::<u64>();
     let connections = plant.modbus.iter().map(connections).sum::<u64>() + clients;
     raise_descriptor_limit(connections, site.loops);
@@ -62,17 +79,18 @@ pub fn run(plant: &Plant, name: &str, ready: &mut dyn Write) -> Result<Status, (
     if site.loops == 1 && !pin {
         let mut lp = Loop::with_options(Share::default(), each).map_err(explained)?;
         site.set_up(0, &mut lp.loop_mut()).map_err(explained)?;
-        site.announce(ready);
+        site.announce();
         lp.run().map_err(explained)?;
     } else {
         let options = GroupOptions { loops: site.loops, each, name: "wharf".to_owned(), pin };
         let common = Arc::clone(&site);
         let group = Group::with_options(options, |_| Share::default(), move |index, lp| common.set_up(index, lp));
         let group = group.map_err(explained)?;
-        site.announce(ready);
+        site.announce();
         group.join().map_err(explained)?;
     }
-    Ok(Status::Done)
+    let failure = site.open().failure.take();
+    failure.map_or(Ok(Status::Done), |failure| Err((Status::Unreachable, failure)))
 }
 
 /// A plant that is being run, as all its loops know it.
@@ -80,6 +98,7 @@ struct Site {
     entries: Vec<Entry>,
     admin: config::admin::Admin,
     host: Arc<Host>,
+    opening: Opening,
     loops: usize,
     open: Mutex<Open>,
 }
@@ -96,6 +115,11 @@ struct Open {
     loops: Vec<Handle<Share>>,
     /// Of each entry, in file order.
     addresses: Vec<Vec<SocketAddr>>,
+    ready: Box<dyn Write + Send>,
+    /// The addresses have been told; one that is opened from now on is told by itself.
+    announced: bool,
+    /// Why the host ends, if it must.
+    failure: Option<String>,
 }
 
 /// What lives on one loop.
@@ -108,21 +132,22 @@ struct Share {
 }
 
 impl Site {
-    fn new(plant: &Plant, name: &str) -> Self {
+    fn new(plant: &Plant, name: &str, ready: Box<dyn Write + Send>, opening: Opening) -> Self {
         let servers = plant.modbus.iter().cloned().map(|server| Entry::Modbus(Box::new(server)));
         let ports = plant.ports.iter().cloned().map(|port| Entry::Port(Box::new(port)));
         let entries: Vec<_> = servers.chain(ports).collect();
         let loops = usize::from(plant.event_loop.threads).min(entries.len());
-        let open = Mutex::new(Open { loops: Vec::new(), addresses: vec![Vec::new(); entries.len()] });
+        let addresses = vec![Vec::new(); entries.len()];
+        let open = Mutex::new(Open { loops: Vec::new(), addresses, ready, announced: false, failure: None });
         let host = Arc::new(Host::new(name, loops));
         // In file order, which is not that in which the loops open them.
         for entry in &entries {
             match entry {
                 Entry::Modbus(server) => control::announce(&host.registry, &server.name),
-                Entry::Port(_) => {}
+                Entry::Port(described) => port::control::announce(&host.registry, &described.name),
             }
         }
-        Self { entries, admin: plant.admin.clone(), host, loops, open }
+        Self { entries, admin: plant.admin.clone(), host, opening, loops, open }
     }
 
     /// The entries that live on a loop, with their places in the file.
@@ -154,8 +179,9 @@ impl Site {
                     lp.data().servers.push(server);
                 }
                 Entry::Port(described) => {
-                    let server = port::Server::bind(lp, described, |port| port.subscribe(Box::new(PortLog)))?;
-                    self.open().addresses[place] = server.local_addr().into_iter().collect();
+                    let log = PortLog { site: Arc::clone(self), place, was_open: false };
+                    let server = port::Server::bind(lp, described, |port| port.subscribe(Box::new(log)))?;
+                    port::control::register(&self.host.registry, &lp.handle(), &server);
                     lp.data().ports.push(server);
                 }
             }
@@ -171,7 +197,24 @@ impl Site {
             ending.push(Signal::Hangup);
         }
         let site = Arc::clone(self);
-        lp.on_signal(&ending, move |lp, _| site.end_all(lp))
+        lp.on_signal(
+            &ending,
+            move |lp, signal| {
+                if signal == Signal::Hangup { site.hang_up(lp) } else { site.end_all(lp) }
+            },
+        )
+    }
+
+    /// Has every port open its files again; if none has any, everything ends, as without a terminal it should. `lp` is
+    /// the first loop.
+    fn hang_up(self: &Arc<Self>, lp: &mut LoopMut<'_, Share>) {
+        let asked = Arc::new(Asked { site: Arc::clone(self), any: AtomicBool::new(false) });
+        asked.ask(lp);
+        for other in self.open().loops.iter().skip(1) {
+            let asked = Arc::clone(&asked);
+            // One that has ended has no files.
+            let _ = other.defer_always(move |lp| asked.ask(lp));
+        }
     }
 
     /// [`end`] on all loops; `lp` is the first.
@@ -183,8 +226,33 @@ impl Site {
         }
     }
 
-    fn announce(&self, ready: &mut dyn Write) {
-        for address in self.open().addresses.iter().flatten() {
+    /// A port is open.
+    fn opened(&self, place: usize, address: SocketAddr) {
+        let Open { addresses, ready, announced, .. } = &mut *self.open();
+        // Once: one that flaps must not fill a pipe that nobody reads.
+        if let Some(known) = addresses.get_mut(place).filter(|known| known.is_empty()) {
+            known.push(address);
+            if *announced {
+                let _ = writeln!(ready, "listening {address}").and_then(|()| ready.flush());
+            }
+        }
+    }
+
+    /// The host ends, and says why.
+    fn fail(self: &Arc<Self>, why: String) {
+        let mut open = self.open();
+        open.failure.get_or_insert(why);
+        let site = Arc::clone(self);
+        if let Some(first) = open.loops.first() {
+            // One that has ended needs no more ending.
+            let _ = first.defer_always(move |lp| site.end_all(lp));
+        }
+    }
+
+    fn announce(&self) {
+        let Open { addresses, ready, announced, .. } = &mut *self.open();
+        *announced = true;
+        for address in addresses.iter().flatten() {
             // Nobody need read this for the servers to work.
             let _ = writeln!(ready, "listening {address}");
         }
@@ -197,6 +265,32 @@ impl Site {
     fn open(&self) -> MutexGuard<'_, Open> {
         // A panic under this lock leaves both lists whole.
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the loops say to SIGHUP. Whoever says it last does what follows.
+struct Asked {
+    site: Arc<Site>,
+    /// Somebody has files.
+    any: AtomicBool,
+}
+
+impl Asked {
+    fn ask(&self, lp: &mut LoopMut<'_, Share>) {
+        let ports = lp.data().ports.clone();
+        // All of them, whatever the first says.
+        let any = ports.iter().fold(false, |any, port| port.with(lp, |port| port.reopen_files()) | any);
+        self.any.fetch_or(any, Ordering::AcqRel);
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        let first = if *self.any.get_mut() { None } else { self.site.open().loops.first().cloned() };
+        if let Some(first) = first {
+            let site = Arc::clone(&self.site);
+            let _ = first.defer_always(move |lp| site.end_all(lp));
+        }
     }
 }
 
@@ -258,10 +352,25 @@ impl Observer for Log {
 }
 
 /// Writes the events of a port down: what an operator wants to see at `info`, every arrival of bytes at `debug`.
-struct PortLog;
+struct PortLog {
+    site: Arc<Site>,
+    /// Of the port, among the entries.
+    place: usize,
+    was_open: bool,
+}
 
 impl port::Subscriber for PortLog {
     fn event(&mut self, port: &mut port::Running<'_>, event: &port::Event) {
+        if let port::Event::PortUp { local } = *event {
+            self.was_open = true;
+            self.site.opened(self.place, local);
+        } else if let port::Event::PortDown { reason: DownReason::OpenFailed(kind) } = *event
+            && self.site.opening == Opening::AtOnce
+            && !self.was_open
+        {
+            let why = port.failure().unwrap_or_else(|| port::describe(port.name(), event));
+            return self.site.fail(format!("{why}{}", advice_on(kind)));
+        }
         let text = port::describe(port.name(), event);
         if matches!(event, port::Event::DataReady { .. } | port::Event::HighWater { .. } | port::Event::LowWater { .. })
         {
@@ -275,8 +384,28 @@ impl port::Subscriber for PortLog {
 /// What the system refused, its likely cause and the next step.
 #[expect(clippy::needless_pass_by_value, reason = "made for map_err")]
 fn explained(error: Error) -> (Status, String) {
-    let advice = if let Error::Io { op: "listen on", source, .. } = &error { advice(source.kind()) } else { "" };
+    let advice = match &error {
+        Error::Io { op: "listen on", source, .. } => advice(source.kind()),
+        Error::Io { op: "append to", .. } => "\n  make the folder, or name a file that this user may write to",
+        _ => "",
+    };
     (Status::Unreachable, format!("{error}{advice}"))
+}
+
+/// What to do about a device port that cannot be opened.
+fn advice_on(failure: OpenFailure) -> &'static str {
+    [
+        (OpenFailure::InUse, advice(ErrorKind::AddrInUse)),
+        (OpenFailure::Denied, advice(ErrorKind::PermissionDenied)),
+        (OpenFailure::NotAvailable, advice(ErrorKind::AddrNotAvailable)),
+        (
+            OpenFailure::Unresolved,
+            "\n  check how the name is written (`getent hosts NAME` asks the same), or listen on an address",
+        ),
+    ]
+    .into_iter()
+    .find(|(known, _)| *known == failure)
+    .map_or("", |(_, advice)| advice)
 }
 
 /// What to do about an address that cannot be had.
@@ -319,14 +448,16 @@ mod tests {
     const QUIET: &str = "[admin]\nsocket = false\n";
 
     /// Ends the process as soon as it has read a line.
-    struct Impatient(Vec<u8>);
+    #[derive(Clone, Default)]
+    struct Impatient(Arc<Mutex<Vec<u8>>>);
 
     impl Write for Impatient {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            if self.0.is_empty() {
+            let mut read = self.0.lock().unwrap();
+            if read.is_empty() {
                 kill_process(getpid(), Signal::TERM)?;
             }
-            self.0.extend_from_slice(bytes);
+            read.extend_from_slice(bytes);
             Ok(bytes.len())
         }
 
@@ -341,7 +472,12 @@ mod tests {
         let entries: String = (0..5).map(entry).collect();
         let names = |threads: u16| -> Vec<String> {
             let text = format!("[loop]\nthreads = {threads}\n{entries}");
-            let site = Site::new(&crate::config::parse(&text, "plant.toml").unwrap(), "test");
+            let site = Site::new(
+                &crate::config::parse(&text, "plant.toml").unwrap(),
+                "test",
+                Box::new(std::io::sink()),
+                Opening::AsSet,
+            );
             let name = |entry: &Entry| match entry {
                 Entry::Modbus(server) => server.name.clone(),
                 Entry::Port(port) => port.name.clone(),
@@ -359,7 +495,7 @@ mod tests {
         let text = "[[modbus.server]]\nname = \"a\"\nlisten = [\"127.0.0.1:0\"]\n\
                     [[modbus.server]]\nname = \"b\"\nlisten = [\"127.0.0.1:0\"]\n";
         let plant = crate::config::parse(&format!("{QUIET}[loop]\nthreads = 2\n{text}"), "plant.toml").unwrap();
-        let site = Arc::new(Site::new(&plant, "test"));
+        let site = Arc::new(Site::new(&plant, "test", Box::new(std::io::sink()), Opening::AsSet));
         let each = LoopOptions { deferred_limit: 1, ..LoopOptions::default() };
         let mut loops = [0, 1].map(|index| {
             let mut lp = Loop::with_options(Share::default(), each).unwrap();
@@ -385,21 +521,22 @@ mod tests {
         // Nothing that was read from a file can be that wrong.
         let twice = plant.modbus[1].units[0].clone();
         plant.modbus[1].units.push(twice);
-        let mut reader = Vec::new();
-        let panic =
-            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(&plant, "test", &mut reader))).unwrap_err();
+        let reader = Impatient::default();
+        let told = Arc::clone(&reader.0);
+        let run = std::panic::AssertUnwindSafe(|| run(&plant, "test", reader, Opening::AsSet));
+        let panic = std::panic::catch_unwind(run).unwrap_err();
         let message = panic.downcast_ref::<String>().unwrap();
         assert!(message.contains("the plant was checked when it was read"), "{message}");
-        assert!(reader.is_empty());
+        assert!(told.lock().unwrap().is_empty());
     }
 
     #[test]
     fn a_signal_as_soon_as_a_listener_is_announced_ends_in_order() {
         let text = "[admin]\nsocket = false\n[[modbus.server]]\nname = \"m\"\nlisten = [\"127.0.0.1:0\"]\n";
         let plant = crate::config::parse(text, "plant.toml").unwrap();
-        let mut reader = Impatient(Vec::new());
-        assert_eq!(run(&plant, "test", &mut reader), Ok(Status::Done));
-        let lines = String::from_utf8(reader.0).unwrap();
+        let reader = Impatient::default();
+        assert_eq!(run(&plant, "test", reader.clone(), Opening::AsSet), Ok(Status::Done));
+        let lines = String::from_utf8(reader.0.lock().unwrap().clone()).unwrap();
         assert!(lines.starts_with("listening 127.0.0.1:"), "{lines}");
     }
 }

@@ -12,23 +12,31 @@
 
 mod clients;
 mod common;
+pub mod control;
 mod delivery;
 mod describe;
 mod error;
 mod heap;
+mod lines;
 mod listening;
+mod log;
 pub mod options;
 mod relay;
+pub mod report;
 mod running;
 mod server;
 mod site;
 mod subscribers;
+mod tally;
 pub mod trace;
+mod traces;
 
 pub use describe::describe;
 pub use error::Error;
 pub use heap::Heap;
+pub use lines::LineCounts;
 pub use running::{Addr, Broadcast, Read, Running};
 pub use server::Server;
 pub use subscribers::Subscriber;
-pub use wharf_core::port::server::{Event, OnClose};
+pub use tally::{REASONS, Totals};
+pub use wharf_core::port::server::{DownReason, Event, OnClose, OpenFailure};
