@@ -7,13 +7,18 @@
 //! The first loop hears the signals for all, and so outlives the others. It is also where the host is asked and told
 //! ([`admin`]).
 
+mod advice;
+#[cfg(test)]
+mod tests;
+
 use crate::admin::{self, host::Host};
 use crate::config::{self, Plant, event_loop::EventLoop, modbus};
 use crate::event_loop::{Error, Group, GroupOptions, Handle, Loop, LoopMut, LoopOptions, Signal};
 use crate::services::modbus::{Event, Observer, Server, control};
-use crate::services::port::{self, DownReason, OpenFailure, options::Options as Port};
+use crate::services::port::{self, DownReason, options::Options as Port};
 use crate::sys::inherited;
-use std::io::{ErrorKind, Write};
+use advice::{advice_on, explained};
+use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -371,53 +376,15 @@ impl port::Subscriber for PortLog {
             let why = port.failure().unwrap_or_else(|| port::describe(port.name(), event));
             return self.site.fail(format!("{why}{}", advice_on(kind)));
         }
-        let text = port::describe(port.name(), event);
-        if matches!(event, port::Event::DataReady { .. } | port::Event::HighWater { .. } | port::Event::LowWater { .. })
-        {
-            tracing::debug!("{text}");
-        } else {
-            tracing::info!("{text}");
+        let frequent = matches!(
+            event,
+            port::Event::DataReady { .. } | port::Event::HighWater { .. } | port::Event::LowWater { .. }
+        );
+        if !frequent {
+            tracing::info!("{}", port::describe(port.name(), event));
+        } else if tracing::enabled!(tracing::Level::DEBUG) {
+            tracing::debug!("{}", port::describe(port.name(), event));
         }
-    }
-}
-
-/// What the system refused, its likely cause and the next step.
-#[expect(clippy::needless_pass_by_value, reason = "made for map_err")]
-fn explained(error: Error) -> (Status, String) {
-    let advice = match &error {
-        Error::Io { op: "listen on", source, .. } => advice(source.kind()),
-        Error::Io { op: "append to", .. } => "\n  make the folder, or name a file that this user may write to",
-        _ => "",
-    };
-    (Status::Unreachable, format!("{error}{advice}"))
-}
-
-/// What to do about a device port that cannot be opened.
-fn advice_on(failure: OpenFailure) -> &'static str {
-    [
-        (OpenFailure::InUse, advice(ErrorKind::AddrInUse)),
-        (OpenFailure::Denied, advice(ErrorKind::PermissionDenied)),
-        (OpenFailure::NotAvailable, advice(ErrorKind::AddrNotAvailable)),
-        (
-            OpenFailure::Unresolved,
-            "\n  check how the name is written (`getent hosts NAME` asks the same), or listen on an address",
-        ),
-    ]
-    .into_iter()
-    .find(|(known, _)| *known == failure)
-    .map_or("", |(_, advice)| advice)
-}
-
-/// What to do about an address that cannot be had.
-fn advice(kind: ErrorKind) -> &'static str {
-    if kind == ErrorKind::AddrInUse {
-        "\n  another program has this address, perhaps another wharf (`ss -ltnp` names it): stop it, or listen elsewhere"
-    } else if kind == ErrorKind::PermissionDenied {
-        "\n  ports below 1024 need privileges: choose a higher one, or grant CAP_NET_BIND_SERVICE"
-    } else if kind == ErrorKind::AddrNotAvailable {
-        "\n  no interface of this machine has this address (`ip address` lists them)"
-    } else {
-        ""
     }
 }
 
@@ -436,107 +403,5 @@ pub fn raise_descriptor_limit(connections: u64, loops: usize) {
             "{needed} descriptors are needed for {connections} connections, and the limit is {raised}: raise it \
              (`ulimit -n {needed}`, or LimitNOFILE= in a systemd unit) or lower max_connections"
         );
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use rustix::process::{Signal, getpid, kill_process};
-
-    /// Leaves the machine's runtime directory alone.
-    const QUIET: &str = "[admin]\nsocket = false\n";
-
-    /// Ends the process as soon as it has read a line.
-    #[derive(Clone, Default)]
-    struct Impatient(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Impatient {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            let mut read = self.0.lock().unwrap();
-            if read.is_empty() {
-                kill_process(getpid(), Signal::TERM)?;
-            }
-            read.extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-
-    #[test]
-    fn entries_are_dealt_over_the_loops_in_file_order_and_no_loop_is_without() {
-        let entry = |n| format!("[[modbus.server]]\nname = \"{n}\"\nlisten = [\"127.0.0.1:0\"]\n");
-        let entries: String = (0..5).map(entry).collect();
-        let names = |threads: u16| -> Vec<String> {
-            let text = format!("[loop]\nthreads = {threads}\n{entries}");
-            let site = Site::new(
-                &crate::config::parse(&text, "plant.toml").unwrap(),
-                "test",
-                Box::new(std::io::sink()),
-                Opening::AsSet,
-            );
-            let name = |entry: &Entry| match entry {
-                Entry::Modbus(server) => server.name.clone(),
-                Entry::Port(port) => port.name.clone(),
-            };
-            let share = |index| site.share(index).map(|(_, entry)| name(entry)).collect();
-            (0..site.loops).map(share).collect()
-        };
-        assert_eq!(names(1), ["01234"]);
-        assert_eq!(names(2), ["024", "13"]);
-        assert_eq!(names(9), ["0", "1", "2", "3", "4"]);
-    }
-
-    #[test]
-    fn a_loop_without_room_for_calls_hears_of_a_signal_all_the_same() {
-        let text = "[[modbus.server]]\nname = \"a\"\nlisten = [\"127.0.0.1:0\"]\n\
-                    [[modbus.server]]\nname = \"b\"\nlisten = [\"127.0.0.1:0\"]\n";
-        let plant = crate::config::parse(&format!("{QUIET}[loop]\nthreads = 2\n{text}"), "plant.toml").unwrap();
-        let site = Arc::new(Site::new(&plant, "test", Box::new(std::io::sink()), Opening::AsSet));
-        let each = LoopOptions { deferred_limit: 1, ..LoopOptions::default() };
-        let mut loops = [0, 1].map(|index| {
-            let mut lp = Loop::with_options(Share::default(), each).unwrap();
-            site.set_up(index, &mut lp.loop_mut()).unwrap();
-            lp
-        });
-        loops[1].handle().defer_fn(|_| ()).unwrap();
-        assert!(loops[1].handle().defer_fn(|_| ()).is_err());
-        site.end_all(&mut loops[0].loop_mut());
-        for lp in &mut loops {
-            lp.turn(Some(Duration::ZERO)).unwrap();
-            assert_eq!(lp.loop_mut().data().servers[0].local_addrs().count(), 1);
-        }
-        let addresses = site.open().addresses.clone();
-        assert!(addresses.iter().flatten().all(|at| std::net::TcpStream::connect(at).is_err()), "both have ended");
-    }
-
-    #[test]
-    fn a_panic_on_another_loop_is_a_panic_of_the_process() {
-        let text = "[admin]\nsocket = false\n[loop]\nthreads = 2\n[[modbus.server]]\nname = \"a\"\nlisten = [\"127.0.0.1:0\"]\n\
-                    [[modbus.server]]\nname = \"b\"\nlisten = [\"127.0.0.1:0\"]\n";
-        let mut plant = crate::config::parse(text, "plant.toml").unwrap();
-        // Nothing that was read from a file can be that wrong.
-        let twice = plant.modbus[1].units[0].clone();
-        plant.modbus[1].units.push(twice);
-        let reader = Impatient::default();
-        let told = Arc::clone(&reader.0);
-        let run = std::panic::AssertUnwindSafe(|| run(&plant, "test", reader, Opening::AsSet));
-        let panic = std::panic::catch_unwind(run).unwrap_err();
-        let message = panic.downcast_ref::<String>().unwrap();
-        assert!(message.contains("the plant was checked when it was read"), "{message}");
-        assert!(told.lock().unwrap().is_empty());
-    }
-
-    #[test]
-    fn a_signal_as_soon_as_a_listener_is_announced_ends_in_order() {
-        let text = "[admin]\nsocket = false\n[[modbus.server]]\nname = \"m\"\nlisten = [\"127.0.0.1:0\"]\n";
-        let plant = crate::config::parse(text, "plant.toml").unwrap();
-        let reader = Impatient::default();
-        assert_eq!(run(&plant, "test", reader.clone(), Opening::AsSet), Ok(Status::Done));
-        let lines = String::from_utf8(reader.0.lock().unwrap().clone()).unwrap();
-        assert!(lines.starts_with("listening 127.0.0.1:"), "{lines}");
     }
 }

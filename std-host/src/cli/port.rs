@@ -221,6 +221,9 @@ impl Serve {
         for Setting { key, value } in &self.set {
             port.set(key, value).map_err(wrong)?;
         }
+        if !port.auto_connect {
+            return Err("serve opens its port by itself: auto_connect cannot be false".to_owned());
+        }
         port.check().map_err(|conflict| format!("{conflict}; accepted: {}", conflict.accepted))?;
         Ok(port)
     }

@@ -140,16 +140,6 @@ fn serve_echoes_until_a_signal_and_lets_its_clients_end_in_order() {
 }
 
 #[test]
-fn serve_listens_on_a_name_that_has_to_be_resolved() {
-    let folder = Folder::new();
-    // Neither an address nor what the text of addresses calls localhost.
-    let mut host = folder.start(&["port", "serve", "dev", "localhost.:0", "--echo"]);
-    let address = host.address();
-    exchange(&mut connect(&address), b"x", b"x");
-    assert_eq!(host.end(), (0, String::new()));
-}
-
-#[test]
 fn a_broker_sends_to_all_others_up_to_its_slots() {
     let folder = Folder::new();
     let mut host = folder.start(&["port", "serve", "bus", "127.0.0.1:0", "--broker", "--slots", "2"]);
@@ -287,7 +277,7 @@ fn set_changes_an_option_of_a_port_or_of_a_slot() {
     assert!(report.ends_with("\n  dev:1  free\n    options  input_eos=\\x03\n"), "{report}");
     for (arguments, why) in [
         (["dev", "slots", "3"], "wharf: dev: option slots cannot be changed while the port exists\n"),
-        (["dev", "idle", "3s"], "wharf: dev: there is no option \"idle\", did you mean \"idle_rx\"?\n"),
+        (["dev", "lingers", "3s"], "wharf: dev: there is no option \"lingers\", did you mean \"linger\"?\n"),
         (["dev:9", "linger", "3s"], "wharf: there is no dev:9: the slots of dev are dev:0 to dev:1\n"),
     ] {
         let output = folder.run(&[&["port", "set"][..], &arguments].concat());
@@ -357,6 +347,7 @@ fn a_wrong_port_ends_with_2_and_names_what_is_accepted() {
         (&[&serve[..], &["--trace", "both:octal"]].concat(), "option trace_io cannot be \"octal\""),
         (&[&serve[..], &["--set", "linger"]].concat(), "expected KEY=VALUE"),
         (&[&serve[..], &["--set", "lingers=1s"]].concat(), "did you mean \"linger\"?"),
+        (&[&serve[..], &["--set", "auto_connect=false"]].concat(), "serve opens its port by itself"),
         (&["port", "report", "-l", "3"], "0..=2"),
         (&["port", "drop", "dev"], "such as dev:0"),
         (&["port", "drop", "dev:x"], "\"x\" is no slot"),
