@@ -8,10 +8,12 @@ use std::io::ErrorKind;
 /// What the system refused, its likely cause and the next step.
 #[expect(clippy::needless_pass_by_value, reason = "made for map_err")]
 pub(super) fn explained(error: Error) -> (Status, String) {
-    let advice = match &error {
-        Error::Io { op: "listen on", source, .. } => advice(source.kind()),
-        Error::Io { op: "append to", .. } => "\n  make the folder, or name a file that this user may write to",
-        _ => "",
+    let advice = if let Error::Io { op: "listen on", source, .. } = &error {
+        advice(source.kind())
+    } else if let Error::Io { op: "append to", .. } = &error {
+        "\n  make the folder, or name a file that this user may write to"
+    } else {
+        ""
     };
     (Status::Unreachable, format!("{error}{advice}"))
 }

@@ -245,6 +245,52 @@ fn report_shows_every_port_of_a_host_or_one() {
 }
 
 #[test]
+fn metrics_are_there_from_the_start_and_count() {
+    let folder = Folder::new();
+    let text = "[admin]\nlisten = \"127.0.0.1:0\"\n[[port]]\nname = \"dev\"\naddress = \"127.0.0.1:0\"\nslots = 1\n\
+                mode = \"log\"\nlog_file = \"dev.log\"\n";
+    std::fs::write(folder.0.join("hall.toml"), text).unwrap();
+    let mut host = folder.start(&["--log", "off", "run", "hall.toml"]);
+    let address = host.address();
+    let mut line = String::new();
+    host.lines.read_line(&mut line).unwrap();
+    let http = line.strip_prefix("admin http://").unwrap().trim_end().to_owned();
+    let metrics = || {
+        let mut stream = connect(&http);
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        text.lines().filter(|line| line.starts_with("wharf_port_")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let at_first = metrics();
+    let gauges = ["wharf_port_up{", "wharf_port_slots{", "wharf_port_clients{"];
+    for line in &at_first {
+        assert!(line.contains("{port=\"dev\""), "{line}");
+        let is_gauge = gauges.iter().any(|gauge| line.starts_with(gauge));
+        assert!(is_gauge || (line.contains("_total{") && line.ends_with(" 0")), "{line}");
+    }
+    let mut client = connect(&address);
+    client.write_all(b"12345").unwrap();
+    client.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(client.read(&mut [0]).unwrap(), 0);
+    folder.report_with("  dev:0  free        last PeerClosed ");
+    folder.report_with("  log lines 1 lost 0\n");
+    let changed: Vec<_> = metrics().into_iter().filter(|line| !at_first.contains(line)).collect();
+    let expected = [
+        "wharf_port_connections_total{port=\"dev\"} 1",
+        "wharf_port_connections_closed_total{port=\"dev\",reason=\"PeerClosed\"} 1",
+        "wharf_port_bytes_total{port=\"dev\",direction=\"rx\"} 5",
+        "wharf_port_lines_total{port=\"dev\",kind=\"log\"} 1",
+    ];
+    assert_eq!(changed, expected);
+    let documented = include_str!("../../../docs/ports-cli.md");
+    for line in &at_first {
+        let name = line.split('{').next().unwrap();
+        assert!(documented.contains(&format!("`{name}`")), "{name}");
+    }
+}
+
+#[test]
 fn drop_closes_a_client_in_order() {
     let folder = Folder::new();
     let mut host = folder.start(&["port", "serve", "dev", "127.0.0.1:0", "--echo", "--slots", "2"]);

@@ -20,7 +20,7 @@ use std::rc::Rc;
 /// The system of the entries.
 const SYSTEM: &str = "port";
 /// The most slots in one reply: more would hold up the loop.
-const PAGE: u32 = 250;
+const PAGE: u32 = 128;
 
 /// A verb that the loop of the port carries out.
 type Act = fn(&mut Running<'_>, Arguments) -> Outcome;
