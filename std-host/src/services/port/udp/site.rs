@@ -234,7 +234,8 @@ impl Site {
         let mut subscribers = self.subscribers.take();
         let port = &mut RunningUdp::new(self, self.now.get());
         subscribers.tell(port, event);
-        if *event == Event::DataReady {
+        // What was dropped on its arrival is told at once, and not when the next one comes.
+        if matches!(event, Event::DataReady | Event::Overflowed { .. }) {
             let mut whole = self.whole.take();
             subscribers.deliver(port, &self.machine, &mut whole);
             self.whole.replace(whole);
