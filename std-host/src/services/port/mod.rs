@@ -6,6 +6,8 @@
 //! [`Subscriber`]; `relay` has the two that the command line offers. Other threads have [`Port`] and [`Subport`], whose calls
 //! wait; they are in `blocking`.
 //!
+//! A UDP port is another machine with another face, in [`udp`]: it has no slots.
+//!
 //! | module | holds |
 //! | --- | --- |
 //! | [`options`] | every key of a port: its name, values, default, and when it may be set |
@@ -32,6 +34,7 @@ mod subscribers;
 mod tally;
 pub mod trace;
 mod traces;
+pub mod udp;
 
 pub use blocking::{Events, Pending, Port, Subport, Threaded, Told};
 pub use describe::describe;
