@@ -262,12 +262,14 @@ struct PortLog;
 
 impl port::Subscriber for PortLog {
     fn event(&mut self, port: &mut port::Running<'_>, event: &port::Event) {
-        let text = port::describe(port.name(), event);
-        if matches!(event, port::Event::DataReady { .. } | port::Event::HighWater { .. } | port::Event::LowWater { .. })
-        {
-            tracing::debug!("{text}");
-        } else {
-            tracing::info!("{text}");
+        let frequent = matches!(
+            event,
+            port::Event::DataReady { .. } | port::Event::HighWater { .. } | port::Event::LowWater { .. }
+        );
+        if !frequent {
+            tracing::info!("{}", port::describe(port.name(), event));
+        } else if tracing::enabled!(tracing::Level::DEBUG) {
+            tracing::debug!("{}", port::describe(port.name(), event));
         }
     }
 }

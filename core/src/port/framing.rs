@@ -309,7 +309,7 @@ impl Scan {
             return None;
         }
         if !terminator.is_off() {
-            self.search(terminator, front, back, room);
+            self.search(terminator, front, back);
             let decided = self.decided();
             if decided >= room {
                 return Some(Piece { len: room, skip: 0, eom: Eom::CNT });
@@ -335,8 +335,8 @@ impl Scan {
         }
     }
 
-    /// Goes on with the search, unless the reader's room is filled by what is decided.
-    fn search(&mut self, terminator: &Terminator, front: &[u8], back: &[u8], room: usize) {
+    /// Goes on with the search where it was left, up to the end of the first terminator or of the queue.
+    fn search(&mut self, terminator: &Terminator, front: &[u8], back: &[u8]) {
         let searched = self.decided().saturating_add(usize::from(self.matched));
         let (front, back) = match front.split_at_checked(searched) {
             Some((_, rest)) => (rest, back),
@@ -350,13 +350,11 @@ impl Scan {
             },
         };
         for bytes in [front, back] {
-            if self.decided() < room {
-                self.advance(terminator, bytes);
-            }
+            self.advance(terminator, bytes);
         }
     }
 
-    /// Searches in `bytes`, which stand behind all that was searched, up to the end of the first terminator.
+    /// Searches in `bytes`, which stand behind all that was searched, unless a terminator has been found.
     fn advance(&mut self, terminator: &Terminator, mut bytes: &[u8]) {
         let [first, ..] = terminator.bytes;
         while !self.has_found(terminator) {

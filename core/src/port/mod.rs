@@ -4,9 +4,10 @@
 //! is called `dev:i` for as long as the port exists, whoever sits in it. So a program can be configured for `dev:0`
 //! before any device has called.
 //!
-//! [`address`] reads the text that says where a port listens. [`server`] is the port itself, over TCP. [`framing`] finds
-//! where a message ends.
+//! [`address`] reads the text that says where a port listens. [`server`] is the port itself, over TCP; [`datagrams`] is one
+//! over UDP. [`framing`] finds where a message ends.
 
 pub mod address;
+pub mod datagrams;
 pub mod framing;
 pub mod server;

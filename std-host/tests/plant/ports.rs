@@ -6,7 +6,7 @@ use wharf_host::config::error::Kind;
 use wharf_host::config::parse;
 use wharf_host::services::port::options::{
     Change, Consumer, Drop, HalfClose, Localhost, Millis, Mode, OPTIONS, OnDisconnect, OnFull, Options, Overflow, Pick,
-    Rest, Traced, Udp, Watermarks,
+    Rest, Scope, Traced, Udp, Watermarks,
 };
 use wharf_host::services::port::trace::{Formats, Levels, Parts};
 
@@ -356,4 +356,35 @@ fn a_problem_brings_no_others_in_its_train() {
     ] {
         assert_eq!(refused(&text).problems.len(), 1, "{text}");
     }
+}
+
+#[test]
+fn the_page_about_options_has_every_key_with_its_default_and_when_it_may_be_set() {
+    let page = include_str!("../../../docs/port-options.md");
+    let example = page.split("```").nth(1).and_then(|block| block.strip_prefix("toml\n")).unwrap();
+    read(example);
+    let rows = page.split("## Keys").nth(1).unwrap().lines().filter(|line| line.starts_with("| `"));
+    let mut named = Vec::new();
+    for row in rows {
+        let cells: Vec<_> = row.trim_matches('|').split('|').map(|cell| cell.trim().trim_matches('`')).collect();
+        let [name, default, _, when] = cells[..] else { panic!("{row}") };
+        let key = OPTIONS.iter().find(|key| key.name == name).unwrap_or_else(|| panic!("{row}"));
+        let plain = [":0", ":0 udp"].map(|address| Options::new("a", address).unwrap());
+        let asyn = accepted(&udp("udp = 'asyn'")).ports.remove(0);
+        let port = plain.into_iter().chain([asyn]).find(|port| key.ports.has(port)).unwrap();
+        if default != "none" || name == "mode" || name == "trace" {
+            assert_eq!(port.option(name).unwrap(), default, "{name}");
+        }
+        let change = match key.change {
+            Change::Fixed => "fixed",
+            Change::Down => "down",
+            Change::Live => "live",
+        };
+        assert_eq!(when, if key.scope == Scope::Slot { format!("{change} slot") } else { change.to_owned() }, "{name}");
+        named.push(name);
+    }
+    named.sort_unstable();
+    let mut keys: Vec<_> = OPTIONS.iter().map(|key| key.name).collect();
+    keys.sort_unstable();
+    assert_eq!(named, keys);
 }

@@ -17,6 +17,7 @@
 //! | `http_head` | requests over HTTP are cut and read as a second reader does, whatever the segments |
 //! | `admin_lines` | so are the lines of the admin socket |
 //! | `plant_file` | no text makes the reader panic, and an accepted plant that is printed reads back as itself |
+//! | [`port_datagrams`] | a scripted UDP port asks, tells, reads, writes and counts what a port in plain lists does |
 //! | [`laws()`] | a server connection, one with faults and a client connection obey the laws of the machine contract |
 
 #[cfg(feature = "host")]
@@ -44,7 +45,7 @@ pub use framing::mbap_stream;
 pub use mirrors::mirrors;
 #[cfg(feature = "host")]
 pub use plant_file::plant_file;
-pub use port::{port_address, port_framing};
+pub use port::{port_address, port_datagrams, port_framing};
 pub use request::request;
 
 use crate::fixture::{self, Access, Block, Device, File, Plant, Queue, Range, Table};
@@ -70,6 +71,7 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("admin_lines", admin_lines),
     #[cfg(feature = "host")]
     ("plant_file", plant_file),
+    ("port_datagrams", port_datagrams),
     ("laws", laws),
 ];
 

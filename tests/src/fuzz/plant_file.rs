@@ -12,9 +12,11 @@
 
 use super::Source;
 use wharf_host::config::parse;
+use wharf_host::services::port::options::{OPTIONS, Options};
 
 /// No text makes the reader panic; every problem is somewhere in the file; and an accepted plant, printed with all its
-/// defaults, is accepted again and is the same plant.
+/// defaults, is accepted again and is the same plant. A port of it is the same port again when its options are set one by
+/// one, as a command line would.
 ///
 /// # Panics
 /// When something does not hold.
@@ -31,6 +33,7 @@ pub fn plant_file(data: &[u8]) {
                 parse(&printed, "printed.toml").unwrap_or_else(|errors| panic!("{errors}\nof\n{printed}\nof\n{text}"));
             assert_eq!(again, plant, "{printed}");
             assert_eq!(again.to_toml(), printed);
+            plant.ports.iter().for_each(set_one_by_one);
         }
         Err(errors) => {
             let lines = text.split('\n').count();
@@ -46,6 +49,18 @@ pub fn plant_file(data: &[u8]) {
             assert_eq!(errors.to_string().is_empty(), errors.problems.is_empty());
         }
     }
+}
+
+fn set_one_by_one(port: &Options) {
+    port.check().unwrap_or_else(|conflict| panic!("{conflict}"));
+    let mut again = Options::new(&port.name, port.address.as_str()).unwrap_or_else(|error| panic!("{error}"));
+    for key in OPTIONS {
+        if let Ok(text) = port.option(key.name) {
+            again.set(key.name, &text).unwrap_or_else(|error| panic!("{error}"));
+            assert_eq!(again.option(key.name), Ok(text));
+        }
+    }
+    assert_eq!(again, *port);
 }
 
 /// Lines of plants, in an order in which they make one.
@@ -99,6 +114,24 @@ generator = { kind = "mirror", source = "17/holding/0" }
 generator = { kind = "mirror", source = "default/coils/0", len = 4 }
 [port]
 block = []
+[[port]]
+address = "localhost:0 TCP"
+address = ":5025 udp"
+udp = "fifo"
+mode = "broker"
+rx_queue = 64
+on_full = "kick_idle"
+allow = "10.0.0.0/8, ::1"
+keepalive = "15s/5s/3"
+keepalive = false
+watermarks = "75/25"
+input_eos = [0, 128, 255]
+half_close = "drain"
+overflow = "reject"
+trace_mask = 63
+trace_io = "none"
+trace_file = "%p%%%i"
+slot_budget = "64k"
 "#;
 
 /// Values that are right somewhere, or nearly.

@@ -37,6 +37,7 @@ fn listed(target: &str) -> Vec<Seed> {
         "admin_lines" => host::lines(),
         #[cfg(feature = "host")]
         "plant_file" => host::plants(),
+        "port_datagrams" => port::datagrams::scripts(),
         "laws" => laws(),
         other => panic!("no seeds for {other}"),
     }

@@ -10,6 +10,7 @@
 pub mod client;
 pub mod connection;
 pub mod faulty;
+pub mod port_datagrams;
 mod toys;
 
 use crate::rng::{self, Rng, SEED_VARIABLE};

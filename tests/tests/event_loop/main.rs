@@ -15,6 +15,8 @@ mod modbus_dropped;
 mod modbus_errors;
 mod modbus_idle;
 mod modbus_turns;
+mod port_model;
+mod ports;
 mod streams;
 mod timeouts;
 mod tls;

@@ -9,6 +9,7 @@ mod faults;
 mod framing;
 mod hostile;
 mod order;
+mod port_datagrams;
 mod seeds;
 mod talk;
 mod vectors;

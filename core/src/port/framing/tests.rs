@@ -212,7 +212,7 @@ fn messages_depend_neither_on_how_the_stream_is_cut_nor_on_the_room_of_readers()
     }
 }
 
-/// The bytes compared until a reader that comes after each byte has had the stream.
+/// The bytes compared until a reader that comes after each byte, and then at the end of input, has had the stream.
 fn comparisons(terminator: &[u8], stream: &[u8], room: usize) -> usize {
     let mut queue = Queue::new(terminator);
     COMPARISONS.set(0);
@@ -221,6 +221,7 @@ fn comparisons(terminator: &[u8], stream: &[u8], room: usize) -> usize {
         queue.wrap = at % 7;
         while queue.read_in(room, if at % 3 == 0 { Flow::TimedOut } else { Flow::Open }).is_some() {}
     }
+    while queue.read_in(room, Flow::Ended).is_some_and(|(_, eom)| eom != Eom::END) {}
     COMPARISONS.get()
 }
 
@@ -232,8 +233,10 @@ fn no_byte_is_searched_twice_whatever_the_terminator_and_however_bytes_come() {
         fibonacci = (fibonacci.1.clone(), [fibonacci.1, fibonacci.0].concat());
     }
     let mostly_a: Vec<u8> = (1..=3000_u32).map(|at| if at % 254 == 0 { b'c' } else { b'a' }).collect();
+    let short = alike[..254].to_vec();
     for terminator in [&alike, &different, &fibonacci.1[..233].to_vec(), &vec![b'a'; 255]] {
-        for stream in [&vec![b'a'; 3000], &fibonacci.1, &different.repeat(4), &alike[1..].repeat(8), &mostly_a] {
+        for stream in [&vec![b'a'; 3000], &short, &fibonacci.1, &different.repeat(4), &alike[1..].repeat(8), &mostly_a]
+        {
             for room in [1, 3, ANY] {
                 let (count, len) = (comparisons(terminator, stream, room), stream.len());
                 assert!(count <= 2 * len, "{count} comparisons for {len} bytes, {} in {}", terminator[0], stream[0]);

@@ -116,9 +116,10 @@ impl<S: Storage> Server<S> {
         }
     }
 
-    /// Whether the next turn would bring the connection that is parked further.
+    /// Whether the next turn would bring somebody in who waits: a connection that is parked, or one in the backlog.
     pub(super) const fn door_wants_turn(&self) -> bool {
-        self.door.parked().is_some() && (self.door.left == 0 || self.clients.retired() > 0)
+        let (parked, frees) = (self.door.parked().is_some(), self.clients.retired() > 0);
+        (parked && self.door.left == 0) || ((parked || self.door.paused) && frees)
     }
 
     /// What comes next of the decision.

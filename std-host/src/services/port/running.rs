@@ -357,10 +357,15 @@ impl<'a> Running<'a> {
         Ok(options)
     }
 
+    /// Whether anybody sits in a slot.
+    #[must_use]
+    pub fn has_clients(&self) -> bool {
+        self.site.machine.borrow().taken() > 0
+    }
+
     /// Whether the port listens or has clients.
     fn is_in_use(&self) -> bool {
-        let machine = self.site.machine.borrow();
-        machine.is_up() || machine.taken() > 0
+        self.site.machine.borrow().is_up() || self.has_clients()
     }
 
     /// Who gets the messages of a slot.

@@ -1,7 +1,9 @@
 //! Bodies for the device ports.
 
 mod address;
+mod datagrams;
 mod framing;
 
 pub use address::port_address;
+pub use datagrams::port_datagrams;
 pub use framing::port_framing;

@@ -61,13 +61,14 @@ impl Queue {
         if found {
             return Some(self.take(data, self.terminator.len(), EOS));
         }
-        match matter {
-            Matter::Ended if self.bytes.is_empty() => Some(self.take(0, 0, END)),
-            Matter::Nothing if waits_for_a_terminator => None,
-            _ if data == 0 => None,
-            Matter::Full if waits_for_a_terminator => Some(self.take(data, 0, CNT)),
-            Matter::Nothing | Matter::Full | Matter::Ended | Matter::Timeout => Some(self.take(data, 0, 0)),
+        if matter == Matter::Ended && self.bytes.is_empty() {
+            return Some(self.take(0, 0, END));
         }
+        if data == 0 || (matter == Matter::Nothing && waits_for_a_terminator) {
+            return None;
+        }
+        let cut = matter == Matter::Full && waits_for_a_terminator;
+        Some(self.take(data, 0, if cut { CNT } else { 0 }))
     }
 
     fn take(&mut self, len: usize, removed: usize, eom: u8) -> Read {

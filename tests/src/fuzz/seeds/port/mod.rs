@@ -1,6 +1,7 @@
 //! Seeds for the device ports.
 
 mod address;
+pub(super) mod datagrams;
 mod framing;
 
 pub(super) use address::texts;
