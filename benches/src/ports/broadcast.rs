@@ -1,6 +1,6 @@
 //! The broker of a device port beside `ncat --broker`: one client says a message, and all others hear it.
 
-use super::{fan, servers};
+use super::servers;
 use crate::loops::servers::Counts;
 use crate::loops::{Common, span};
 use crate::machine;
