@@ -75,6 +75,8 @@ struct Arrival {
     /// `None` once it has gone again.
     socket: Option<SocketId>,
     peer: SocketAddr,
+    /// It has become readable meanwhile, and whether it has hung up. The loop tells that once.
+    stirred: Option<bool>,
 }
 
 impl Site {
@@ -224,7 +226,7 @@ impl Site {
             Output::ResumeAccept => listening::pause(lp, self, false),
             Output::Admit { slot } => self.admit(slot),
             Output::Refuse { why } => {
-                if let Some(socket) = self.decided() {
+                if let Some(socket) = self.decided().and_then(|arrival| arrival.socket) {
                     clients::refuse(lp, self, socket, why);
                 }
             }
@@ -431,7 +433,7 @@ impl Site {
     pub(super) fn arrived<T: 'static>(self: &Rc<Self>, lp: &mut LoopMut<'_, T>, socket: SocketId, peer: SocketAddr) {
         // An IPv4 client of an IPv6 socket is an IPv4 client.
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-        self.arrivals.borrow_mut().push_back(Arrival { socket: Some(socket), peer });
+        self.arrivals.borrow_mut().push_back(Arrival { socket: Some(socket), peer, stirred: None });
         self.begin(lp);
         self.drive(lp);
     }
@@ -447,14 +449,22 @@ impl Site {
         true
     }
 
-    /// The first connection is decided about. Its socket, unless it has gone.
-    fn decided(&self) -> Option<SocketId> {
+    /// A connection has become readable. If nothing is decided about it the machine hears that when it is admitted.
+    pub(super) fn stirred(&self, socket: SocketId, hung_up: bool) {
+        let mut arrivals = self.arrivals.borrow_mut();
+        if let Some(arrival) = arrivals.iter_mut().find(|arrival| arrival.socket == Some(socket)) {
+            arrival.stirred = Some(hung_up);
+        }
+    }
+
+    /// The first connection is decided about. It has no socket any more if it has gone.
+    fn decided(&self) -> Option<Arrival> {
         self.judging.set(false);
-        self.arrivals.borrow_mut().pop_front().and_then(|arrival| arrival.socket)
+        self.arrivals.borrow_mut().pop_front()
     }
 
     fn admit(&self, slot: SlotId) {
-        let socket = self.decided();
+        let (socket, stirred) = self.decided().map_or((None, None), |arrival| (arrival.socket, arrival.stirred));
         if let Some(place) = self.sockets.borrow_mut().get_mut(slot.index() as usize) {
             *place = socket;
         }
@@ -462,8 +472,11 @@ impl Site {
         match socket {
             Some(socket) => {
                 self.slots.borrow_mut().insert(socket, slot);
-                // What it sent while nothing was decided about it has been told then, and is not told again.
-                self.tell_now(Input::Readable { slot });
+                match stirred {
+                    Some(true) => self.tell_now(Input::HungUp { slot }),
+                    Some(false) => self.tell_now(Input::Readable { slot }),
+                    None => {}
+                }
             }
             None => self.tell_now(Input::Failed { slot, kind: Failure::Other }),
         }
