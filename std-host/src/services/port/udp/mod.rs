@@ -16,9 +16,9 @@
 mod binding;
 mod describe;
 mod echo;
+mod heap;
 mod running;
 mod server;
-mod settings;
 mod site;
 mod socket;
 mod subscribers;

@@ -1,6 +1,5 @@
 //! A UDP port as whoever is on its loop sees it: the face of the port that never waits.
 
-use super::settings;
 use super::site::Site;
 use super::subscribers::UdpSubscriber;
 use crate::services::port::options::{OptionError, Target, Udp};
@@ -204,7 +203,7 @@ impl<'a> RunningUdp<'a> {
         let mut options = self.site.options.borrow().clone();
         let target = Target::Port { up: self.local_addr().is_some() };
         let key = options.change(target, key, value).map_err(|error| wrong(&error))?;
-        if let Some(setting) = settings::setting(&options, key) {
+        if let Some(setting) = options.setting(key) {
             self.command(Command::Set(setting))?;
         }
         *self.site.options.borrow_mut() = options;

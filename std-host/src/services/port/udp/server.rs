@@ -1,8 +1,8 @@
 //! A UDP port and its life on a loop.
 
 use super::echo::Echo;
+use super::heap;
 use super::running::RunningUdp;
-use super::settings;
 use super::site::Site;
 use crate::event_loop::{Error, LoopMut};
 use crate::services::port::common::Common;
@@ -45,8 +45,8 @@ impl UdpServer {
                 return Err(wrong("mode \"log\" cannot be run yet: choose \"none\" or \"echo\"".to_owned()));
             }
         };
-        let machine = settings::machine(options).map_err(|error| wrong(error.to_string()))?;
-        let common = Arc::new(Common::new(&options.name, 1));
+        let machine = heap::machine(options).map_err(|error| wrong(error.to_string()))?;
+        let common = Arc::new(Common::new(&options.name, 1, options.rx_queue as usize));
         let site = Rc::new(Site::new(common, options.clone(), machine));
         site.set_timer(lp);
         site.with(lp, |port| {

@@ -5,8 +5,8 @@
 //! carried out by the drive that is under way.
 
 use super::binding;
+use super::heap::Machine as PortMachine;
 use super::running::RunningUdp;
-use super::settings::Machine as PortMachine;
 use super::socket;
 use super::subscribers::Subscribers;
 use crate::event_loop::{LoopMut, MAX_SPAN, Out, Packet, TimerId, UdpId};

@@ -1,7 +1,7 @@
 //! Who hears of a UDP port's events and datagrams, on its loop.
 
+use super::heap::Machine;
 use super::running::RunningUdp;
-use super::settings::Machine;
 use super::site::join;
 use std::cell::RefCell;
 use std::net::SocketAddr;
