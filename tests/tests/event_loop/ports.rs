@@ -76,9 +76,9 @@ impl Bench {
     }
 
     fn left(&self) -> Vec<(u32, Reason, u64, u64)> {
-        let left = |event: &Event| match *event {
-            Event::Disconnected { slot, reason, unread, unsent } => Some((slot.index(), reason, unread, unsent)),
-            _ => None,
+        let left = |event: &Event| {
+            let Event::Disconnected { slot, reason, unread, unsent } = *event else { return None };
+            Some((slot.index(), reason, unread, unsent))
         };
         self.events.borrow().iter().filter_map(left).collect()
     }
