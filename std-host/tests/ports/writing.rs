@@ -94,7 +94,7 @@ impl Subscriber for Intruder {
     fn event(&mut self, port: &mut Running<'_>, event: &Event) {
         let Event::LowWater { slot: id } = *event else { return };
         self.0 += 1;
-        let queued = if self.0 % 2 == 0 { port.write_to(id, b"e") } else { port.write(Addr::Port, b"e") };
+        let queued = if self.0.is_multiple_of(2) { port.write_to(id, b"e") } else { port.write(Addr::Port, b"e") };
         assert!(matches!(queued, Ok(0 | 1) | Err(Error::Full { .. })), "{queued:?}");
     }
 }
