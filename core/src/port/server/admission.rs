@@ -117,9 +117,12 @@ impl<S: Storage> Server<S> {
     }
 
     /// Whether the next turn would bring somebody in who waits: a connection that is parked, or one in the backlog.
-    pub(super) const fn door_wants_turn(&self) -> bool {
-        let (parked, frees) = (self.door.parked().is_some(), self.clients.retired() > 0);
-        (parked && self.door.left == 0) || ((parked || self.door.paused) && frees)
+    pub(super) fn door_wants_turn(&self) -> bool {
+        let parked = self.door.parked().is_some();
+        let frees = self.clients.retired() > 0;
+        // While somebody is leaving, nobody else has to make room.
+        let may_free = self.tally(Class::Leaving) == 0 && !self.is_taken();
+        (parked && (self.door.left == 0 || frees || may_free)) || (self.door.paused && frees)
     }
 
     /// What comes next of the decision.
@@ -152,7 +155,8 @@ impl<S: Storage> Server<S> {
             self.door.paused = false;
             return None;
         }
-        let pauses = self.door.paused_until.is_some() || (self.port.on_full == OnFull::Hold && self.is_taken());
+        let waits = self.is_taken() || (self.free() == 0 && self.door.parked().is_some());
+        let pauses = self.door.paused_until.is_some() || (self.port.on_full == OnFull::Hold && waits);
         if pauses == self.door.paused {
             return None;
         }
@@ -167,8 +171,12 @@ impl<S: Storage> Server<S> {
 
     /// Whether a newcomer would have to wait for somebody to leave of his own accord.
     fn is_taken(&self) -> bool {
-        let free = self.clients.capacity().saturating_sub(self.clients.len()).saturating_sub(self.clients.retired());
-        free == 0 && self.tally(Class::Residue) == 0 && self.tally(Class::Drained) == 0
+        self.free() == 0 && self.tally(Class::Residue) == 0 && self.tally(Class::Drained) == 0
+    }
+
+    /// Slots that a newcomer may have now.
+    fn free(&self) -> u32 {
+        self.clients.capacity().saturating_sub(self.clients.len()).saturating_sub(self.clients.retired())
     }
 
     /// The order is: port, allow list, slot.

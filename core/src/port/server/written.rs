@@ -94,7 +94,8 @@ impl Place<'_> {
             return Err(Error::OutputEnded { slot: self.id });
         }
         let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        let total = len.saturating_add(if *terminate { self.eos_len() } else { 0 });
+        let terminator = if *terminate { self.eos_len() } else { 0 };
+        let total = len.saturating_add(terminator);
         if total <= self.tx_room() {
             self.queue(now, bytes, *terminate);
             return Ok(Receipt { accepted: bytes.len(), ..Receipt::default() });
@@ -105,7 +106,7 @@ impl Place<'_> {
                 let fits = bytes.len().saturating_sub(1).min(to_usize(self.tx_room()));
                 match bytes.get(..fits) {
                     Some(part) if !part.is_empty() => self.queue(now, part, false),
-                    _ => return Err(self.full()),
+                    _ => return Err(self.full(terminator)),
                 }
                 Ok(Receipt { accepted: fits, ..Receipt::default() })
             }
@@ -116,9 +117,10 @@ impl Place<'_> {
             (Mode::Policy, _) if total > self.tx_capacity() => {
                 Err(Error::TooLong { len: to_usize(total), max: self.tx.len() })
             }
-            (Mode::Policy, Overflow::Reject) => Err(self.full()),
+            (Mode::Policy, Overflow::Reject) => Err(self.full(terminator)),
             (Mode::Policy, Overflow::DropOldest) => {
-                let lost = self.drop_oldest(total.saturating_sub(self.tx_room()))?;
+                let needed = total.saturating_sub(self.tx_room());
+                let lost = self.drop_oldest(needed).ok_or_else(|| self.full(terminator))?;
                 self.queue(now, bytes, *terminate);
                 Ok(Receipt { accepted: bytes.len(), lost: lost.into(), discarded: 0 })
             }
@@ -139,8 +141,8 @@ impl Place<'_> {
         }
     }
 
-    fn full(&self) -> Error {
-        Error::Full { room: to_usize(self.room()) }
+    fn full(&self, terminator: u32) -> Error {
+        Error::Full { room: to_usize(self.tx_room().saturating_sub(terminator)) }
     }
 
     /// Puts into the queue what is known to fit.
@@ -178,17 +180,16 @@ impl Place<'_> {
         }
     }
 
-    /// Drops the oldest messages that have not begun to leave, until `needed` bytes are free; how many that were.
-    fn drop_oldest(&mut self, needed: u32) -> Result<u32, Error> {
+    /// Drops the oldest messages that have not begun to leave, until `needed` bytes are free; how many that were. `None`, and
+    /// none is dropped, if all of them are not enough.
+    fn drop_oldest(&mut self, needed: u32) -> Option<u32> {
         let kept = self.client.boundaries.kept(self.boundaries, self.client.offered);
-        let Some(lost) = self.client.boundaries.drop_behind(self.boundaries, kept.messages, needed) else {
-            return Err(self.full());
-        };
+        let lost = self.client.boundaries.drop_behind(self.boundaries, kept.messages, needed)?;
         self.client.tx.remove(self.tx, kept.bytes, lost);
         self.client.dropped = self.client.dropped.saturating_add(lost.into());
         self.client.lost = self.client.lost.saturating_add(lost);
         self.client.news.add(News::LOST);
-        Ok(lost)
+        Some(lost)
     }
 
     /// From now on the lengths of messages are kept, or not. What is queued already is one message that has begun.

@@ -148,8 +148,9 @@ impl Port {
 
     /// Whether connections are to wait in the system's backlog.
     pub(super) fn wants_mute(&self) -> bool {
-        let full = self.options.on_full == OnFull::Hold && self.free_slots().is_empty() && self.victims().is_empty();
-        full || self.exhausted.is_some()
+        let is_next_in_line = self.waiting.is_some_and(|waiting| waiting.parked);
+        let full = self.free_slots().is_empty() && (self.victims().is_empty() || is_next_in_line);
+        (self.options.on_full == OnFull::Hold && full) || self.exhausted.is_some()
     }
 
     /// Slots that a newcomer may have now.

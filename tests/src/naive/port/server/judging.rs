@@ -48,7 +48,8 @@ impl Port {
             if self.turn_begins && self.pick().is_none() && !self.will_be_free() && !self.victims().is_empty() {
                 return Err("nothing is freed for the connection that is parked".into());
             }
-            if self.slots.iter().any(|slot| slot.resting) && !self.yielded {
+            let frees = self.free_slots().is_empty() && !self.will_be_free() && !self.victims().is_empty();
+            if (frees || self.slots.iter().any(|slot| slot.resting)) && !self.yielded {
                 return Err("a connection is parked, and the turn that has a slot for it is not asked for".into());
             }
         }
