@@ -7,16 +7,23 @@
 //! The first loop hears the signals for all, and so outlives the others. It is also where the host is asked and told
 //! ([`admin`]).
 
+mod advice;
+#[cfg(test)]
+mod tests;
+
 use crate::admin::{self, host::Host};
 use crate::config::{self, Plant, event_loop::EventLoop, modbus};
 use crate::event_loop::{Error, Group, GroupOptions, Handle, Loop, LoopMut, LoopOptions, Signal};
 use crate::services::modbus::{Event, Observer, Server, control};
-use crate::services::port::{self, options::Options as Port};
+use crate::services::port::{self, DownReason, options::Options as Port, udp};
 use crate::sys::inherited;
-use std::io::{ErrorKind, Write};
+use advice::{advice_on, explained};
+use std::io::Write;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use wharf_core::port::address::Protocol;
 
 /// The exit statuses of `wharf`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,9 +46,20 @@ const OTHER_DESCRIPTORS: u64 = 60 + admin::DESCRIPTORS;
 /// Descriptors of a loop: its poll, its waker, its reserve, and one to spare.
 const DESCRIPTORS_OF_A_LOOP: u64 = 4;
 
+/// What becomes of a device port that cannot be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opening {
+    /// What its options say: usually it is tried again.
+    AsSet,
+    /// If it has never been open, the host ends and says why.
+    AtOnce,
+}
+
 /// Runs everything in a plant until SIGINT, SIGTERM or SIGHUP; a second signal cuts what the first lets end in order.
+/// While a device port writes to a file, SIGHUP has such files opened again instead.
 /// `name` is what the plant is called; its admin socket has it too. `ready` gets a line for each listener as soon as all of
-/// them are open.
+/// them are open; for a device port that is opened later, because its name is yet to be resolved or its address yet to
+/// be had, once it is.
 ///
 /// With `threads = 1` the loop runs on the calling thread. There are never more loops than entries.
 ///
@@ -50,11 +68,16 @@ const DESCRIPTORS_OF_A_LOOP: u64 = 4;
 ///
 /// # Panics
 /// With whatever a callback panics with, on any of the loops.
-pub fn run(plant: &Plant, name: &str, ready: &mut dyn Write) -> Result<Status, (Status, String)> {
+pub fn run(
+    plant: &Plant,
+    name: &str,
+    ready: impl Write + Send + 'static,
+    opening: Opening,
+) -> Result<Status, (Status, String)> {
     if plant.modbus.is_empty() && plant.ports.is_empty() {
         return Err((Status::Usage, "the plant is empty: add a [[modbus.server]] or a [[port]]".to_owned()));
     }
-    let site = Arc::new(Site::new(plant, name));
+    let site = Arc::new(Site::new(plant, name, Box::new(ready), opening));
     let clients = plant.ports.iter().map(|port| u64::from(port.slots)).sum::<u64>();
     let connections = plant.modbus.iter().map(connections).sum::<u64>() + clients;
     raise_descriptor_limit(connections, site.loops);
@@ -62,17 +85,18 @@ pub fn run(plant: &Plant, name: &str, ready: &mut dyn Write) -> Result<Status, (
     if site.loops == 1 && !pin {
         let mut lp = Loop::with_options(Share::default(), each).map_err(explained)?;
         site.set_up(0, &mut lp.loop_mut()).map_err(explained)?;
-        site.announce(ready);
+        site.announce();
         lp.run().map_err(explained)?;
     } else {
         let options = GroupOptions { loops: site.loops, each, name: "wharf".to_owned(), pin };
         let common = Arc::clone(&site);
         let group = Group::with_options(options, |_| Share::default(), move |index, lp| common.set_up(index, lp));
         let group = group.map_err(explained)?;
-        site.announce(ready);
+        site.announce();
         group.join().map_err(explained)?;
     }
-    Ok(Status::Done)
+    let failure = site.open().failure.take();
+    failure.map_or(Ok(Status::Done), |failure| Err((Status::Unreachable, failure)))
 }
 
 /// A plant that is being run, as all its loops know it.
@@ -80,6 +104,7 @@ struct Site {
     entries: Vec<Entry>,
     admin: config::admin::Admin,
     host: Arc<Host>,
+    opening: Opening,
     loops: usize,
     open: Mutex<Open>,
 }
@@ -96,6 +121,11 @@ struct Open {
     loops: Vec<Handle<Share>>,
     /// Of each entry, in file order.
     addresses: Vec<Vec<SocketAddr>>,
+    ready: Box<dyn Write + Send>,
+    /// The addresses have been told; one that is opened from now on is told by itself.
+    announced: bool,
+    /// Why the host ends, if it must.
+    failure: Option<String>,
 }
 
 /// What lives on one loop.
@@ -103,26 +133,28 @@ struct Open {
 struct Share {
     servers: Vec<Server>,
     ports: Vec<port::Server>,
+    udp_ports: Vec<udp::UdpServer>,
     /// Keeps the first loop alive as long as this one: it hears the signals.
     _first: Option<Handle<Self>>,
 }
 
 impl Site {
-    fn new(plant: &Plant, name: &str) -> Self {
+    fn new(plant: &Plant, name: &str, ready: Box<dyn Write + Send>, opening: Opening) -> Self {
         let servers = plant.modbus.iter().cloned().map(|server| Entry::Modbus(Box::new(server)));
         let ports = plant.ports.iter().cloned().map(|port| Entry::Port(Box::new(port)));
         let entries: Vec<_> = servers.chain(ports).collect();
         let loops = usize::from(plant.event_loop.threads).min(entries.len());
-        let open = Mutex::new(Open { loops: Vec::new(), addresses: vec![Vec::new(); entries.len()] });
+        let addresses = vec![Vec::new(); entries.len()];
+        let open = Mutex::new(Open { loops: Vec::new(), addresses, ready, announced: false, failure: None });
         let host = Arc::new(Host::new(name, loops));
         // In file order, which is not that in which the loops open them.
         for entry in &entries {
             match entry {
                 Entry::Modbus(server) => control::announce(&host.registry, &server.name),
-                Entry::Port(_) => {}
+                Entry::Port(described) => port::control::announce(&host.registry, &described.name),
             }
         }
-        Self { entries, admin: plant.admin.clone(), host, loops, open }
+        Self { entries, admin: plant.admin.clone(), host, opening, loops, open }
     }
 
     /// The entries that live on a loop, with their places in the file.
@@ -153,9 +185,15 @@ impl Site {
                     self.open().addresses[place] = server.local_addrs().collect();
                     lp.data().servers.push(server);
                 }
-                Entry::Port(described) => {
-                    let server = port::Server::bind(lp, described, |port| port.subscribe(Box::new(PortLog)))?;
+                Entry::Port(described) if described.address.protocol() == Protocol::Udp => {
+                    let server = udp::UdpServer::bind(lp, described, |port| port.subscribe(Box::new(UdpLog)))?;
                     self.open().addresses[place] = server.local_addr().into_iter().collect();
+                    lp.data().udp_ports.push(server);
+                }
+                Entry::Port(described) => {
+                    let log = PortLog { site: Arc::clone(self), place, was_open: false };
+                    let server = port::Server::bind(lp, described, |port| port.subscribe(Box::new(log)))?;
+                    port::control::register(&self.host.registry, &lp.handle(), &server);
                     lp.data().ports.push(server);
                 }
             }
@@ -171,7 +209,24 @@ impl Site {
             ending.push(Signal::Hangup);
         }
         let site = Arc::clone(self);
-        lp.on_signal(&ending, move |lp, _| site.end_all(lp))
+        lp.on_signal(
+            &ending,
+            move |lp, signal| {
+                if signal == Signal::Hangup { site.hang_up(lp) } else { site.end_all(lp) }
+            },
+        )
+    }
+
+    /// Has every port open its files again; if none has any, everything ends, as without a terminal it should. `lp` is
+    /// the first loop.
+    fn hang_up(self: &Arc<Self>, lp: &mut LoopMut<'_, Share>) {
+        let asked = Arc::new(Asked { site: Arc::clone(self), any: AtomicBool::new(false) });
+        asked.ask(lp);
+        for other in self.open().loops.iter().skip(1) {
+            let asked = Arc::clone(&asked);
+            // One that has ended has no files.
+            let _ = other.defer_always(move |lp| asked.ask(lp));
+        }
     }
 
     /// [`end`] on all loops; `lp` is the first.
@@ -183,8 +238,33 @@ impl Site {
         }
     }
 
-    fn announce(&self, ready: &mut dyn Write) {
-        for address in self.open().addresses.iter().flatten() {
+    /// A port is open.
+    fn opened(&self, place: usize, address: SocketAddr) {
+        let Open { addresses, ready, announced, .. } = &mut *self.open();
+        // Once: one that flaps must not fill a pipe that nobody reads.
+        if let Some(known) = addresses.get_mut(place).filter(|known| known.is_empty()) {
+            known.push(address);
+            if *announced {
+                let _ = writeln!(ready, "listening {address}").and_then(|()| ready.flush());
+            }
+        }
+    }
+
+    /// The host ends, and says why.
+    fn fail(self: &Arc<Self>, why: String) {
+        let mut open = self.open();
+        open.failure.get_or_insert(why);
+        let site = Arc::clone(self);
+        if let Some(first) = open.loops.first() {
+            // One that has ended needs no more ending.
+            let _ = first.defer_always(move |lp| site.end_all(lp));
+        }
+    }
+
+    fn announce(&self) {
+        let Open { addresses, ready, announced, .. } = &mut *self.open();
+        *announced = true;
+        for address in addresses.iter().flatten() {
             // Nobody need read this for the servers to work.
             let _ = writeln!(ready, "listening {address}");
         }
@@ -197,6 +277,32 @@ impl Site {
     fn open(&self) -> MutexGuard<'_, Open> {
         // A panic under this lock leaves both lists whole.
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the loops say to SIGHUP. Whoever says it last does what follows.
+struct Asked {
+    site: Arc<Site>,
+    /// Somebody has files.
+    any: AtomicBool,
+}
+
+impl Asked {
+    fn ask(&self, lp: &mut LoopMut<'_, Share>) {
+        let ports = lp.data().ports.clone();
+        // All of them, whatever the first says.
+        let any = ports.iter().fold(false, |any, port| port.with(lp, |port| port.reopen_files()) | any);
+        self.any.fetch_or(any, Ordering::AcqRel);
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        let first = if *self.any.get_mut() { None } else { self.site.open().loops.first().cloned() };
+        if let Some(first) = first {
+            let site = Arc::clone(&self.site);
+            let _ = first.defer_always(move |lp| site.end_all(lp));
+        }
     }
 }
 
@@ -213,6 +319,9 @@ fn end(lp: &mut LoopMut<'_, Share>) {
     let ports = std::mem::take(&mut lp.data().ports);
     ports.iter().for_each(|port| port.shutdown(lp));
     lp.data().ports = ports;
+    let udp_ports = std::mem::take(&mut lp.data().udp_ports);
+    udp_ports.iter().for_each(|port| port.shutdown(lp));
+    lp.data().udp_ports = udp_ports;
 }
 
 fn options(settings: &EventLoop) -> LoopOptions {
@@ -258,10 +367,25 @@ impl Observer for Log {
 }
 
 /// Writes the events of a port down: what an operator wants to see at `info`, every arrival of bytes at `debug`.
-struct PortLog;
+struct PortLog {
+    site: Arc<Site>,
+    /// Of the port, among the entries.
+    place: usize,
+    was_open: bool,
+}
 
 impl port::Subscriber for PortLog {
     fn event(&mut self, port: &mut port::Running<'_>, event: &port::Event) {
+        if let port::Event::PortUp { local } = *event {
+            self.was_open = true;
+            self.site.opened(self.place, local);
+        } else if let port::Event::PortDown { reason: DownReason::OpenFailed(kind) } = *event
+            && self.site.opening == Opening::AtOnce
+            && !self.was_open
+        {
+            let why = port.failure().unwrap_or_else(|| port::describe(port.name(), event));
+            return self.site.fail(format!("{why}{}", advice_on(kind)));
+        }
         let frequent = matches!(
             event,
             port::Event::DataReady { .. } | port::Event::HighWater { .. } | port::Event::LowWater { .. }
@@ -274,23 +398,20 @@ impl port::Subscriber for PortLog {
     }
 }
 
-/// What the system refused, its likely cause and the next step.
-#[expect(clippy::needless_pass_by_value, reason = "made for map_err")]
-fn explained(error: Error) -> (Status, String) {
-    let advice = if let Error::Io { op: "listen on", source, .. } = &error { advice(source.kind()) } else { "" };
-    (Status::Unreachable, format!("{error}{advice}"))
-}
+/// The same for a UDP port.
+struct UdpLog;
 
-/// What to do about an address that cannot be had.
-fn advice(kind: ErrorKind) -> &'static str {
-    if kind == ErrorKind::AddrInUse {
-        "\n  another program has this address, perhaps another wharf (`ss -ltnp` names it): stop it, or listen elsewhere"
-    } else if kind == ErrorKind::PermissionDenied {
-        "\n  ports below 1024 need privileges: choose a higher one, or grant CAP_NET_BIND_SERVICE"
-    } else if kind == ErrorKind::AddrNotAvailable {
-        "\n  no interface of this machine has this address (`ip address` lists them)"
-    } else {
-        ""
+impl udp::UdpSubscriber for UdpLog {
+    fn hears_datagrams(&self) -> bool {
+        false
+    }
+
+    fn event(&mut self, port: &mut udp::RunningUdp<'_>, event: &udp::Event) {
+        if *event == udp::Event::DataReady {
+            tracing::debug!("{}", udp::describe(port.name(), event));
+        } else {
+            tracing::info!("{}", udp::describe(port.name(), event));
+        }
     }
 }
 
@@ -309,99 +430,5 @@ pub fn raise_descriptor_limit(connections: u64, loops: usize) {
             "{needed} descriptors are needed for {connections} connections, and the limit is {raised}: raise it \
              (`ulimit -n {needed}`, or LimitNOFILE= in a systemd unit) or lower max_connections"
         );
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use rustix::process::{Signal, getpid, kill_process};
-
-    /// Leaves the machine's runtime directory alone.
-    const QUIET: &str = "[admin]\nsocket = false\n";
-
-    /// Ends the process as soon as it has read a line.
-    struct Impatient(Vec<u8>);
-
-    impl Write for Impatient {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            if self.0.is_empty() {
-                kill_process(getpid(), Signal::TERM)?;
-            }
-            self.0.extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-
-    #[test]
-    fn entries_are_dealt_over_the_loops_in_file_order_and_no_loop_is_without() {
-        let entry = |n| format!("[[modbus.server]]\nname = \"{n}\"\nlisten = [\"127.0.0.1:0\"]\n");
-        let entries: String = (0..5).map(entry).collect();
-        let names = |threads: u16| -> Vec<String> {
-            let text = format!("[loop]\nthreads = {threads}\n{entries}");
-            let site = Site::new(&crate::config::parse(&text, "plant.toml").unwrap(), "test");
-            let name = |entry: &Entry| match entry {
-                Entry::Modbus(server) => server.name.clone(),
-                Entry::Port(port) => port.name.clone(),
-            };
-            let share = |index| site.share(index).map(|(_, entry)| name(entry)).collect();
-            (0..site.loops).map(share).collect()
-        };
-        assert_eq!(names(1), ["01234"]);
-        assert_eq!(names(2), ["024", "13"]);
-        assert_eq!(names(9), ["0", "1", "2", "3", "4"]);
-    }
-
-    #[test]
-    fn a_loop_without_room_for_calls_hears_of_a_signal_all_the_same() {
-        let text = "[[modbus.server]]\nname = \"a\"\nlisten = [\"127.0.0.1:0\"]\n\
-                    [[modbus.server]]\nname = \"b\"\nlisten = [\"127.0.0.1:0\"]\n";
-        let plant = crate::config::parse(&format!("{QUIET}[loop]\nthreads = 2\n{text}"), "plant.toml").unwrap();
-        let site = Arc::new(Site::new(&plant, "test"));
-        let each = LoopOptions { deferred_limit: 1, ..LoopOptions::default() };
-        let mut loops = [0, 1].map(|index| {
-            let mut lp = Loop::with_options(Share::default(), each).unwrap();
-            site.set_up(index, &mut lp.loop_mut()).unwrap();
-            lp
-        });
-        loops[1].handle().defer_fn(|_| ()).unwrap();
-        assert!(loops[1].handle().defer_fn(|_| ()).is_err());
-        site.end_all(&mut loops[0].loop_mut());
-        for lp in &mut loops {
-            lp.turn(Some(Duration::ZERO)).unwrap();
-            assert_eq!(lp.loop_mut().data().servers[0].local_addrs().count(), 1);
-        }
-        let addresses = site.open().addresses.clone();
-        assert!(addresses.iter().flatten().all(|at| std::net::TcpStream::connect(at).is_err()), "both have ended");
-    }
-
-    #[test]
-    fn a_panic_on_another_loop_is_a_panic_of_the_process() {
-        let text = "[admin]\nsocket = false\n[loop]\nthreads = 2\n[[modbus.server]]\nname = \"a\"\nlisten = [\"127.0.0.1:0\"]\n\
-                    [[modbus.server]]\nname = \"b\"\nlisten = [\"127.0.0.1:0\"]\n";
-        let mut plant = crate::config::parse(text, "plant.toml").unwrap();
-        // Nothing that was read from a file can be that wrong.
-        let twice = plant.modbus[1].units[0].clone();
-        plant.modbus[1].units.push(twice);
-        let mut reader = Vec::new();
-        let panic =
-            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(&plant, "test", &mut reader))).unwrap_err();
-        let message = panic.downcast_ref::<String>().unwrap();
-        assert!(message.contains("the plant was checked when it was read"), "{message}");
-        assert!(reader.is_empty());
-    }
-
-    #[test]
-    fn a_signal_as_soon_as_a_listener_is_announced_ends_in_order() {
-        let text = "[admin]\nsocket = false\n[[modbus.server]]\nname = \"m\"\nlisten = [\"127.0.0.1:0\"]\n";
-        let plant = crate::config::parse(text, "plant.toml").unwrap();
-        let mut reader = Impatient(Vec::new());
-        assert_eq!(run(&plant, "test", &mut reader), Ok(Status::Done));
-        let lines = String::from_utf8(reader.0).unwrap();
-        assert!(lines.starts_with("listening 127.0.0.1:"), "{lines}");
     }
 }

@@ -15,6 +15,7 @@
 //! questions to where they are answered by deferred calls; nothing waits for anything.
 
 pub mod answer;
+pub(crate) mod arguments;
 pub mod exposition;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]

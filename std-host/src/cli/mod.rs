@@ -7,6 +7,7 @@ mod control;
 mod interrupts;
 mod modbus;
 mod plant;
+mod port;
 mod report;
 mod rows;
 mod status;
@@ -83,6 +84,11 @@ enum Command {
         "  wharf modbus serve --listen 127.0.0.1:5020 --units 1,3-5\n  wharf modbus read 127.0.0.1:5020 input 0 4 --type f32 --order cdab\n  wharf modbus write 127.0.0.1:5020 coils 8 1 0 1"
     ))]
     Modbus(Modbus),
+    /// Device ports: serve, report, drop, set.
+    #[command(subcommand, after_help = help(
+        "  wharf port serve dev :5025 --echo --slots 4\n  wharf port report dev -l 2\n  wharf port drop dev:0\n  wharf port set dev:0 idle_any 10m"
+    ))]
+    Port(port::Verb),
     /// Print the completions of a shell.
     #[command(after_help = help("  wharf completions bash > /etc/bash_completion.d/wharf\n  wharf completions fish | source"))]
     Completions {
@@ -256,7 +262,8 @@ pub(crate) fn main() -> ExitCode {
         .log_internal_errors(false)
         .with_max_level(cli.log.unwrap_or(usual))
         .init();
-    let mut out = io::stdout().lock();
+    // Not locked: what a host listens on is told from the threads of its loops.
+    let mut out = io::stdout();
     let outcome = run(cli.command, &mut out).and_then(|status| {
         out.flush()?;
         Ok(status)
@@ -286,15 +293,16 @@ pub(crate) fn main() -> ExitCode {
 
 fn run(command: Command, out: &mut dyn Write) -> Result<Status, Failure> {
     match command {
-        Command::Run { plant, threads } => Ok(plant::run(plant.as_deref(), threads, out)),
+        Command::Run { plant, threads } => Ok(plant::run(plant.as_deref(), threads)),
         Command::Check { plant, json } => plant::check(plant.as_deref(), json, out),
         Command::Status { admin, json } => status::status(&admin, json, out),
-        Command::Modbus(Modbus::Serve(serve)) => plant::serve(&serve, out),
+        Command::Modbus(Modbus::Serve(serve)) => plant::serve(&serve),
         Command::Modbus(Modbus::Read(read)) => modbus::read(&read, out),
         Command::Modbus(Modbus::Write(write)) => modbus::write(&write, out),
         Command::Modbus(Modbus::Scan(scan)) => modbus::scan(&scan, out),
         Command::Modbus(Modbus::Bench(bench)) => modbus::bench(&bench, out),
         Command::Modbus(Modbus::Control(control)) => control::control(&control, out),
+        Command::Port(verb) => port::carry_out(&verb, out),
         Command::Completions { shell } => {
             // The generator panics where it cannot write, and a closed pipe must not do that.
             let mut script = Vec::new();

@@ -7,13 +7,13 @@ use std::path::Path;
 use wharf_host::config::error::{Errors, Kind, Problem};
 use wharf_host::config::modbus::{Server, Unit};
 use wharf_host::config::{self, Plant};
-use wharf_host::run::{self, Status};
+use wharf_host::run::{self, Opening, Status};
 
-pub(super) fn run(path: Option<&Path>, threads: Option<u16>, out: &mut dyn Write) -> Status {
+pub(super) fn run(path: Option<&Path>, threads: Option<u16>) -> Status {
     match load(path) {
         Ok(mut plant) => {
             plant.event_loop.threads = threads.unwrap_or(plant.event_loop.threads);
-            start(&plant, &name_of(path, "default"), out)
+            start(&plant, &name_of(path, "default"), Opening::AsSet)
         }
         Err(errors) => refuse(&errors),
     }
@@ -33,7 +33,7 @@ pub(super) fn check(path: Option<&Path>, json: bool, out: &mut dyn Write) -> Res
     Ok(Status::Done)
 }
 
-pub(super) fn serve(serve: &Serve, out: &mut dyn Write) -> Result<Status, Failure> {
+pub(super) fn serve(serve: &Serve) -> Result<Status, Failure> {
     let mut plant = match &serve.plant {
         Some(path) => match load(Some(path)) {
             Ok(plant) => plant,
@@ -50,7 +50,7 @@ pub(super) fn serve(serve: &Serve, out: &mut dyn Write) -> Result<Status, Failur
         };
         server.listen.clone_from(&serve.listen);
     }
-    Ok(start(&plant, &name_of(serve.plant.as_deref(), "modbus"), out))
+    Ok(start(&plant, &name_of(serve.plant.as_deref(), "modbus"), Opening::AsSet))
 }
 
 /// The plant of a file, or the embedded one. A plant that runs nothing is a mistake too.
@@ -76,8 +76,9 @@ fn name_of(path: Option<&Path>, without: &str) -> String {
     stem.unwrap_or_else(|| without.to_owned())
 }
 
-fn start(plant: &Plant, name: &str, out: &mut dyn Write) -> Status {
-    run::run(plant, name, out).unwrap_or_else(|(status, message)| {
+/// Runs a plant to its end. What it listens on is told on standard output.
+pub(super) fn start(plant: &Plant, name: &str, opening: Opening) -> Status {
+    run::run(plant, name, std::io::stdout(), opening).unwrap_or_else(|(status, message)| {
         complain(&message);
         status
     })

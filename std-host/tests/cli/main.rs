@@ -3,6 +3,7 @@
 mod bench;
 mod hostile;
 mod polling;
+mod port;
 mod scan;
 mod signals;
 
@@ -110,7 +111,7 @@ fn json_without_rtt(output: &Output) -> serde_json::Value {
 
 #[test]
 fn every_command_has_help_with_examples_and_exit_statuses() {
-    let commands: [&[&str]; 12] = [
+    let commands: [&[&str]; 17] = [
         &[],
         &["run"],
         &["check"],
@@ -122,6 +123,11 @@ fn every_command_has_help_with_examples_and_exit_statuses() {
         &["modbus", "scan"],
         &["modbus", "bench"],
         &["modbus", "control"],
+        &["port"],
+        &["port", "serve"],
+        &["port", "report"],
+        &["port", "drop"],
+        &["port", "set"],
         &["completions"],
     ];
     for command in commands {
@@ -177,7 +183,8 @@ fn a_wrong_command_line_ends_with_2() {
 #[test]
 fn completions_name_the_commands() {
     for shell in ["bash", "zsh", "fish"] {
-        assert!(stdout(&wharf(&["completions", shell])).contains("modbus"), "{shell}");
+        let script = stdout(&wharf(&["completions", shell]));
+        assert!(script.contains("modbus") && script.contains("log-file"), "{shell}");
     }
 }
 

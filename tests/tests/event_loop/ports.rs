@@ -111,6 +111,18 @@ fn a_client_of_a_full_port_is_told_so_and_its_own_words_do_not_reset_the_text() 
 }
 
 #[test]
+fn what_clients_say_before_they_are_admitted_is_heard() {
+    // More than come in within two turns.
+    let mut bench = bench(&[("slots", "40"), ("mode", "echo")]);
+    let to = bench.port.local_addr().unwrap();
+    let peers: Vec<_> = (0..40).map(|_| bench.sim.world.connect(to).expect("the backlog has room")).collect();
+    peers.iter().for_each(|peer| send(peer, b"hello"));
+    bench.settle();
+    let unheard: Vec<_> = (0..40).filter(|at| peers[*at].receive() != b"hello").collect();
+    assert_eq!(unheard, [0; 0]);
+}
+
+#[test]
 fn farewells_are_bounded_in_number_and_one_that_talks_too_much_is_cut() {
     let mut bench = bench(&[("slots", "1"), ("on_full", "text"), ("full_text", "no")]);
     let _first = bench.connect();

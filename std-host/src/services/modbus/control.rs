@@ -4,7 +4,6 @@
 //! Everything acts on the running server, on its own loop, and answers from there. A verb reads all of its arguments
 //! before it does anything, so a wrong one changes nothing.
 
-mod arguments;
 mod describe;
 mod values;
 mod watch;
@@ -13,10 +12,11 @@ use super::device::unit;
 use super::handle::Handle;
 use super::running::Running;
 use crate::admin::answer::{Call, Outcome, Refusal};
+use crate::admin::arguments::Arguments;
 use crate::admin::exposition::Exposition;
 use crate::admin::registry::Registry;
 use crate::config::modbus::{UNCONFIGURED, Unit};
-use arguments::Arguments;
+
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 use values::Place;

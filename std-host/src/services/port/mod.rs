@@ -6,6 +6,8 @@
 //! [`Subscriber`]; `relay` has the two that the command line offers. Other threads have [`Port`] and [`Subport`], whose calls
 //! wait; they are in `blocking`.
 //!
+//! A UDP port is another machine with another face, in [`udp`]: it has no slots.
+//!
 //! | module | holds |
 //! | --- | --- |
 //! | [`options`] | every key of a port: its name, values, default, and when it may be set |
@@ -14,24 +16,33 @@
 mod blocking;
 mod clients;
 mod common;
+pub mod control;
 mod delivery;
 mod describe;
 mod error;
 mod heap;
+mod lines;
 mod listening;
+mod log;
 pub mod options;
 mod relay;
+pub mod report;
 mod running;
 mod server;
 mod site;
 mod subscribers;
+mod tally;
 pub mod trace;
+mod traces;
+pub mod udp;
 
 pub use blocking::{Events, Pending, Port, Subport, Threaded, Told};
 pub use describe::describe;
 pub use error::Error;
 pub use heap::Heap;
+pub use lines::LineCounts;
 pub use running::{Addr, Broadcast, Read, Running};
 pub use server::Server;
 pub use subscribers::Subscriber;
-pub use wharf_core::port::server::{Event, OnClose};
+pub use tally::{REASONS, Totals};
+pub use wharf_core::port::server::{DownReason, Event, OnClose, OpenFailure};

@@ -2,9 +2,12 @@
 
 use super::error::Error;
 use super::options::{Consumer, OptionError, Options, Target};
+use super::report::{Level, Report};
 use super::site::Site;
 use super::subscribers::Subscriber;
+use super::trace::{Direction, Levels};
 use std::net::SocketAddr;
+use std::ops::Range;
 use wharf_core::port::framing::{Eom, Piece};
 use wharf_core::port::server::{
     self, Command, Counters, Input, Mode, Next, OnClose, Outcome, PortCounters, Reason, Receipt, Seated, State, To,
@@ -67,6 +70,10 @@ impl<'a> Running<'a> {
         Self { site, now }
     }
 
+    pub(super) const fn site(&self) -> &Site {
+        self.site
+    }
+
     /// The name of the port.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -89,6 +96,12 @@ impl<'a> Running<'a> {
     #[must_use]
     pub fn local_addr(&self) -> Option<SocketAddr> {
         self.site.machine.borrow().local()
+    }
+
+    /// Why the port could not be opened the last time, if it could not.
+    #[must_use]
+    pub fn failure(&self) -> Option<String> {
+        self.site.common.failure()
     }
 
     /// Opens the port, unless it is up. [`PortUp`](wharf_core::port::server::Event::PortUp) or `PortDown` follows.
@@ -154,6 +167,8 @@ impl<'a> Running<'a> {
         }
         let slot = slot.ok_or(Error::NotConnected)?;
         self.copy(slot, &mut buffer[..piece.len]);
+        let bytes = [&buffer[..piece.len], &[]];
+        self.site.trace(Some(slot), Levels::DEVICE, Direction::Rx, bytes, "read");
         self.command(Command::Consume { slot, len: piece.taken() })?;
         Ok(Read { len: piece.len, eom: piece.eom, slot: Some(slot) })
     }
@@ -231,7 +246,16 @@ impl<'a> Running<'a> {
                 .queue_for_each(but, bytes, mode, terminate)
                 .map(|broadcast| Receipt { accepted: broadcast.accepted, ..Receipt::default() });
         }
-        self.command(Command::Write { to, bytes, mode, terminate })
+        self.queue_now(to, bytes, mode, terminate)
+    }
+
+    /// Queues a message, or the next piece of one.
+    pub(super) fn queue_now(&mut self, to: To, bytes: &[u8], mode: Mode, terminate: bool) -> Result<Receipt, Error> {
+        let receipt = self.command(Command::Write { to, bytes, mode, terminate })?;
+        let slot = if let To::Slot(slot) = to { Some(slot) } else { None };
+        let taken = bytes.len().min(receipt.accepted);
+        self.site.trace(slot, Levels::DEVICE, Direction::Tx, [&bytes[..taken], &[]], "write");
+        Ok(receipt)
     }
 
     /// Queues a message for every client, one after the other, but not for those that are in the middle of one.
@@ -369,6 +393,23 @@ impl<'a> Running<'a> {
         self.site.machine.borrow().totals()
     }
 
+    /// What the port tells of itself.
+    #[must_use]
+    pub fn report(&self, level: Level) -> Report {
+        Report::take(self, level, 0..self.slots())
+    }
+
+    /// The same with these slots only, for ports that have many.
+    #[must_use]
+    pub fn report_of(&self, level: Level, slots: Range<u32>) -> Report {
+        Report::take(self, level, slots)
+    }
+
+    /// Has the files of trace and `mode = "log"` opened again, for whoever rotates them; false if there are none.
+    pub fn reopen_files(&self) -> bool {
+        self.site.reopen_files()
+    }
+
     /// From now on `subscriber` hears what happens.
     pub fn subscribe(&mut self, subscriber: Box<dyn Subscriber>) {
         self.site.subscribers.borrow_mut().add(subscriber);
@@ -416,6 +457,8 @@ impl<'a> Running<'a> {
                 *self.site.options.borrow_mut() = options;
             }
         }
+        drop(own);
+        self.site.options_changed();
         Ok(())
     }
 
@@ -439,11 +482,6 @@ impl<'a> Running<'a> {
     /// Where a client comes from.
     pub(super) fn peer_of(&self, slot: SlotId) -> Option<SocketAddr> {
         self.site.machine.borrow().peer(slot)
-    }
-
-    /// Why the port could not be opened the last time, if it could not.
-    pub(super) fn failure(&self) -> Option<String> {
-        self.site.common.failure()
     }
 
     /// Whether a reader of this slot that waited in vain costs the connection.

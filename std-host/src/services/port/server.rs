@@ -4,12 +4,15 @@ use super::blocking::Port;
 use super::clients::Clients;
 use super::common::Common;
 use super::heap;
+use super::lines::Lines;
+use super::log::{self, Log};
 use super::options::{Mode, Options};
 use super::relay::{Broker, Echo};
 use super::running::Running;
 use super::site::Site;
 use super::subscribers::Subscriber;
-use crate::event_loop::{Error, LoopMut};
+use crate::event_loop::{ContextKey, Error, LoopMut};
+use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -39,10 +42,16 @@ impl Server {
             let source = std::io::Error::new(std::io::ErrorKind::InvalidInput, what);
             Error::Io { op: "make", object: format!("port {}", options.name), source }
         };
-        if options.address.protocol() == Protocol::Udp || options.mode == Mode::Log {
-            return Err(wrong("UDP ports and mode \"log\" cannot be run yet".to_owned()));
+        if options.address.protocol() == Protocol::Udp {
+            return Err(wrong("UDP ports cannot be run yet".to_owned()));
         }
         options.check().map_err(|conflict| wrong(conflict.to_string()))?;
+        if options.mode == Mode::Log {
+            log::check(&options.log_file).map_err(|source| {
+                let object = format!("{} for port {}", options.log_file, options.name);
+                Error::Io { op: "append to", object, source }
+            })?;
+        }
         let config = options.server();
         let parts = heap::parts(options.slots.into(), &config, options.allow.clone().into());
         let mut machine = PortMachine::new(config, parts).map_err(|error| wrong(error.to_string()))?;
@@ -61,7 +70,11 @@ impl Server {
             let served: Option<Box<dyn Subscriber>> = match options.mode {
                 Mode::Echo => Some(Box::new(Echo::default())),
                 Mode::Broker => Some(Box::new(Broker::new(options.tx_queue))),
-                Mode::None | Mode::Log => None,
+                Mode::Log => {
+                    let lines = site.log.get_or_init(|| Rc::new(RefCell::new(Lines::new(&options.name))));
+                    Some(Box::new(Log::new(Rc::clone(lines), &options.log_file)))
+                }
+                Mode::None => None,
             };
             served.into_iter().for_each(|served| port.subscribe(served));
             if options.auto_connect {
@@ -75,6 +88,11 @@ impl Server {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.site.common.name
+    }
+
+    /// The context of the port's sockets, by which its loop finds it.
+    pub(super) fn context(&self) -> ContextKey<Clients> {
+        *self.site.key.get().expect("a port has its context from the start")
     }
 
     /// Where the port listens; `None` while it is down.

@@ -9,10 +9,14 @@ use super::clients::{self, Clients};
 use super::common::Common;
 use super::delivery::Delivery;
 use super::heap::Heap;
+use super::lines::Lines;
 use super::listening;
 use super::options::{Consumer, Options, SlotOptions};
 use super::running::Running;
 use super::subscribers::Subscribers;
+use super::tally::{Totals, Watch};
+use super::trace::{Direction, Levels};
+use super::traces::{self, Traces, Whom};
 use crate::event_loop::{ContextKey, ListenerId, LoopMut, MAX_SPAN, SocketId, TimerId};
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{HashMap, VecDeque};
@@ -34,6 +38,12 @@ pub(super) struct Site {
     /// The calls of other threads.
     pub(super) desk: Desk,
     delivery: RefCell<Delivery>,
+    pub(super) totals: RefCell<Totals>,
+    /// What the host sees of each slot.
+    watches: RefCell<Box<[Watch]>>,
+    pub(super) traces: Traces,
+    /// The lines of `mode = "log"`, in that mode.
+    pub(super) log: OnceCell<Rc<RefCell<Lines>>>,
     /// The context of the sockets; set before there are any.
     pub(super) key: OnceCell<ContextKey<Clients>>,
     pub(super) listener: Cell<Option<ListenerId>>,
@@ -65,11 +75,15 @@ struct Arrival {
     /// `None` once it has gone again.
     socket: Option<SocketId>,
     peer: SocketAddr,
+    /// It has become readable meanwhile, and whether it has hung up. The loop tells that once.
+    stirred: Option<bool>,
 }
 
 impl Site {
     pub(super) fn new(common: Arc<Common>, options: Options, machine: Server<Heap>) -> Self {
         let slots = machine.slots() as usize;
+        let traces = Traces::new(&common.name);
+        traces.set(std::iter::once(&options.slot));
         Self {
             common,
             options: RefCell::new(options),
@@ -78,6 +92,10 @@ impl Site {
             subscribers: RefCell::new(Subscribers::default()),
             desk: Desk::new(Arc::new(Calls::new()), slots),
             delivery: RefCell::new(Delivery::default()),
+            totals: RefCell::default(),
+            watches: RefCell::new(vec![Watch::default(); slots].into()),
+            traces,
+            log: OnceCell::new(),
             key: OnceCell::new(),
             listener: Cell::new(None),
             refused: RefCell::new(HashMap::new()),
@@ -208,7 +226,7 @@ impl Site {
             Output::ResumeAccept => listening::pause(lp, self, false),
             Output::Admit { slot } => self.admit(slot),
             Output::Refuse { why } => {
-                if let Some(socket) = self.decided() {
+                if let Some(socket) = self.decided().and_then(|arrival| arrival.socket) {
                     clients::refuse(lp, self, socket, why);
                 }
             }
@@ -237,6 +255,11 @@ impl Site {
 
     fn notify(&self, event: &Event) {
         tracing::debug!("{}: {event:?}", self.common.name);
+        self.totals.borrow_mut().count(event);
+        if self.traces.is_on() {
+            let slot = traces::slot_of(event);
+            self.with_whom(slot, |whom| self.traces.event(whom, event));
+        }
         // Whoever is told may subscribe others, who hear of what comes next.
         let mut subscribers = self.subscribers.take();
         let port = &mut Running::new(self, self.now.get());
@@ -281,7 +304,10 @@ impl Site {
                 if self.copies(slot) {
                     self.delivery.borrow_mut().copy(slot, &bytes);
                 }
+                self.totals.borrow_mut().rx += bytes.len() as u64;
+                self.trace(Some(slot), Levels::DRIVER, Direction::Rx, [&bytes, &[]], concat!("site.rs:", line!()));
                 self.tell(now, Input::Received { slot, bytes: &bytes });
+                self.watch_queues(slot);
             }
             // Nothing is there, or the socket is about to close, which is told then.
             None => self.tell(now, Input::ReadBlocked { slot }),
@@ -301,14 +327,83 @@ impl Site {
         }
     }
 
+    /// Traces bytes that went one way, of a client or of the port as a whole, if that is wanted.
+    pub(super) fn trace(
+        &self,
+        slot: Option<SlotId>,
+        level: Levels,
+        direction: Direction,
+        bytes: [&[u8]; 2],
+        source: &str,
+    ) {
+        if self.traces.is_on() {
+            self.with_whom(slot, |whom| self.traces.bytes(whom, level, direction, bytes, source));
+        }
+    }
+
+    fn with_whom(&self, slot: Option<SlotId>, f: impl FnOnce(Whom<'_>)) {
+        let port = self.common.name.as_str();
+        match slot.and_then(|slot| u16::try_from(slot.index()).ok()) {
+            Some(index) => {
+                self.with_slot_options(index.into(), |options| f(Whom { port, slot: Some(index), options }));
+            }
+            None => f(Whom { port, slot: None, options: &self.options.borrow().slot }),
+        }
+    }
+
+    /// An option of the port or of a slot has changed.
+    pub(super) fn options_changed(&self) {
+        let (options, own) = (self.options.borrow(), self.own_options.borrow());
+        self.traces.set(std::iter::once(&options.slot).chain(own.values()));
+    }
+
+    /// Has the files of trace and log opened again, if there are any; whether there are.
+    pub(super) fn reopen_files(&self) -> bool {
+        let traces =
+            traces::has_file(&self.options.borrow().slot) || self.own_options.borrow().values().any(traces::has_file);
+        if traces {
+            self.traces.reopen();
+        }
+        if let Some(log) = self.log.get() {
+            log.borrow().reopen();
+        }
+        traces || self.log.get().is_some()
+    }
+
+    /// What the host sees of a slot.
+    pub(super) fn watch(&self, index: u32) -> Watch {
+        self.watches.borrow().get(index as usize).copied().unwrap_or_default()
+    }
+
+    fn with_watch(&self, index: u32, f: impl FnOnce(&mut Watch)) {
+        if let Some(watch) = self.watches.borrow_mut().get_mut(index as usize) {
+            f(watch);
+        }
+    }
+
+    fn watch_queues(&self, slot: SlotId) {
+        if let Some(counters) = self.machine.borrow().counters(slot) {
+            self.with_watch(slot.index(), |watch| watch.see(counters.queued_rx, counters.queued_tx));
+        }
+    }
+
     fn transmit<T: 'static>(&self, lp: &mut LoopMut<'_, T>, slot: SlotId) {
+        // The queue is never longer than right before something is taken from it.
+        self.watch_queues(slot);
+        let now = self.now.get();
         let socket = self.socket(slot).and_then(|socket| lp.stream(socket).ok());
         let taken = {
             let machine = self.machine.borrow();
             let [first, second] = machine.transmit(slot);
-            socket.and_then(|mut stream| stream.write_now2(first, second).ok()).unwrap_or(0)
+            let taken = socket.and_then(|mut stream| stream.write_now2(first, second).ok()).unwrap_or(0);
+            if taken > 0 {
+                let pieces = [&first[..taken.min(first.len())], &second[..taken.saturating_sub(first.len())]];
+                self.trace(Some(slot), Levels::DRIVER, Direction::Tx, pieces, concat!("site.rs:", line!()));
+            }
+            self.with_watch(slot.index(), |watch| watch.took(now, taken, first.len() + second.len()));
+            taken
         };
-        let now = self.now.get();
+        self.totals.borrow_mut().tx += taken as u64;
         if taken == 0 {
             self.tell(now, Input::WriteBlocked { slot });
         } else {
@@ -338,7 +433,7 @@ impl Site {
     pub(super) fn arrived<T: 'static>(self: &Rc<Self>, lp: &mut LoopMut<'_, T>, socket: SocketId, peer: SocketAddr) {
         // An IPv4 client of an IPv6 socket is an IPv4 client.
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-        self.arrivals.borrow_mut().push_back(Arrival { socket: Some(socket), peer });
+        self.arrivals.borrow_mut().push_back(Arrival { socket: Some(socket), peer, stirred: None });
         self.begin(lp);
         self.drive(lp);
     }
@@ -354,22 +449,34 @@ impl Site {
         true
     }
 
-    /// The first connection is decided about. Its socket, unless it has gone.
-    fn decided(&self) -> Option<SocketId> {
+    /// A connection has become readable. If nothing is decided about it the machine hears that when it is admitted.
+    pub(super) fn stirred(&self, socket: SocketId, hung_up: bool) {
+        let mut arrivals = self.arrivals.borrow_mut();
+        if let Some(arrival) = arrivals.iter_mut().find(|arrival| arrival.socket == Some(socket)) {
+            arrival.stirred = Some(hung_up);
+        }
+    }
+
+    /// The first connection is decided about. It has no socket any more if it has gone.
+    fn decided(&self) -> Option<Arrival> {
         self.judging.set(false);
-        self.arrivals.borrow_mut().pop_front().and_then(|arrival| arrival.socket)
+        self.arrivals.borrow_mut().pop_front()
     }
 
     fn admit(&self, slot: SlotId) {
-        let socket = self.decided();
+        let (socket, stirred) = self.decided().map_or((None, None), |arrival| (arrival.socket, arrival.stirred));
         if let Some(place) = self.sockets.borrow_mut().get_mut(slot.index() as usize) {
             *place = socket;
         }
+        self.with_watch(slot.index(), |watch| watch.stuck = None);
         match socket {
             Some(socket) => {
                 self.slots.borrow_mut().insert(socket, slot);
-                // What it sent while nothing was decided about it has been told then, and is not told again.
-                self.tell_now(Input::Readable { slot });
+                match stirred {
+                    Some(true) => self.tell_now(Input::HungUp { slot }),
+                    Some(false) => self.tell_now(Input::Readable { slot }),
+                    None => {}
+                }
             }
             None => self.tell_now(Input::Failed { slot, kind: Failure::Other }),
         }

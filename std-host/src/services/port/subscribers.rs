@@ -1,6 +1,7 @@
 //! Who hears of a port's events and messages, on its loop.
 
 use super::running::Running;
+use super::trace::{Direction, Levels};
 use wharf_core::port::framing::Eom;
 use wharf_core::port::server::Event;
 use wharf_core::slots::SlotId;
@@ -39,6 +40,7 @@ impl Subscribers {
     }
 
     pub(super) fn message(&mut self, port: &mut Running<'_>, slot: SlotId, bytes: &[u8], eom: Eom) {
+        port.site().trace(Some(slot), Levels::FILTER, Direction::Rx, [bytes, &[]], "message");
         self.0.iter_mut().for_each(|subscriber| subscriber.message(port, slot, bytes, eom));
     }
 

@@ -1,7 +1,7 @@
 //! The verbs `get`, `set` and `reset`: values by the name of a point or by `unit/table/address`.
 
-use super::arguments::Arguments;
 use crate::admin::answer::{Outcome, Refusal};
+use crate::admin::arguments::Arguments;
 use crate::config::modbus::point::{self, Address, Datum, Number};
 use crate::services::modbus::points::{Reading, Refused, Typed};
 use crate::services::modbus::running::Running;

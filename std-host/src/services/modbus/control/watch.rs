@@ -1,8 +1,8 @@
 //! The verb `watch`: the events of a server as they come.
 
-use super::arguments::Arguments;
 use super::describe;
 use crate::admin::answer::{Call, Next, Refusal};
+use crate::admin::arguments::Arguments;
 use crate::services::modbus::event::Event;
 use crate::services::modbus::handle::Handle;
 use serde_json::Value;

@@ -97,7 +97,7 @@ impl Style {
     }
 
     /// What stands before the arrow, each part with a blank behind it.
-    fn write_parts(&self, transfer: &Transfer<'_>, text: &mut String) {
+    pub(super) fn write_parts(&self, transfer: &Transfer<'_>, text: &mut String) {
         if self.parts.contains(Parts::TIME) {
             append(text, format_args!("{} ", Utc::at(transfer.at)));
         }

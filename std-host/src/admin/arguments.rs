@@ -1,20 +1,20 @@
 //! The arguments of a verb, asked for one by one; what nobody asked for is a mistake.
 
-use crate::admin::answer::Refusal;
+use super::answer::Refusal;
 use crate::config::scalar::parse_span;
 use serde_json::{Map, Value};
 use std::time::Duration;
 
 /// Arguments that are left.
-pub(super) struct Arguments(pub(super) Map<String, Value>);
+pub(crate) struct Arguments(pub(crate) Map<String, Value>);
 
 impl Arguments {
     /// A text that must be there.
-    pub(super) fn text(&mut self, key: &str) -> Result<String, Refusal> {
+    pub(crate) fn text(&mut self, key: &str) -> Result<String, Refusal> {
         self.option_text(key)?.ok_or_else(|| Refusal::usage(format!("`{key}` is missing")))
     }
 
-    pub(super) fn option_text(&mut self, key: &str) -> Result<Option<String>, Refusal> {
+    pub(crate) fn option_text(&mut self, key: &str) -> Result<Option<String>, Refusal> {
         match self.take(key) {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
@@ -23,31 +23,31 @@ impl Arguments {
     }
 
     /// A number that must be there.
-    pub(super) fn number(&mut self, key: &str, most: u64) -> Result<u64, Refusal> {
+    pub(crate) fn number(&mut self, key: &str, most: u64) -> Result<u64, Refusal> {
         self.option_number(key, most)?.ok_or_else(|| Refusal::usage(format!("`{key}` is missing")))
     }
 
-    pub(super) fn option_number(&mut self, key: &str, most: u64) -> Result<Option<u64>, Refusal> {
+    pub(crate) fn option_number(&mut self, key: &str, most: u64) -> Result<Option<u64>, Refusal> {
         let Some(value) = self.take(key) else { return Ok(None) };
         let number = value.as_u64().filter(|number| *number <= most);
         number.map(Some).ok_or_else(|| Refusal::usage(format!("`{key}` is a number, 0..={most}")))
     }
 
     /// A unit id that must be there.
-    pub(super) fn unit(&mut self, key: &str) -> Result<u8, Refusal> {
+    pub(crate) fn unit(&mut self, key: &str) -> Result<u8, Refusal> {
         let id = self.number(key, u8::MAX.into())?;
         Ok(u8::try_from(id).unwrap_or(u8::MAX))
     }
 
     /// A span such as `"30s"`.
-    pub(super) fn option_span(&mut self, key: &str) -> Result<Option<Duration>, Refusal> {
+    pub(crate) fn option_span(&mut self, key: &str) -> Result<Option<Duration>, Refusal> {
         let Some(text) = self.option_text(key)? else { return Ok(None) };
         let span = parse_span(&text).filter(|span| !span.is_zero());
         let wrong = || Refusal::usage(format!("`{key}` is a number with a unit (us, ms, s, m, h) such as \"30s\""));
         span.map(Some).ok_or_else(wrong)
     }
 
-    pub(super) fn flag(&mut self, key: &str) -> Result<bool, Refusal> {
+    pub(crate) fn flag(&mut self, key: &str) -> Result<bool, Refusal> {
         match self.take(key) {
             None => Ok(false),
             Some(Value::Bool(flag)) => Ok(flag),
@@ -56,7 +56,7 @@ impl Arguments {
     }
 
     /// A list of texts; numbers and flags count as the text that they are written as.
-    pub(super) fn texts(&mut self, key: &str) -> Result<Vec<String>, Refusal> {
+    pub(crate) fn texts(&mut self, key: &str) -> Result<Vec<String>, Refusal> {
         let wrong = || Refusal::usage(format!("`{key}` is a list of values"));
         let Some(Value::Array(values)) = self.take(key) else { return Err(wrong()) };
         let text = |value| match value {
@@ -68,7 +68,7 @@ impl Arguments {
     }
 
     /// Refuses what is left.
-    pub(super) fn end(self) -> Result<(), Refusal> {
+    pub(crate) fn end(self) -> Result<(), Refusal> {
         let Some(key) = self.0.keys().next() else { return Ok(()) };
         Err(Refusal::usage(format!("unknown argument {key:?}")))
     }
