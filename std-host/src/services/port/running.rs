@@ -246,6 +246,11 @@ impl<'a> Running<'a> {
                 .queue_for_each(but, bytes, mode, terminate)
                 .map(|broadcast| Receipt { accepted: broadcast.accepted, ..Receipt::default() });
         }
+        self.queue_now(to, bytes, mode, terminate)
+    }
+
+    /// Queues a message, or the next piece of one.
+    pub(super) fn queue_now(&mut self, to: To, bytes: &[u8], mode: Mode, terminate: bool) -> Result<Receipt, Error> {
         let receipt = self.command(Command::Write { to, bytes, mode, terminate })?;
         let slot = if let To::Slot(slot) = to { Some(slot) } else { None };
         let taken = bytes.len().min(receipt.accepted);

@@ -115,7 +115,7 @@ fn write(port: &mut Running<'_>, state: &mut State, whom: Whom) -> Result<Answer
 /// it was nothing. A message that fits into the queue goes there whole, unless `overflow` wants it in parts; a longer one
 /// goes in pieces.
 fn queue(port: &mut Running<'_>, slot: SlotId, bytes: &[u8], begun: bool) -> Result<usize, Error> {
-    let mut write = |mode| match port.command(Command::Write { to: To::Slot(slot), bytes, mode, terminate: true }) {
+    let mut write = |mode| match port.queue_now(To::Slot(slot), bytes, mode, true) {
         // What `overflow = "disconnect"` takes nothing of has cost the connection.
         Ok(receipt) if receipt.accepted == 0 && !bytes.is_empty() => Err(Error::OutputEnded),
         Ok(receipt) => Ok(receipt.accepted),
