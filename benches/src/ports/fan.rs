@@ -137,12 +137,17 @@ impl Fan {
     /// Says the message of number 0 until everybody has heard it.
     fn call(&mut self) -> Result<(), Failure> {
         let begin = Instant::now();
+        let mut due = begin;
         while self.missing() > 0 {
-            if begin.elapsed() > self.patience {
+            let now = Instant::now();
+            if now - begin > self.patience {
                 return Err(Failure::Wrong(format!("{} clients hear nothing", self.missing())));
             }
-            self.say()?;
-            self.listen(AGAIN)?;
+            if now >= due {
+                self.say()?;
+                due = now + AGAIN;
+            }
+            self.listen(due.saturating_duration_since(now))?;
         }
         Ok(())
     }
