@@ -8,7 +8,7 @@
 //!   about the computer and its processes.
 //! * [`beside`]: a good client beside a bad one; [`neighbour`]: what the bad ones do.
 //! * [`measure`], [`rounds`], [`process`], [`report`]: what all side-by-side runs share.
-//! * [`loops`]: the event loop beside others.
+//! * [`loops`]: the event loop beside others. [`ports`]: device ports beside others.
 //! * [`micro`]: the parts of one request in `wharf-core`, timed by `benches/modbus.rs`; [`count`]: their instructions.
 //!
 //! Nothing here is part of Wharf at run time, and nothing here is measured but the servers.
@@ -23,6 +23,7 @@ pub mod measure;
 pub mod micro;
 pub mod neighbour;
 pub mod peers;
+pub mod ports;
 pub mod prepare;
 pub mod process;
 pub mod report;

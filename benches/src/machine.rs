@@ -39,6 +39,14 @@ fn parse_ticks(stat: &str) -> Option<u64> {
     Some(user + system)
 }
 
+/// Bytes of memory that process `pid` has now, of its own and shared. `None` if there is no such process.
+#[must_use]
+pub fn resident(pid: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let kibibytes = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?.split_whitespace().next()?;
+    kibibytes.parse::<u64>().ok()?.checked_mul(1024)
+}
+
 /// Starts `command` on `cores` alone, where they exist and may be used; says whether it is so.
 ///
 /// A child inherits the cores of the thread that starts it, so the calling thread moves there and back.
@@ -121,6 +129,14 @@ mod tests {
         assert!(cpu_time(std::process::id()).is_some());
         assert!(ticks(std::process::id()).is_some());
         assert_eq!(cpu_time(u32::MAX), None);
+    }
+
+    #[test]
+    fn memory_is_resident_once_it_is_touched() {
+        let before = resident(std::process::id()).unwrap();
+        let touched = std::hint::black_box(vec![1_u8; 64 << 20]);
+        assert!(resident(std::process::id()).unwrap() >= before + (32 << 20), "{} bytes were touched", touched.len());
+        assert_eq!(resident(u32::MAX), None);
     }
 
     #[test]

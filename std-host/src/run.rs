@@ -15,7 +15,7 @@ use crate::admin::{self, host::Host};
 use crate::config::{self, Plant, event_loop::EventLoop, modbus};
 use crate::event_loop::{Error, Group, GroupOptions, Handle, Loop, LoopMut, LoopOptions, Signal};
 use crate::services::modbus::{Event, Observer, Server, control};
-use crate::services::port::{self, DownReason, options::Options as Port};
+use crate::services::port::{self, DownReason, options::Options as Port, udp};
 use crate::sys::inherited;
 use advice::{advice_on, explained};
 use std::io::Write;
@@ -23,6 +23,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use wharf_core::port::address::Protocol;
 
 /// The exit statuses of `wharf`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,6 +133,7 @@ struct Open {
 struct Share {
     servers: Vec<Server>,
     ports: Vec<port::Server>,
+    udp_ports: Vec<udp::UdpServer>,
     /// Keeps the first loop alive as long as this one: it hears the signals.
     _first: Option<Handle<Self>>,
 }
@@ -182,6 +184,11 @@ impl Site {
                     control::register(&self.host.registry, &server.handle());
                     self.open().addresses[place] = server.local_addrs().collect();
                     lp.data().servers.push(server);
+                }
+                Entry::Port(described) if described.address.protocol() == Protocol::Udp => {
+                    let server = udp::UdpServer::bind(lp, described, |port| port.subscribe(Box::new(UdpLog)))?;
+                    self.open().addresses[place] = server.local_addr().into_iter().collect();
+                    lp.data().udp_ports.push(server);
                 }
                 Entry::Port(described) => {
                     let log = PortLog { site: Arc::clone(self), place, was_open: false };
@@ -312,6 +319,9 @@ fn end(lp: &mut LoopMut<'_, Share>) {
     let ports = std::mem::take(&mut lp.data().ports);
     ports.iter().for_each(|port| port.shutdown(lp));
     lp.data().ports = ports;
+    let udp_ports = std::mem::take(&mut lp.data().udp_ports);
+    udp_ports.iter().for_each(|port| port.shutdown(lp));
+    lp.data().udp_ports = udp_ports;
 }
 
 fn options(settings: &EventLoop) -> LoopOptions {
@@ -384,6 +394,23 @@ impl port::Subscriber for PortLog {
             tracing::info!("{}", port::describe(port.name(), event));
         } else if tracing::enabled!(tracing::Level::DEBUG) {
             tracing::debug!("{}", port::describe(port.name(), event));
+        }
+    }
+}
+
+/// The same for a UDP port.
+struct UdpLog;
+
+impl udp::UdpSubscriber for UdpLog {
+    fn hears_datagrams(&self) -> bool {
+        false
+    }
+
+    fn event(&mut self, port: &mut udp::RunningUdp<'_>, event: &udp::Event) {
+        if *event == udp::Event::DataReady {
+            tracing::debug!("{}", udp::describe(port.name(), event));
+        } else {
+            tracing::info!("{}", udp::describe(port.name(), event));
         }
     }
 }

@@ -87,10 +87,7 @@ pub fn run(arguments: &Arguments) -> io::Result<Report> {
     let mut report = Report::new("echo");
     let mut pinned = true;
     let rounds = common.rounds(ROUNDS);
-    let say = |round: usize, load: usize| {
-        let Load { size, connections } = loads[load];
-        eprintln!("round {}/{rounds}: {size} B on {connections} connections", round + 1);
-    };
+    let say = |round: usize, load: usize| eprintln!("round {}/{rounds}: {}", round + 1, loads[load]);
     let figures = rounds::run((peers.len(), loads.len(), rounds), say, |peer, load| {
         let outcome = measure(common, &peers[peer], loads[load], (duration, warmup), &mut pinned);
         if let Err(trouble) = &outcome {
@@ -156,7 +153,7 @@ fn measure(
 }
 
 /// The client process for one run; the time is how long to count, and how long to load before that.
-pub(super) fn client(server: &ServerProcess, load: Load, time: (Duration, Duration)) -> io::Result<Command> {
+pub(crate) fn client(server: &ServerProcess, load: Load, time: (Duration, Duration)) -> io::Result<Command> {
     let mut client = Command::new(std::env::current_exe()?);
     client.arg("client").arg(server.address.to_string());
     client.arg("--connections").arg(load.connections.to_string()).arg("--size").arg(load.size.to_string());
@@ -166,9 +163,23 @@ pub(super) fn client(server: &ServerProcess, load: Load, time: (Duration, Durati
     Ok(client)
 }
 
+impl std::fmt::Display for Load {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} B on {} connections", self.size, self.connections)
+    }
+}
+
 impl Load {
-    pub(super) const fn new(size: usize, connections: usize) -> Self {
+    pub(crate) const fn new(size: usize, connections: usize) -> Self {
         Self { size, connections }
+    }
+
+    pub(crate) const fn size(self) -> usize {
+        self.size
+    }
+
+    pub(crate) const fn connections(self) -> usize {
+        self.connections
     }
 }
 
@@ -283,7 +294,7 @@ fn foreign_rate(common: &Common, words: &str, connections: usize, server: &Serve
     rate.ok_or_else(|| "not run: it ended without a rate".to_owned())
 }
 
-fn load(text: &str) -> Result<Load, String> {
+pub(crate) fn load(text: &str) -> Result<Load, String> {
     let parse = |number: &str| number.parse().ok().filter(|number| *number > 0);
     let both = text.split_once('x').and_then(|(size, connections)| parse(size).zip(parse(connections)));
     both.map(|(size, connections)| Load { size, connections }).ok_or_else(|| format!("{text:?} is not like 64x40"))

@@ -38,19 +38,18 @@ pub(super) fn read(r: &mut Reader<'_>, unique: &mut Unique) -> Options {
     });
     let mut port = Options::with(name.unwrap_or_default(), address.unwrap_or_else(|| Options::default().address));
     let before = r.problems();
+    // Which keys there may be depends on the address, and on `udp`, which therefore stands before them in the table.
+    let mut kind_is_known = place.is_some();
     let mut items = Vec::new();
-    // Which keys a port has depends on `udp`, which therefore stands before them in the table.
     for key in OPTIONS.iter().filter(|key| !matches!(key.name, "name" | "address")) {
         let item = r.item(key.name);
         match &item {
-            // Without an address it is not known which keys there may be.
-            Some(item) if key.ports.has(&port) || place.is_none() => {
-                if let Some(value) = value(item, key.form) {
-                    port.put(key, value);
-                }
-            }
+            Some(item) if key.ports.has(&port) || !kind_is_known => match value(item, key.form) {
+                Some(value) => port.put(key, value),
+                None => kind_is_known &= key.name != "udp",
+            },
             Some(item) => item.note(Kind::Conflict, format!("this key is only for {}", key.ports), None),
-            None if key.name == "slots" && key.ports.has(&port) && place.is_some() => {
+            None if key.name == "slots" && key.ports.has(&port) && kind_is_known => {
                 r.missing(key.name, &key.accepted());
             }
             None => {}

@@ -64,7 +64,7 @@ fn every_key_is_read() {
     assert_eq!(slot.trace_info.bits(), 15);
     assert_eq!(slot.trace_file, "/var/log/%p-%i.trace");
     assert_eq!((fifo.address.as_str(), fifo.udp, fifo.mode), ("[::1]:5026 udp", Udp::Fifo, Mode::Echo));
-    assert_eq!((fifo.rx_queue, fifo.depth, fifo.rest, fifo.drop), (1 << 20, 4096, Rest::Discard, Drop::Oldest));
+    assert_eq!((fifo.rx_queue, fifo.depth, fifo.rest, fifo.drop), (1 << 20, 4096, Rest::Discard, Drop::DropOldest));
     assert_eq!(fifo.peer_ttl, Millis::OFF);
     assert_eq!((asyn.address.as_str(), asyn.udp), ("ioc-7.lab.example:5027 udp", Udp::Asyn));
     assert_eq!(asyn.cache_hold, Millis(500));
@@ -351,6 +351,7 @@ fn values_that_do_not_go_together_are_refused_at_the_one_to_blame() {
 fn a_problem_brings_no_others_in_its_train() {
     for text in [
         "[[port]]\nname = 'a'\naddress = 'x'\ndepth = 3\nidle_rx = '1s'\n".to_owned(),
+        udp("udp = 'asin'\ncache_hold = '2s'\ndepth = 3"),
         tcp("on_full = 'text'\nfull_text = 3"),
         tcp("mode = 'log'\nlog_file = 3"),
     ] {

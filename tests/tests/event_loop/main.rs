@@ -16,6 +16,7 @@ mod modbus_errors;
 mod modbus_idle;
 mod modbus_turns;
 mod port_model;
+mod port_udp;
 mod ports;
 mod streams;
 mod timeouts;

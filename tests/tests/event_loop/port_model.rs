@@ -88,6 +88,7 @@ impl Ledger {
 struct Clerk(Rc<RefCell<Ledger>>);
 
 impl Subscriber for Clerk {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "what else happens is no matter of the books")]
     fn event(&mut self, port: &mut Running<'_>, event: &Event) {
         let mut ledger = self.0.borrow_mut();
         match *event {

@@ -76,9 +76,9 @@ impl Bench {
     }
 
     fn left(&self) -> Vec<(u32, Reason, u64, u64)> {
-        let left = |event: &Event| match *event {
-            Event::Disconnected { slot, reason, unread, unsent } => Some((slot.index(), reason, unread, unsent)),
-            _ => None,
+        let left = |event: &Event| {
+            let Event::Disconnected { slot, reason, unread, unsent } = *event else { return None };
+            Some((slot.index(), reason, unread, unsent))
         };
         self.events.borrow().iter().filter_map(left).collect()
     }
@@ -108,6 +108,18 @@ fn a_client_of_a_full_port_is_told_so_and_its_own_words_do_not_reset_the_text() 
     // It may go on talking for a while, and is cut in the end.
     bench.sim.run_for(Duration::from_millis(250));
     assert_eq!(bench.sim.world.open(), 2, "the listener and the first client");
+}
+
+#[test]
+fn what_clients_say_before_they_are_admitted_is_heard() {
+    // More than come in within two turns.
+    let mut bench = bench(&[("slots", "40"), ("mode", "echo")]);
+    let to = bench.port.local_addr().unwrap();
+    let peers: Vec<_> = (0..40).map(|_| bench.sim.world.connect(to).expect("the backlog has room")).collect();
+    peers.iter().for_each(|peer| send(peer, b"hello"));
+    bench.settle();
+    let unheard: Vec<_> = (0..40).filter(|at| peers[*at].receive() != b"hello").collect();
+    assert_eq!(unheard, [0; 0]);
 }
 
 #[test]

@@ -106,7 +106,9 @@ impl<A: Serialize + 'static> Handler for Questions<A> {
     }
 }
 
-const fn counted(stats: &Stats) -> Counts {
+/// What a loop has counted, as its servers tell it.
+#[must_use]
+pub const fn counted(stats: &Stats) -> Counts {
     Counts {
         bytes_in: stats.bytes_in,
         reads: stats.reads,

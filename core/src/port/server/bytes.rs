@@ -9,14 +9,17 @@ use crate::time::Instant;
 impl Place<'_> {
     pub(super) const fn readable(&mut self) {
         self.client.readable = true;
+        self.client.readable_again = self.client.asked > 0;
     }
 
     pub(super) const fn writable(&mut self) {
         self.client.writable = true;
+        self.client.writable_again = self.client.offered > 0;
     }
 
-    pub(super) fn hung_up(&mut self, now: Instant) {
-        (self.client.readable, self.client.writable) = (true, true);
+    pub(super) const fn hung_up(&mut self, now: Instant) {
+        self.readable();
+        self.writable();
         if !self.client.hung_up && !self.client.input_ended {
             self.client.hung_up = true;
             self.client.read_at = now;
@@ -26,12 +29,12 @@ impl Place<'_> {
     pub(super) fn received(&mut self, now: Instant, bytes: &[u8]) -> Result<(), Error> {
         let asked = self.asked()?;
         let len = within(bytes.len(), asked)?;
-        self.client.asked = 0;
+        (self.client.asked, self.client.readable_again) = (0, false);
         self.client.spend(self.turn, len, 0);
         self.client.received = self.client.received.saturating_add(len.into());
         (self.client.last_rx, self.client.last_any) = (now, now);
-        if self.is(State::Flushing) {
-            crate::log::discard("port", "input of a client that is being closed");
+        if self.client.discards() {
+            crate::log::discard("port", "input of a client that is being closed, or that nobody reads");
             self.client.unread = self.client.unread.saturating_add(len.into());
         } else {
             self.client.rx.push(self.rx, bytes);
@@ -43,7 +46,10 @@ impl Place<'_> {
     pub(super) fn read_blocked(&mut self) -> Result<(), Error> {
         self.asked()?;
         self.client.asked = 0;
-        (self.client.readable, self.client.hung_up) = (false, false);
+        self.client.readable = core::mem::take(&mut self.client.readable_again);
+        // A peer that has hung up would not have left it at that.
+        self.client.hung_up &= self.client.readable;
+        self.client.gives_up &= self.client.readable;
         Ok(())
     }
 
@@ -51,7 +57,7 @@ impl Place<'_> {
         let offered = self.offered()?;
         let len = within(len, offered)?;
         self.client.offered = 0;
-        self.client.writable &= len == offered;
+        self.client.writable = core::mem::take(&mut self.client.writable_again) || len == offered;
         self.client.spend(self.turn, 0, len);
         self.client.tx.consume(self.tx_capacity(), len);
         self.client.boundaries.sent(self.boundaries, len);
@@ -63,7 +69,7 @@ impl Place<'_> {
     pub(super) fn write_blocked(&mut self) -> Result<(), Error> {
         self.offered()?;
         self.client.offered = 0;
-        self.client.writable = false;
+        self.client.writable = core::mem::take(&mut self.client.writable_again);
         Ok(())
     }
 

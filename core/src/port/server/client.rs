@@ -77,7 +77,11 @@ pub struct Client {
     /// The most that the `Read` under way may bring; 0 without one.
     pub(super) asked: u32,
     pub(super) readable: bool,
+    /// An edge has come while a `Read` is under way, whose answer may be older.
+    pub(super) readable_again: bool,
     pub(super) hung_up: bool,
+    /// What else comes of a peer that has hung up is given up at once.
+    pub(super) gives_up: bool,
     pub(super) input_ended: bool,
 
     pub(super) tx: Ring,
@@ -87,9 +91,9 @@ pub struct Client {
     /// Bytes that the `Transmit` under way shows; 0 without one.
     pub(super) offered: u32,
     pub(super) writable: bool,
-    /// Output ends once the queue is sent.
-    pub(super) shutting: bool,
-    pub(super) shut: bool,
+    /// The same for a `Transmit`.
+    pub(super) writable_again: bool,
+    pub(super) ending: Ending,
     pub(super) outcome: Outcome,
 
     pub(super) opened: Instant,
@@ -102,8 +106,9 @@ pub struct Client {
     /// While the peer has ended: when the program last read or wrote. While flushing: since when.
     pub(super) since: Instant,
 
-    /// The turn for which the budgets were used.
-    turn: u32,
+    /// The turn for which the budgets were used, modulo 2^16: a client that was idle for just so long may have to wait for the
+    /// next one.
+    turn: u16,
     rx_spent: u32,
     tx_spent: u32,
     pub(super) news: News,
@@ -139,6 +144,15 @@ impl News {
         self.0 &= !news.0;
         before != self.0
     }
+}
+
+/// How far our output is from its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    Open,
+    /// It ends once the queue is sent.
+    Shutting,
+    Shut,
 }
 
 /// What a client means for one who looks for a slot.
@@ -181,7 +195,9 @@ impl Client {
             unread: 0,
             asked: 0,
             readable: false,
+            readable_again: false,
             hung_up: false,
+            gives_up: false,
             input_ended: false,
             tx: Ring::EMPTY,
             boundaries: Boundaries::NONE,
@@ -189,8 +205,8 @@ impl Client {
             dropped: 0,
             offered: 0,
             writable: true,
-            shutting: false,
-            shut: false,
+            writable_again: false,
+            ending: Ending::Open,
             outcome: Outcome::Free,
             opened: now,
             last_rx: now,
@@ -209,7 +225,7 @@ impl Client {
 
     /// Whether the program may still queue output.
     pub(super) const fn takes_output(&self) -> bool {
-        matches!(self.state, State::Open | State::PeerEnded) && !self.shutting
+        matches!(self.state, State::Open | State::PeerEnded) && matches!(self.ending, Ending::Open)
     }
 
     /// Whether queued output is still to be sent.
@@ -222,6 +238,11 @@ impl Client {
         matches!(self.state, State::Open | State::LocalEnded | State::Flushing) && !self.input_ended
     }
 
+    /// Whether what comes is thrown away.
+    pub(super) const fn discards(&self) -> bool {
+        matches!(self.state, State::Flushing) || self.gives_up
+    }
+
     /// Whether no more bytes will come to be read.
     pub(super) const fn input_over(&self) -> bool {
         self.input_ended || matches!(self.state, State::Flushing | State::Closing | State::Residue | State::Gone)
@@ -231,13 +252,13 @@ impl Client {
         match self.state {
             State::Closing | State::Gone => Class::Leaving,
             State::Residue => Class::Residue,
-            State::Flushing if self.shut => Class::Drained,
+            State::Flushing if matches!(self.ending, Ending::Shut) => Class::Drained,
             State::Open | State::PeerEnded | State::LocalEnded | State::Flushing => Class::Staying,
         }
     }
 
     /// What the client may still receive and send in this turn.
-    pub(super) const fn budget(&self, turn: u32) -> (u32, u32) {
+    pub(super) const fn budget(&self, turn: u16) -> (u32, u32) {
         if self.turn == turn {
             (SLOT_BUDGET.saturating_sub(self.rx_spent), SLOT_BUDGET.saturating_sub(self.tx_spent))
         } else {
@@ -245,7 +266,7 @@ impl Client {
         }
     }
 
-    pub(super) const fn spend(&mut self, turn: u32, rx: u32, tx: u32) {
+    pub(super) const fn spend(&mut self, turn: u16, rx: u32, tx: u32) {
         if self.turn != turn {
             (self.turn, self.rx_spent, self.tx_spent) = (turn, 0, 0);
         }

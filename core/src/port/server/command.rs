@@ -31,6 +31,12 @@ impl<S: Storage> Server<S> {
             }
             Command::TakeEnd { index } => {
                 self.seat_mut(index)?.end_owed = false;
+                if let Some(slot) = self.clients.id_at(index) {
+                    if let Some(mut place) = self.place(slot) {
+                        place.attended(now);
+                    }
+                    self.settle(now, slot);
+                }
                 Receipt::default()
             }
             Command::Flush { slot } => {
@@ -73,7 +79,8 @@ impl<S: Storage> Server<S> {
         if clients == OnClose::Keep {
             return;
         }
-        self.emptying = true;
+        // A port that is down already will not say so once more.
+        self.emptying = !self.listener.is_down();
         for index in 0..self.clients.capacity() {
             let Some(slot) = self.clients.id_at(index) else { continue };
             if let Some(mut place) = self.place(slot) {

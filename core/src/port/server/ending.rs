@@ -1,6 +1,6 @@
 //! How a client leaves: the end of each direction, and what the program, the peer or a deadline asks for.
 
-use super::client::{Expiry, News, State};
+use super::client::{Ending, Expiry, News, State};
 use super::event::{Failure, Reason};
 use super::place::Place;
 use super::{Error, How};
@@ -35,13 +35,13 @@ impl Place<'_> {
     /// The program wants output to end once the queue is sent.
     pub(super) const fn shut_down(&mut self) {
         if self.client.takes_output() {
-            self.client.shutting = true;
+            self.client.ending = Ending::Shutting;
         }
     }
 
     /// Our output has ended.
     pub(super) fn output_ended(&mut self) {
-        self.client.shut = true;
+        self.client.ending = Ending::Shut;
         match self.client.state {
             State::Open => self.client.state = State::LocalEnded,
             State::PeerEnded => self.close(Reason::PeerClosed, How::Graceful),
@@ -109,7 +109,10 @@ impl Place<'_> {
             Expiry::IdleRx => self.end(now, Reason::IdleRx, How::Abort),
             Expiry::IdleAny => self.end(now, Reason::IdleAny, How::Abort),
             Expiry::Unread if self.is(State::Residue) => self.gone(now),
-            Expiry::Unread => self.give_up(),
+            Expiry::Unread => {
+                self.give_up();
+                self.client.gives_up = !self.client.input_ended;
+            }
             Expiry::HalfClose => self.drop_client(now, Reason::PeerClosed),
             Expiry::Linger => self.end(now, Reason::LocalClosed, How::Graceful),
         }
@@ -139,7 +142,7 @@ impl Place<'_> {
 
     /// Closes a client that is flushing and has ended both ways.
     fn close_if_over(&mut self) {
-        if self.client.shut && self.client.input_ended {
+        if self.client.ending == Ending::Shut && self.client.input_ended {
             self.close(self.reason(), How::Graceful);
         }
     }

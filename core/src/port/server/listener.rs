@@ -57,6 +57,10 @@ impl Listener {
         matches!(self.phase, Phase::Up { .. })
     }
 
+    pub(super) const fn is_down(&self) -> bool {
+        matches!(self.phase, Phase::Down)
+    }
+
     pub(super) const fn open(&mut self) {
         self.wanted = true;
         self.reopen_at = None;

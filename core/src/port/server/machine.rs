@@ -39,7 +39,7 @@ pub struct Server<S: Storage> {
     pub(super) emptying: bool,
     /// Clients by class.
     tallies: [u32; 4],
-    turn: u32,
+    turn: u16,
     /// `Yield` has been said in this turn.
     yielded: bool,
     pub(super) totals: PortCounters,
@@ -333,6 +333,10 @@ impl<S: Storage> Machine for Server<S> {
     fn handle_timeout(&mut self, now: Instant) {
         self.listener.expire(now);
         self.door.expire(now);
+        // The wheel would remember an early call.
+        if self.timers.next().is_none_or(|next| next > now) {
+            return;
+        }
         while let Some(index) = self.timers.expired(now) {
             let Some(slot) = self.clients.id_at(index) else { continue };
             while let Some(mut place) = self.place(slot) {

@@ -20,7 +20,7 @@ pub(super) struct Place<'a> {
     /// What is put behind a message; off if terminators do not count.
     pub(super) output_eos: &'a Terminator,
     /// The number of this turn.
-    pub(super) turn: u32,
+    pub(super) turn: u16,
 }
 
 impl Place<'_> {

@@ -1,7 +1,7 @@
 //! What the driver must do for one client: derived from its record, never queued.
 
 use super::Output;
-use super::client::{News, State};
+use super::client::{Ending, News, State};
 use super::event::Event;
 use super::place::Place;
 
@@ -48,11 +48,15 @@ impl Place<'_> {
                 len => return Work::Now(Task::Transmit { len }),
             }
         }
-        let ends = client.shutting || client.state == State::Flushing;
-        if ends && !client.shut && client.tx.is_empty() {
+        let ends = match client.ending {
+            Ending::Open => client.state == State::Flushing,
+            Ending::Shutting => true,
+            Ending::Shut => false,
+        };
+        if ends && client.tx.is_empty() {
             return Work::Now(Task::ShutdownWrite);
         }
-        let room = if client.state == State::Flushing { u32::MAX } else { client.rx.room(self.rx_capacity()) };
+        let room = if client.discards() { u32::MAX } else { client.rx.room(self.rx_capacity()) };
         if client.hears() && client.asked == 0 && client.readable && room > 0 {
             match room.min(rx_budget) {
                 0 => late = true,

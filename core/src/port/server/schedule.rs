@@ -90,11 +90,15 @@ impl Schedule {
         }
     }
 
-    /// The next turn has come: whoever waited for it is due, behind those that still are.
+    /// The next turn has come: whoever waited for it is due, behind those that still are. The first of them comes last, so
+    /// that among slots which are always busy another one is the first in every turn.
     pub(super) fn turn(&mut self, seats: &mut [Seat]) {
+        let first = self.later.first;
+        self.remove(seats, first);
         while self.later.first != NIL {
             self.add(seats, self.later.first, Turn::This);
         }
+        self.add(seats, first, Turn::This);
     }
 }
 
@@ -145,6 +149,6 @@ mod tests {
         assert!(schedule.is_late());
         schedule.turn(&mut seats);
         assert!(!schedule.is_late());
-        assert_eq!(drain(&mut schedule, &mut seats), [1, 2, 0, 4]);
+        assert_eq!(drain(&mut schedule, &mut seats), [1, 2, 4, 0]);
     }
 }

@@ -84,3 +84,21 @@ fn one_client_is_served_from_its_first_byte_to_its_last() {
     assert_eq!(tell(&mut server, Input::Closed { slot }), [Output::Notify(gone)]);
     assert_eq!(server.id_at(0), None);
 }
+
+#[test]
+fn clients_that_are_dropped_after_the_port_is_down_do_not_delay_a_later_closing() {
+    let mut server = server(2);
+    let now = Instant::ORIGIN;
+    let at: SocketAddr = "127.0.0.1:5025".parse().unwrap();
+    let tell = |server: &mut Server<Heap>, input| {
+        server.handle_input(now, input).unwrap();
+        drain(server)
+    };
+    let down = Output::Notify(Event::PortDown { reason: DownReason::Closed });
+    tell(&mut server, Input::Requested(Command::Close(OnClose::Drop)));
+    tell(&mut server, Input::Requested(Command::Open));
+    tell(&mut server, Input::Opened { local: at });
+    tell(&mut server, Input::Accepted { peer: at });
+    assert_eq!(tell(&mut server, Input::Requested(Command::Close(OnClose::Keep))), [Output::Unlisten]);
+    assert_eq!(tell(&mut server, Input::Shut), [down]);
+}

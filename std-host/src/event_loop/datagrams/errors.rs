@@ -37,6 +37,8 @@ pub(super) struct Errors {
     failing: Option<Failing>,
     /// A packet was sent since receiving failed.
     sent_since: bool,
+    /// Receiving failed while nothing could be told.
+    pub(super) failed_now: Option<io::Error>,
 }
 
 /// Receiving has failed, and nothing has succeeded since.

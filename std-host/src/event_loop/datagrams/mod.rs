@@ -29,7 +29,7 @@
 //! # Receiving
 //!
 //! Packets of all sockets are received into one arena of the loop, `udp_batch` places of `udp_payload` bytes, which is
-//! allocated at the first bind. One batch is one system call where the system has batches, and one `packets` callback.
+//! allocated at the first bind, and again for a socket with room for longer packets ([`UdpOptions::payload`]). One batch is one system call where the system has batches, and one `packets` callback.
 //!
 //! In an iteration a socket takes at most `read_budget` bytes of arena, however short its packets are, and at least one
 //! batch. What is left is served in the next, when another socket is the first.
@@ -53,6 +53,8 @@ pub use packets::{Packet, Packets};
 pub use socket::{Udp, UdpId};
 
 use super::Error;
+#[cfg(doc)]
+use super::net::UdpOptions;
 use super::net::{Arena, NetId, Ready};
 use super::state::{Core, Object};
 use super::timers::TimerId;
@@ -78,6 +80,8 @@ pub trait UdpHandler<T: 'static = ()>: Any {
 
 pub(in crate::event_loop) struct UdpState<T: 'static> {
     net: NetId,
+    /// Bytes of a packet that there is room for.
+    payload: usize,
     /// `None` while a callback has it.
     handler: Option<Box<dyn UdpHandler<T>>>,
     /// What it is connected to.
@@ -101,15 +105,19 @@ pub(in crate::event_loop) struct UdpState<T: 'static> {
 /// What the UDP sockets of a loop share.
 #[derive(Default)]
 pub(in crate::event_loop) struct Shared {
-    /// Empty before the first bind, and while a callback has it.
+    /// Without a place before the first bind, and while a callback has it.
     arena: Arena,
-    allocated: bool,
+    /// Bytes of the longest packet that a socket has room for; 0 before the first bind.
+    longest: usize,
+    /// A callback has the arena.
+    lent: bool,
 }
 
 impl<T> UdpState<T> {
-    fn new(net: NetId, handler: Box<dyn UdpHandler<T>>) -> Self {
+    fn new(net: NetId, payload: usize, handler: Box<dyn UdpHandler<T>>) -> Self {
         Self {
             net,
+            payload,
             handler: Some(handler),
             peer: None,
             in_ready: false,

@@ -1,6 +1,6 @@
 //! UDP sockets as their users see them.
 
-use super::{UdpHandler, UdpState};
+use super::{Packet, UdpHandler, UdpState};
 use crate::event_loop::net::{Membership, Out, UdpOptions, UdpSetting};
 use crate::event_loop::state::{Core, Object};
 use crate::event_loop::{Error, LoopMut};
@@ -153,6 +153,16 @@ impl<'a, T> Udp<'a, T> {
         self.state().ok()?.peer
     }
 
+    /// Takes one packet at once, whatever the limit, and gives it to `f`: true if there was one. Only what is known to
+    /// have arrived is taken, and nothing inside `packets` of any socket. What goes wrong is told by `error`.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub fn receive_now(&mut self, f: impl FnOnce(Packet<'_>)) -> Result<bool, Error> {
+        self.state()?;
+        Ok(self.lp.core.receive_now(self.id.0, f))
+    }
+
     /// Packets that the system has dropped for want of room, as far as it tells: each packet that is received tells how
     /// many were dropped before it.
     #[must_use]
@@ -226,8 +236,8 @@ impl<T> LoopMut<'_, T> {
     /// [`Udp::local_addr`] tells what. The first bind allocates the arena.
     ///
     /// # Errors
-    /// [`Error::Io`] with what the system says, [`Error::OutOfRange`] if `udp_batch` or `udp_payload` of the loop is,
-    /// [`Error::Ended`].
+    /// [`Error::Io`] with what the system says, [`Error::OutOfRange`] if `udp_batch` or `udp_payload` of the loop or
+    /// `payload` of the socket is, [`Error::Ended`].
     pub fn bind_udp(
         &mut self,
         addr: SocketAddr,
@@ -235,10 +245,11 @@ impl<T> LoopMut<'_, T> {
         options: UdpOptions,
     ) -> Result<UdpId, Error> {
         self.core.refuse_if_ended()?;
-        self.core.datagrams.allocate(&self.core.options)?;
+        let payload = options.payload.unwrap_or(self.core.options.udp_payload);
+        self.core.datagrams.allocate(self.core.options.udp_batch, payload)?;
         let failed = |source| Error::io("bind", addr, source);
         let net = self.core.net.bind_udp(addr, &options).map_err(failed)?;
-        let id = self.core.add_object(Object::Udp(Box::new(UdpState::new(net, Box::new(handler)))));
+        let id = self.core.add_object(Object::Udp(Box::new(UdpState::new(net, payload, Box::new(handler)))));
         if let Err(source) = self.core.net.watch(net, id.to_bits(), false) {
             self.core.objects.remove(id);
             self.core.net.close(net, false);

@@ -11,6 +11,8 @@ pub struct UdpOptions {
     pub reuse_port: bool,
     /// An IPv6 socket takes no IPv4 packets and sends none. Off.
     pub v6only: bool,
+    /// Bytes of a received packet that there is room for, 1 to 65 535, if not `udp_payload` of the loop.
+    pub payload: Option<usize>,
 }
 
 /// A packet to be sent.
@@ -199,6 +201,18 @@ impl Arena {
         self.filled.clear();
     }
 
+    /// Makes all places free, each of `size` bytes, for which there is memory.
+    pub(crate) fn divide(&mut self, size: usize) {
+        assert!(self.has_room_for(size), "an arena is made for the longest packets");
+        self.clear();
+        self.size = size;
+    }
+
+    /// Whether it has places of so many bytes.
+    pub(crate) const fn has_room_for(&self, size: usize) -> bool {
+        self.places > 0 && self.places * size <= self.bytes.len()
+    }
+
     pub(crate) fn packet(&self, index: usize) -> Option<(&PacketInfo, &[u8])> {
         let (info, len) = self.filled.get(index)?;
         let from = index * self.size;
@@ -225,6 +239,14 @@ mod tests {
         assert_eq!((arena.packet(2), arena.len()), (None, 2));
         arena.clear();
         assert_eq!(arena.free().map(|place| place.len()).collect::<Vec<_>>(), [3, 3]);
+        assert!(arena.has_room_for(3) && !arena.has_room_for(4));
+        arena.divide(2);
+        assert!(arena.push(PacketInfo::from(PEER), b"ab") && arena.push(PacketInfo::from(PEER), b"cde"));
+        let cut = PacketInfo { truncated: true, ..PacketInfo::from(PEER) };
+        assert_eq!(
+            (arena.packet(0), arena.packet(1)),
+            (Some((&PacketInfo::from(PEER), &b"ab"[..])), Some((&cut, &b"cd"[..])))
+        );
     }
 
     #[test]

@@ -56,7 +56,10 @@ impl<T: 'static> Handler<T> for Clients {
     }
 
     fn readable(&mut self, s: &mut Socket<'_, T, Role>) {
-        let Some(slot) = self.slot(s) else { return self.discard(s) };
+        let Some(slot) = self.slot(s) else {
+            self.site.stirred(s.id(), s.is_hung_up());
+            return self.discard(s);
+        };
         let input = if s.is_hung_up() { Input::HungUp { slot } } else { Input::Readable { slot } };
         self.site.input(s.loop_mut(), input);
     }

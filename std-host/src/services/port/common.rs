@@ -8,6 +8,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub(super) struct Common {
     pub(super) name: String,
     pub(super) slots: u32,
+    /// Bytes of each slot's receive queue.
+    pub(super) rx_queue: usize,
     told: Mutex<Told>,
 }
 
@@ -19,8 +21,8 @@ struct Told {
 }
 
 impl Common {
-    pub(super) fn new(name: &str, slots: u32) -> Self {
-        Self { name: name.to_owned(), slots, told: Mutex::default() }
+    pub(super) fn new(name: &str, slots: u32, rx_queue: usize) -> Self {
+        Self { name: name.to_owned(), slots, rx_queue, told: Mutex::default() }
     }
 
     pub(super) fn local(&self) -> Option<SocketAddr> {

@@ -1,7 +1,7 @@
 //! Why a call of a port was refused.
 
 use std::fmt;
-use wharf_core::port::server;
+use wharf_core::port::{datagrams, server};
 
 /// Why a call of a port was refused, or came to nothing. Nothing has changed then, unless it says otherwise.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +41,10 @@ pub enum Error {
         /// Bytes of the queue.
         max: usize,
     },
+    /// A UDP port in asyn mode sends nothing.
+    ReadOnly,
+    /// Nothing has been read from the UDP port yet, so there is nobody to answer.
+    NobodyToAnswer,
     /// Output to the client has ended, or is about to.
     OutputEnded,
     /// The port is down.
@@ -68,6 +72,10 @@ impl fmt::Display for Error {
             Self::Timeout { .. } => f.write_str("timed out"),
             Self::Full { room } => write!(f, "the send queue has room for {room} bytes only"),
             Self::TooLong { len, max } => write!(f, "{len} bytes are more than the send queue of {max} can hold"),
+            Self::ReadOnly => f.write_str("a UDP port with udp = \"asyn\" is read-only: choose udp = \"fifo\" to send"),
+            Self::NobodyToAnswer => {
+                f.write_str("nothing has been read yet that could be answered: read first, or reply")
+            }
             Self::OutputEnded => f.write_str("output to the client has ended"),
             Self::PortDown { why: None } => f.write_str("the port is down"),
             Self::PortDown { why: Some(why) } => write!(f, "the port is down: {why}"),
@@ -92,6 +100,23 @@ impl From<server::Error> for Error {
             server::Error::OutputEnded { .. } => Self::OutputEnded,
             server::Error::Full { room } => Self::Full { room },
             server::Error::TooLong { len, max } => Self::TooLong { len, max },
+            other => Self::Option(other.to_string()),
+        }
+    }
+}
+
+impl From<datagrams::Error> for Error {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "all others are about what a program has set")]
+    fn from(error: datagrams::Error) -> Self {
+        match error {
+            datagrams::Error::NotConnected => Self::NotConnected,
+            datagrams::Error::EmptyBuffer => Self::EmptyBuffer,
+            datagrams::Error::ReadOnly => Self::ReadOnly,
+            datagrams::Error::NoPeer => Self::NobodyToAnswer,
+            datagrams::Error::TooLong { len, max } => Self::TooLong { len, max },
+            // Without a place for a datagram there is no room for its bytes either.
+            datagrams::Error::Full { places: 0, .. } => Self::Full { room: 0 },
+            datagrams::Error::Full { room, .. } => Self::Full { room },
             other => Self::Option(other.to_string()),
         }
     }

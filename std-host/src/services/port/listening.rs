@@ -1,6 +1,6 @@
 //! The listening socket of a port: from the text of its address to a socket that accepts.
 
-use super::options::Localhost;
+use super::options::{Localhost, Options};
 use super::site::Site;
 use crate::event_loop::{AcceptFailed, Error, ListenOptions, ListenerId, LoopMut};
 use std::io::ErrorKind;
@@ -11,27 +11,8 @@ use wharf_core::port::server::{AcceptFailure, Input, OpenFailure};
 
 /// Listens where the port's address says. The machine hears what became of it, now or once a name is resolved.
 pub(super) fn listen<T: 'static>(lp: &mut LoopMut<'_, T>, site: &Rc<Site>) {
-    let name = {
-        let options = site.options.borrow();
-        let address = options.address.address();
-        let port = address.port;
-        match address.host {
-            Host::Any => Ok(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))),
-            Host::Localhost if options.localhost == Localhost::Any => {
-                tracing::warn!(
-                    "{}: localhost listens on every IPv4 interface, as localhost = \"any\" asks",
-                    options.name
-                );
-                Ok(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)))
-            }
-            Host::Localhost => Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
-            Host::V4(ip) => Ok(SocketAddr::from((ip, port))),
-            Host::V6 { address, zone: None } => Ok(SocketAddr::from((address, port))),
-            Host::V6 { address, zone: Some(zone) } => Err(format!("[{address}%{zone}]:{port}")),
-            Host::Name(name) => Err(format!("{name}:{port}")),
-        }
-    };
-    match name {
+    let place = place(&site.options.borrow());
+    match place {
         Ok(address) => open(lp, site, &[address]),
         Err(name) => {
             let waiting = Rc::clone(site);
@@ -49,6 +30,24 @@ pub(super) fn listen<T: 'static>(lp: &mut LoopMut<'_, T>, site: &Rc<Site>) {
                 failed(site, OpenFailure::Unresolved, &error);
             }
         }
+    }
+}
+
+/// Where the address of a port is: a socket address, or the name that has to be resolved into some.
+pub(super) fn place(options: &Options) -> Result<SocketAddr, String> {
+    let address = options.address.address();
+    let port = address.port;
+    match address.host {
+        Host::Any => Ok(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))),
+        Host::Localhost if options.localhost == Localhost::Any => {
+            tracing::warn!("{}: localhost listens on every IPv4 interface, as localhost = \"any\" asks", options.name);
+            Ok(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)))
+        }
+        Host::Localhost => Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
+        Host::V4(ip) => Ok(SocketAddr::from((ip, port))),
+        Host::V6 { address, zone: None } => Ok(SocketAddr::from((address, port))),
+        Host::V6 { address, zone: Some(zone) } => Err(format!("[{address}%{zone}]:{port}")),
+        Host::Name(name) => Err(format!("{name}:{port}")),
     }
 }
 

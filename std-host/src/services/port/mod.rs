@@ -3,13 +3,17 @@
 //! A [`Server`] is a TCP port on its loop. What happens at it is decided in the core, by
 //! [`wharf_core::port::server`]; `site` carries that out on the sockets, whose callbacks are in `clients` and whose
 //! listener is in `listening`. A program on the loop works with the port by [`Running`] and hears of it as a
-//! [`Subscriber`]; `relay` has the two that the command line offers.
+//! [`Subscriber`]; `relay` has the two that the command line offers. Other threads have [`Port`] and [`Subport`], whose calls
+//! wait; they are in `blocking`.
+//!
+//! A UDP port is another machine with another face, in [`udp`]: it has no slots.
 //!
 //! | module | holds |
 //! | --- | --- |
 //! | [`options`] | every key of a port: its name, values, default, and when it may be set |
 //! | [`trace`] | a transfer as text, and the names of the files for it |
 
+mod blocking;
 mod clients;
 mod common;
 pub mod control;
@@ -30,7 +34,9 @@ mod subscribers;
 mod tally;
 pub mod trace;
 mod traces;
+pub mod udp;
 
+pub use blocking::{Events, Pending, Port, Subport, Threaded, Told};
 pub use describe::describe;
 pub use error::Error;
 pub use heap::Heap;

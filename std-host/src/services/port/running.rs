@@ -113,6 +113,14 @@ impl<'a> Running<'a> {
     /// Closes the port. `PortDown` follows, with `Drop` when the last client has left.
     pub fn disconnect(&mut self, clients: OnClose) {
         let _ = self.command(Command::Close(clients));
+        self.site.desk.not_opened(Some("it was closed meanwhile"));
+    }
+
+    /// Leaves a port that could not be opened in time closed, unless it opens by itself.
+    pub(super) fn withdraw(&mut self) {
+        if !self.site.options.borrow().auto_connect {
+            let _ = self.command(Command::Close(OnClose::Keep));
+        }
     }
 
     /// The next bytes of a slot, as far as they make a message or fill the buffer.
@@ -121,7 +129,8 @@ impl<'a> Running<'a> {
     /// [`Error::EmptyBuffer`]; [`Error::NotASlot`] for the whole port; [`Error::NotConnected`] if nobody is there, or once
     /// the end of the input has been given; [`Error::WouldBlock`].
     pub fn read(&mut self, addr: Addr, buffer: &mut [u8]) -> Result<Read, Error> {
-        self.read_within(addr, buffer, false)
+        let room = buffer.len();
+        self.read_within(addr, buffer, room, false)
     }
 
     /// The same for a reader whose time is over: what is no message yet is given all the same.
@@ -129,16 +138,24 @@ impl<'a> Running<'a> {
     /// # Errors
     /// As for [`Running::read`], and [`Error::Timeout`] in place of [`Error::WouldBlock`].
     pub fn read_now(&mut self, addr: Addr, buffer: &mut [u8]) -> Result<Read, Error> {
-        let read = self.read_within(addr, buffer, true);
+        let room = buffer.len();
+        let read = self.read_within(addr, buffer, room, true);
         read.map_err(|error| if error == Error::WouldBlock { Error::Timeout { bytes: 0 } } else { error })
     }
 
-    fn read_within(&mut self, addr: Addr, buffer: &mut [u8], timed_out: bool) -> Result<Read, Error> {
+    /// A read of one who has room for `room` bytes. The buffer may be smaller if the queue of the slot is not larger.
+    pub(super) fn read_within(
+        &mut self,
+        addr: Addr,
+        buffer: &mut [u8],
+        room: usize,
+        timed_out: bool,
+    ) -> Result<Read, Error> {
         let index = self.index(addr)?;
-        if buffer.is_empty() {
+        if room == 0 {
             return Err(Error::EmptyBuffer);
         }
-        let piece = match self.site.machine.borrow_mut().piece(index, buffer.len(), timed_out) {
+        let piece = match self.site.machine.borrow_mut().piece(index, room, timed_out) {
             Next::Piece(piece) => piece,
             Next::Wait => return Err(Error::WouldBlock),
             Next::NotConnected => return Err(Error::NotConnected),
@@ -207,18 +224,69 @@ impl<'a> Running<'a> {
     /// # Errors
     /// [`Error::PortDown`].
     pub fn broadcast(&mut self, bytes: &[u8]) -> Result<Broadcast, Error> {
+        if self.site.desk.has_begun_any() {
+            return self.queue_for_each(None, bytes, Mode::Policy, true);
+        }
         let accepted = self.queue(To::All, bytes, Mode::Policy, true)?.accepted;
         let machine = self.site.machine.borrow();
         let outcomes = machine.outcomes().map(|(_, outcome)| outcome).collect();
         Ok(Broadcast { queued: machine.outcome_totals().queued, accepted, outcomes })
     }
 
+    /// Queues a message, but never into the middle of one that another thread is still writing.
     pub(super) fn queue(&mut self, to: To, bytes: &[u8], mode: Mode, terminate: bool) -> Result<Receipt, Error> {
+        let but = match to {
+            To::Slot(slot) if self.site.desk.has_begun(slot.index()) => return Err(Error::Full { room: 0 }),
+            To::Slot(_) => None,
+            To::All => Some(None),
+            To::Others(slot) => Some(Some(slot)),
+        };
+        if let Some(but) = but.filter(|_| self.site.desk.has_begun_any()) {
+            return self
+                .queue_for_each(but, bytes, mode, terminate)
+                .map(|broadcast| Receipt { accepted: broadcast.accepted, ..Receipt::default() });
+        }
         let receipt = self.command(Command::Write { to, bytes, mode, terminate })?;
         let slot = if let To::Slot(slot) = to { Some(slot) } else { None };
         let taken = bytes.len().min(receipt.accepted);
         self.site.trace(slot, Levels::DEVICE, Direction::Tx, [&bytes[..taken], &[]], "write");
         Ok(receipt)
+    }
+
+    /// Queues a message for every client, one after the other, but not for those that are in the middle of one.
+    fn queue_for_each(
+        &mut self,
+        but: Option<SlotId>,
+        bytes: &[u8],
+        mode: Mode,
+        terminate: bool,
+    ) -> Result<Broadcast, Error> {
+        if self.local_addr().is_none() {
+            return Err(Error::PortDown { why: self.failure() });
+        }
+        let mut broadcast = Broadcast::default();
+        for index in 0..self.slots() {
+            let queued = match self.slot_at(index).filter(|slot| but != Some(*slot)) {
+                Some(slot) => self.queue(To::Slot(slot), bytes, mode, terminate).map(Some),
+                None => Ok(None),
+            };
+            broadcast.outcomes.push(match queued {
+                Ok(None) => Outcome::Free,
+                Ok(Some(Receipt { accepted, .. })) => {
+                    broadcast.accepted += accepted;
+                    match u32::try_from(accepted).unwrap_or(u32::MAX) {
+                        _ if accepted == bytes.len() => Outcome::Queued,
+                        // What does not fit has cost the connection.
+                        0 => Outcome::Closed,
+                        accepted => Outcome::Partial { accepted },
+                    }
+                }
+                Err(Error::Full { .. } | Error::TooLong { .. }) => Outcome::Full,
+                Err(_) => Outcome::Closed,
+            });
+            broadcast.queued += u32::from(broadcast.outcomes.last() == Some(&Outcome::Queued));
+        }
+        Ok(broadcast)
     }
 
     /// Ends our output to a client once everything queued is with the system. Input goes on.
@@ -308,6 +376,12 @@ impl<'a> Running<'a> {
         self.site.machine.borrow().state(slot)
     }
 
+    /// Calls of other threads that wait for something. A message for all counts once for each slot that it waits for.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.site.desk.waiting()
+    }
+
     /// What has happened since the port was made.
     #[must_use]
     pub fn totals(&self) -> PortCounters {
@@ -395,6 +469,21 @@ impl<'a> Running<'a> {
         Ok(options)
     }
 
+    /// What has become of a client's bytes.
+    pub(super) fn counters(&self, slot: SlotId) -> Option<Counters> {
+        self.site.machine.borrow().counters(slot)
+    }
+
+    /// Where a client comes from.
+    pub(super) fn peer_of(&self, slot: SlotId) -> Option<SocketAddr> {
+        self.site.machine.borrow().peer(slot)
+    }
+
+    /// Whether a reader of this slot that waited in vain costs the connection.
+    pub(super) fn drops_on_read_timeout(&self, index: u32) -> bool {
+        self.site.with_slot_options(index, |options| options.disconnect_on_read_timeout)
+    }
+
     /// Whether anybody sits in a slot.
     #[must_use]
     pub fn has_clients(&self) -> bool {
@@ -422,6 +511,12 @@ impl<'a> Running<'a> {
     /// Does what the program asks for. What follows is carried out when the caller is done.
     pub(super) fn command(&mut self, command: Command<'_>) -> Result<Receipt, Error> {
         let mut machine = self.site.machine.borrow_mut();
+        // Calls of other threads may wait for what follows.
+        if let Command::ShutDown { slot } | Command::Drop { slot, .. } | Command::Abort { slot } = command {
+            self.site.desk.touch(slot.index());
+        } else if matches!(command, Command::Close(_) | Command::Set { .. }) {
+            self.site.desk.touch_all();
+        }
         match machine.handle_input(self.now, Input::Requested(command)) {
             Ok(()) => Ok(machine.receipt()),
             Err(server::Error::PortDown) => Err(Error::PortDown { why: self.site.common.failure() }),
@@ -435,7 +530,7 @@ impl<'a> Running<'a> {
         if u32::from(index) < slots { Ok(index.into()) } else { Err(Error::OutOfRange { addr: index.into(), slots }) }
     }
 
-    fn slot_at(&self, index: u32) -> Option<SlotId> {
+    pub(super) fn slot_at(&self, index: u32) -> Option<SlotId> {
         self.site.machine.borrow().id_at(index)
     }
 

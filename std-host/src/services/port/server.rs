@@ -1,5 +1,6 @@
 //! A port and its life on a loop.
 
+use super::blocking::Port;
 use super::clients::Clients;
 use super::common::Common;
 use super::heap;
@@ -58,10 +59,11 @@ impl Server {
             let set = machine.handle_input(Instant::ORIGIN, Input::Requested(command));
             set.map_err(|error| wrong(error.to_string()))?;
         }
-        let common = Arc::new(Common::new(&options.name, options.slots.into()));
+        let common = Arc::new(Common::new(&options.name, options.slots.into(), options.rx_queue as usize));
         let site = Rc::new(Site::new(common, options.clone(), machine));
         let key = lp.context(Clients { site: Rc::clone(&site) });
         site.key.get_or_init(|| key);
+        site.desk.calls().reach(lp, key);
         site.set_timer(lp);
         site.with(lp, |port| {
             prepare(port);
@@ -103,6 +105,12 @@ impl Server {
     #[must_use]
     pub fn failure(&self) -> Option<String> {
         self.site.common.failure()
+    }
+
+    /// What reaches the port from other threads.
+    #[must_use]
+    pub fn port(&self) -> Port {
+        Port::new(Arc::clone(self.site.desk.calls()), Arc::clone(&self.site.common))
     }
 
     /// The port itself, for whoever is on its loop: between turns, or inside a callback of something else.

@@ -4,6 +4,7 @@
 //! until it asks for nothing more. What a subscriber does to the port meanwhile is an input like any other, and is
 //! carried out by the drive that is under way.
 
+use super::blocking::{Calls, Desk};
 use super::clients::{self, Clients};
 use super::common::Common;
 use super::delivery::Delivery;
@@ -22,7 +23,7 @@ use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use wharf_core::port::server::{Event, Failure, How, Input, Output, Server, State};
+use wharf_core::port::server::{DownReason, Event, Failure, How, Input, Output, Server, State};
 use wharf_core::slots::SlotId;
 use wharf_core::{Instant, Machine, Step};
 
@@ -34,6 +35,8 @@ pub(super) struct Site {
     pub(super) own_options: RefCell<HashMap<u32, SlotOptions>>,
     pub(super) machine: RefCell<Server<Heap>>,
     pub(super) subscribers: RefCell<Subscribers>,
+    /// The calls of other threads.
+    pub(super) desk: Desk,
     delivery: RefCell<Delivery>,
     pub(super) totals: RefCell<Totals>,
     /// What the host sees of each slot.
@@ -72,6 +75,8 @@ struct Arrival {
     /// `None` once it has gone again.
     socket: Option<SocketId>,
     peer: SocketAddr,
+    /// It has become readable meanwhile, and whether it has hung up. The loop tells that once.
+    stirred: Option<bool>,
 }
 
 impl Site {
@@ -85,6 +90,7 @@ impl Site {
             own_options: RefCell::new(HashMap::new()),
             machine: RefCell::new(machine),
             subscribers: RefCell::new(Subscribers::default()),
+            desk: Desk::new(Arc::new(Calls::new()), slots),
             delivery: RefCell::new(Delivery::default()),
             totals: RefCell::default(),
             watches: RefCell::new(vec![Watch::default(); slots].into()),
@@ -109,8 +115,9 @@ impl Site {
 
     /// Gives the port its timer. Once, before anything else.
     pub(super) fn set_timer<T: 'static>(self: &Rc<Self>, lp: &mut LoopMut<'_, T>) {
-        let site = Rc::clone(self);
+        let life = Life(Rc::clone(self));
         let timer = lp.add_idle_timer(move |lp, _| {
+            let Life(site) = &life;
             site.armed.set(None);
             site.wake(lp);
         });
@@ -154,6 +161,18 @@ impl Site {
         result
     }
 
+    /// Other threads have called.
+    pub(super) fn look<T: 'static>(self: &Rc<Self>, lp: &mut LoopMut<'_, T>) {
+        self.begin(lp);
+        self.desk.receive(&mut self.running());
+        self.drive(lp);
+    }
+
+    /// The port at the time of the present callback.
+    pub(super) fn running(&self) -> Running<'_> {
+        Running::new(self, self.now.get())
+    }
+
     /// Tells the machine what happened. What it refuses comes from a client that has just left its slot.
     pub(super) fn tell(&self, now: Instant, input: Input<'_>) {
         if let Err(error) = self.machine.borrow_mut().handle_input(now, input) {
@@ -175,7 +194,7 @@ impl Site {
             let step = self.machine.borrow_mut().poll_output();
             match step {
                 Step::Do(output) => self.act(lp, output),
-                Step::Wait(_) if self.present_arrival() => {}
+                Step::Wait(_) if self.present_arrival() || self.desk.serve(self) => {}
                 Step::Wait(deadline) => {
                     self.arm(lp, deadline);
                     break;
@@ -207,21 +226,27 @@ impl Site {
             Output::ResumeAccept => listening::pause(lp, self, false),
             Output::Admit { slot } => self.admit(slot),
             Output::Refuse { why } => {
-                if let Some(socket) = self.decided() {
+                if let Some(socket) = self.decided().and_then(|arrival| arrival.socket) {
                     clients::refuse(lp, self, socket, why);
                 }
             }
             // It waits where it is.
             Output::Park => {}
             Output::Read { slot, max } => self.read(lp, slot, max),
-            Output::Transmit { slot } => self.transmit(lp, slot),
+            Output::Transmit { slot } => {
+                self.transmit(lp, slot);
+                self.desk.touch(slot.index());
+            }
             Output::ShutdownWrite { slot } => {
                 if let Some(Ok(mut stream)) = self.socket(slot).map(|socket| lp.stream(socket)) {
                     // A socket that is about to close needs no end of output.
                     let _ = stream.shutdown();
                 }
             }
-            Output::Close { slot, how } => self.close(lp, slot, how),
+            Output::Close { slot, how } => {
+                self.close(lp, slot, how);
+                self.desk.touch(slot.index());
+            }
             Output::Yield => self.yields.set(true),
             Output::Notify(event) => self.notify(&event),
             other => unreachable!("the driver does not know {other:?}"),
@@ -245,6 +270,22 @@ impl Site {
             self.delivery.borrow_mut().forget(slot);
         }
         self.subscribers.borrow_mut().join(subscribers);
+        self.touch(event);
+    }
+
+    /// Calls of other threads may wait for this.
+    fn touch(&self, event: &Event) {
+        if let Event::Connected { slot, .. }
+        | Event::DataReady { slot }
+        | Event::InputEnded { slot }
+        | Event::Disconnected { slot, .. } = *event
+        {
+            self.desk.touch(slot.index());
+        } else if matches!(event, Event::PortUp { .. }) {
+            self.desk.opened();
+        } else if matches!(event, Event::PortDown { reason: DownReason::OpenFailed(_) }) {
+            self.desk.not_opened(self.common.failure().as_deref());
+        }
     }
 
     /// One read. The loop has a buffer for all sockets, so a byte is copied once on its way into the queue.
@@ -392,7 +433,7 @@ impl Site {
     pub(super) fn arrived<T: 'static>(self: &Rc<Self>, lp: &mut LoopMut<'_, T>, socket: SocketId, peer: SocketAddr) {
         // An IPv4 client of an IPv6 socket is an IPv4 client.
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-        self.arrivals.borrow_mut().push_back(Arrival { socket: Some(socket), peer });
+        self.arrivals.borrow_mut().push_back(Arrival { socket: Some(socket), peer, stirred: None });
         self.begin(lp);
         self.drive(lp);
     }
@@ -408,14 +449,22 @@ impl Site {
         true
     }
 
-    /// The first connection is decided about. Its socket, unless it has gone.
-    fn decided(&self) -> Option<SocketId> {
+    /// A connection has become readable. If nothing is decided about it the machine hears that when it is admitted.
+    pub(super) fn stirred(&self, socket: SocketId, hung_up: bool) {
+        let mut arrivals = self.arrivals.borrow_mut();
+        if let Some(arrival) = arrivals.iter_mut().find(|arrival| arrival.socket == Some(socket)) {
+            arrival.stirred = Some(hung_up);
+        }
+    }
+
+    /// The first connection is decided about. It has no socket any more if it has gone.
+    fn decided(&self) -> Option<Arrival> {
         self.judging.set(false);
-        self.arrivals.borrow_mut().pop_front().and_then(|arrival| arrival.socket)
+        self.arrivals.borrow_mut().pop_front()
     }
 
     fn admit(&self, slot: SlotId) {
-        let socket = self.decided();
+        let (socket, stirred) = self.decided().map_or((None, None), |arrival| (arrival.socket, arrival.stirred));
         if let Some(place) = self.sockets.borrow_mut().get_mut(slot.index() as usize) {
             *place = socket;
         }
@@ -423,6 +472,11 @@ impl Site {
         match socket {
             Some(socket) => {
                 self.slots.borrow_mut().insert(socket, slot);
+                match stirred {
+                    Some(true) => self.tell_now(Input::HungUp { slot }),
+                    Some(false) => self.tell_now(Input::Readable { slot }),
+                    None => {}
+                }
             }
             None => self.tell_now(Input::Failed { slot, kind: Failure::Other }),
         }
@@ -454,6 +508,17 @@ impl Site {
             self.tell(now, Input::Failed { slot, kind });
         }
         self.drive(lp);
+    }
+}
+
+/// Held by the loop, which drops it when it ends: then nobody answers any more.
+struct Life(Rc<Site>);
+
+impl Drop for Life {
+    fn drop(&mut self) {
+        self.0.desk.end();
+        // Those that hear of the port, too, hear no more.
+        drop(self.0.subscribers.try_borrow_mut().map(|mut subscribers| std::mem::take(&mut *subscribers)));
     }
 }
 

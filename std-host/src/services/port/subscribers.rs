@@ -16,6 +16,11 @@ pub trait Subscriber {
     /// A client with `consumer = "push"` has sent a message, without its terminator. With the terminator off, whatever has
     /// arrived is one.
     fn message(&mut self, port: &mut Running<'_>, slot: SlotId, bytes: &[u8], eom: Eom) {}
+
+    /// Whether it wants to hear no more, and may be dropped.
+    fn has_left(&self) -> bool {
+        false
+    }
 }
 
 /// All of them, in the order in which they came.
@@ -28,7 +33,10 @@ impl Subscribers {
     }
 
     pub(super) fn tell(&mut self, port: &mut Running<'_>, event: &Event) {
-        self.0.iter_mut().for_each(|subscriber| subscriber.event(port, event));
+        self.0.retain_mut(|subscriber| {
+            subscriber.event(port, event);
+            !subscriber.has_left()
+        });
     }
 
     pub(super) fn message(&mut self, port: &mut Running<'_>, slot: SlotId, bytes: &[u8], eom: Eom) {

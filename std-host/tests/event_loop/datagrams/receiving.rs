@@ -4,7 +4,7 @@ use super::{Bench, Log, Probe, Seen, V4, V6, bench, bench_with, quiet};
 use std::cell::RefCell;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::rc::Rc;
-use wharf_host::event_loop::{Ecn, LoopOptions, UdpOptions};
+use wharf_host::event_loop::{Ecn, Error, LoopOptions, UdpOptions};
 
 #[test]
 fn a_bound_udp_socket_receives() {
@@ -239,4 +239,99 @@ fn ipv4_peers_of_an_ipv6_socket_are_shown_as_ipv4() {
     v4.send_to(b"x", ("127.0.0.1", bench.addr.port())).unwrap();
     bench.run_to_packets(1);
     assert_eq!(super::hear(&v4).0, b"back");
+}
+
+#[test]
+fn sockets_with_room_for_longer_packets_share_a_loop_with_others() {
+    let mut bench = bench(V4);
+    let log = Log::default();
+    let options = UdpOptions { payload: Some(65_535), ..UdpOptions::default() };
+    let long = bench.lp.loop_mut().bind_udp(V4.parse().unwrap(), Probe::new(&log, quiet), options).unwrap();
+    let to = bench.lp.loop_mut().udp(long).unwrap().local_addr().unwrap();
+    let payload: Vec<u8> = (0..=255).cycle().take(65_507).collect();
+    for _ in 0..3 {
+        bench.outside.send_to(&payload, to).unwrap();
+        bench.outside.send_to(&payload, bench.addr).unwrap();
+        bench.outside.send_to(b"short", to).unwrap();
+        bench.turn();
+    }
+    let whole = Seen::Batch(vec![payload.clone(), b"short".to_vec()]);
+    assert_eq!(*log.borrow(), [whole.clone(), whole.clone(), whole]);
+    assert_eq!(bench.payloads(), vec![payload[..2048].to_vec(); 3]);
+}
+
+#[test]
+fn a_socket_with_longer_packets_can_be_bound_inside_packets() {
+    let log = Log::default();
+    let (inner, mut done) = (Rc::clone(&log), false);
+    let bound = Rc::new(RefCell::new(None));
+    let tell = Rc::clone(&bound);
+    let mut bench = bench_with(V4, LoopOptions::default(), move |_, u, _| {
+        if !std::mem::replace(&mut done, true) {
+            let options = UdpOptions { payload: Some(9000), ..UdpOptions::default() };
+            let id = u.loop_mut().bind_udp(V4.parse().unwrap(), Probe::new(&inner, quiet), options).unwrap();
+            *tell.borrow_mut() = Some(u.loop_mut().udp(id).unwrap().local_addr().unwrap());
+        }
+    });
+    bench.outside.send_to(b"go", bench.addr).unwrap();
+    bench.run_to_packets(1);
+    let to = bound.borrow().unwrap();
+    bench.outside.send_to(&[7; 9000], to).unwrap();
+    bench.outside.send_to(b"on", bench.addr).unwrap();
+    bench.run_to_packets(3);
+    assert_eq!(*log.borrow(), [Seen::Batch(vec![vec![7; 9000]])]);
+    assert_eq!(bench.payloads(), [b"go", b"on"]);
+}
+
+#[test]
+fn a_payload_out_of_range_is_refused() {
+    let mut bench = bench(V4);
+    for payload in [0, 65_536] {
+        let options = UdpOptions { payload: Some(payload), ..UdpOptions::default() };
+        let probe = Probe::new(&Log::default(), quiet);
+        let refused = bench.lp.loop_mut().bind_udp(V4.parse().unwrap(), probe, options).unwrap_err();
+        assert!(matches!(refused, Error::OutOfRange { asked, .. } if asked == payload as u64), "{refused}");
+    }
+}
+
+#[test]
+fn one_packet_is_taken_at_once_whatever_the_limit() {
+    let mut bench = bench(V4);
+    let take = |bench: &mut Bench| {
+        let mut taken = None;
+        let told = bench.udp(|u| u.receive_now(|packet| taken = Some(packet.payload.to_vec()))).unwrap();
+        assert_eq!(told, taken.is_some());
+        taken
+    };
+    bench.udp(|u| u.pause()).unwrap();
+    assert_eq!(take(&mut bench), None, "nothing has come");
+    for payload in [b"1", b"2", b"3"] {
+        bench.outside.send_to(payload, bench.addr).unwrap();
+    }
+    bench.turn();
+    assert_eq!([take(&mut bench), take(&mut bench)], [Some(b"1".to_vec()), Some(b"2".to_vec())]);
+    bench.turn();
+    assert_eq!(bench.log(), [], "the limit still holds");
+    bench.udp(|u| u.resume()).unwrap();
+    bench.run_to_packets(3);
+    assert_eq!(bench.log(), [Seen::Batch(vec![b"3".to_vec()])]);
+    assert_eq!(take(&mut bench), None);
+    bench.udp(|u| u.close());
+    let id = bench.id;
+    assert!(bench.lp.loop_mut().udp(id).is_err());
+}
+
+#[test]
+fn nothing_is_taken_inside_packets() {
+    let seen = Rc::new(RefCell::new(Vec::new()));
+    let tell = Rc::clone(&seen);
+    let options = LoopOptions { udp_batch: 1, ..LoopOptions::default() };
+    let mut bench = bench_with(V4, options, move |_, u, _| {
+        tell.borrow_mut().push(u.receive_now(|_| {}).unwrap());
+    });
+    for payload in [b"1", b"2"] {
+        bench.outside.send_to(payload, bench.addr).unwrap();
+    }
+    bench.run_to_packets(2);
+    assert_eq!((bench.payloads(), seen.take()), (vec![b"1".to_vec(), b"2".to_vec()], vec![false, false]));
 }

@@ -1,7 +1,8 @@
-//! The options as the machine of the core takes them. What it does not know is the host's own: who gets messages, who may
+//! The options as the machines of the core take them. What those do not know is the host's own: who gets messages, who may
 //! connect, options of sockets, trace.
 
 use super::{Key, Options};
+use wharf_core::port::datagrams::{self, Setting};
 use wharf_core::port::server::{self, Command, PortOption, SlotOption};
 
 impl Options {
@@ -71,5 +72,34 @@ impl Options {
             _ => return None,
         };
         Some(Command::Set { index, option })
+    }
+
+    /// What the machine of a UDP port is made with.
+    #[must_use]
+    pub const fn datagrams(&self) -> datagrams::Config {
+        datagrams::Config {
+            mode: self.udp,
+            cache_hold: self.cache_hold.as_duration(),
+            rest: self.rest,
+            overflow: self.drop,
+            peer_ttl: self.peer_ttl.as_duration(),
+            reopen: self.reopen.as_duration(),
+            auto_connect: self.auto_connect,
+            ..datagrams::Config::DEFAULT
+        }
+    }
+
+    /// What that machine is told once a key [was changed](Options::change); `None` if the key is none of its business.
+    #[must_use]
+    pub fn setting(&self, key: &Key) -> Option<Setting> {
+        match key.name {
+            "cache_hold" => Some(Setting::CacheHold(self.cache_hold.as_duration())),
+            "rest" => Some(Setting::Rest(self.rest)),
+            "drop" => Some(Setting::Overflow(self.drop)),
+            "peer_ttl" => Some(Setting::PeerTtl(self.peer_ttl.as_duration())),
+            "reopen" => Some(Setting::Reopen(self.reopen.as_duration())),
+            "auto_connect" => Some(Setting::AutoConnect(self.auto_connect)),
+            _ => None,
+        }
     }
 }

@@ -30,7 +30,8 @@ pub(crate) mod values;
 pub use check::Conflict;
 pub use error::OptionError;
 pub use table::{Change, Key, OPTIONS, Ports, Scope};
-pub use values::{AddressText, Consumer, Drop, Localhost, Millis, Mode, OnDisconnect, Rest, Traced, Udp};
+pub use values::{AddressText, Consumer, Localhost, Millis, Mode, OnDisconnect, Traced};
+pub use wharf_core::port::datagrams::{Mode as Udp, Overflow as Drop, Rest};
 pub use wharf_core::port::server::{HalfClose, OnFull, Overflow, Pick, Watermarks};
 
 use super::trace::{FileName, Formats, Levels, Parts};
@@ -233,7 +234,7 @@ impl Options {
             allow: Vec::new(),
             deny_text: Vec::new(),
             rest: Rest::Keep,
-            drop: Drop::Newest,
+            drop: Drop::DropNewest,
             cache_hold: Millis(1_000),
             peer_ttl: Millis(60_000),
             mode: Mode::None,

@@ -2,6 +2,7 @@ use super::form::KEEPALIVE;
 use super::*;
 use std::collections::BTreeSet;
 use std::time::Duration;
+use wharf_core::port::datagrams;
 use wharf_core::port::server::{self, Command};
 
 const TCP: &str = "0.0.0.0:5025 tcp";
@@ -396,7 +397,7 @@ fn a_silent_client_is_found_out_after_half_a_minute() {
 }
 
 #[test]
-fn the_machine_starts_with_the_options_and_is_told_each_that_it_knows() {
+fn the_machine_of_tcp_starts_with_the_options_and_is_told_each_that_it_knows() {
     assert_eq!(tcp().server(), server::Config::default());
     // What is the host's own business.
     let own = [
@@ -459,4 +460,28 @@ fn the_machine_takes_what_the_options_take() {
             assert!(usize::from(port.slots) <= server::MAX_SLOTS);
         }
     }
+}
+
+#[test]
+fn the_machine_of_udp_starts_with_the_options_and_is_told_each_that_it_knows() {
+    assert_eq!(fifo().datagrams(), datagrams::Config::default());
+    assert_eq!(asyn().datagrams().mode, Udp::Asyn);
+    for (key, default, values) in VALUES {
+        let row = table::key(key).unwrap();
+        for mut port in [fifo(), asyn()] {
+            if row.change != Change::Live || !row.ports.has(&port) {
+                continue;
+            }
+            let (config, before) = (port.datagrams(), port.setting(row));
+            assert_eq!(before.is_none(), key.starts_with("trace"), "{key}");
+            port.set(key, values.iter().map(|(text, _)| *text).find(|text| text != default).unwrap()).unwrap();
+            assert_eq!(port.setting(row) != before, before.is_some(), "{key}");
+            assert_eq!(port.datagrams() != config, before.is_some(), "{key}");
+        }
+    }
+    let row = table::key("depth").unwrap();
+    assert_eq!(row.accepted(), format!("1..={}", datagrams::MAX_DEPTH));
+    let row = table::key("rx_queue").unwrap();
+    assert_eq!(row.form, form::Form::Size(64, 16 << 20));
+    assert_eq!(datagrams::QUEUE_BYTES, 64..=16 << 20);
 }

@@ -5,6 +5,7 @@ use crate::services::port::trace;
 use std::time::Duration;
 use wharf_core::network::Network;
 use wharf_core::port::address::{self, Address, Protocol};
+use wharf_core::port::datagrams::{Mode as Udp, Overflow as Drop, Rest};
 use wharf_core::port::server::{HalfClose, OnFull, Overflow, Pick, Watermarks};
 
 /// A value whose type is not known here: what lies between a text, a plant file and a field of the options.
@@ -125,6 +126,9 @@ names! {
         KickIdle = "kick_idle",
     }
     Pick { First = "first", Rotate = "rotate" }
+    Udp { Asyn = "asyn", Fifo = "fifo" }
+    Rest { Keep = "keep", Discard = "discard" }
+    Drop { DropNewest = "newest", DropOldest = "oldest" }
 }
 
 /// Enums with names.
@@ -153,30 +157,6 @@ choices! {
         Push = "push",
         /// subscribers get each message once framed, readers consume on their own.
         Both = "both",
-    }
-
-    /// What a UDP port keeps (section 9).
-    Udp {
-        /// one datagram; the port is read-only.
-        Asyn = "asyn",
-        /// as many datagrams as `depth` and `rx_queue` have room for.
-        Fifo = "fifo",
-    }
-
-    /// What becomes of the part of a datagram that a read did not take (section 9).
-    Rest {
-        /// the next read goes on with it.
-        Keep = "keep",
-        /// it is lost, and counted.
-        Discard = "discard",
-    }
-
-    /// Which datagram is dropped when the ring is full (section 9).
-    Drop {
-        /// the one that has just come.
-        Newest = "newest",
-        /// the oldest ones.
-        Oldest = "oldest",
     }
 
     /// What the host does by itself with what clients send (section 13).

@@ -1,0 +1,30 @@
+//! UDP ports on the event loop.
+//!
+//! A [`UdpServer`] is a UDP port on its loop: one socket, no slots, addresses -1 and 0 alike. What happens at it is
+//! decided in the core, by [`wharf_core::port::datagrams`]; `site` carries that out, `binding` opens the socket and
+//! `socket` has its callbacks. A program on the loop works with the port by [`RunningUdp`], and hears of it as a
+//! [`UdpSubscriber`]; `echo` is the one that the plant file offers.
+//!
+//! # Receiving
+//!
+//! The loop hands packets over in batches, so the machine's one `Receive` is answered when something comes and not by
+//! "nothing now". In asyn mode the loop may take one packet for each `Receive`, and the rest waits in the system. One
+//! that is known to have come is taken at once: whoever has read a datagram to its end finds the next one there.
+//!
+//! A batch is bounded by the loop, so each packet of it may use a whole budget of the machine.
+
+mod binding;
+mod describe;
+mod echo;
+mod heap;
+mod running;
+mod server;
+mod site;
+mod socket;
+mod subscribers;
+
+pub use describe::describe;
+pub use running::{Origin, ReadUdp, RunningUdp, UdpBroadcast};
+pub use server::UdpServer;
+pub use subscribers::{Received, UdpSubscriber};
+pub use wharf_core::port::datagrams::{Counters, Event, Outcome, Pending, Reason};

@@ -1,0 +1,93 @@
+//! A UDP port and its life on a loop.
+
+use super::echo::Echo;
+use super::heap;
+use super::running::RunningUdp;
+use super::site::Site;
+use crate::event_loop::{Error, LoopMut};
+use crate::services::port::common::Common;
+use crate::services::port::options::{Mode, Options};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use wharf_core::port::address::Protocol;
+
+/// A UDP port on its loop. It lasts as long as the loop; dropping this does not close it.
+#[derive(Debug, Clone)]
+pub struct UdpServer {
+    site: Rc<Site>,
+}
+
+impl UdpServer {
+    /// Makes a port, and opens it if `auto_connect` says so. Whether it could be opened shows in
+    /// [`PortUp`](wharf_core::port::datagrams::Event::PortUp) or `PortDown`, which `prepare` may subscribe to before it
+    /// happens.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the options contradict each other.
+    pub fn bind<T: 'static>(
+        lp: &mut LoopMut<'_, T>,
+        options: &Options,
+        prepare: impl FnOnce(&mut RunningUdp<'_>),
+    ) -> Result<Self, Error> {
+        let wrong = |what: String| {
+            let source = std::io::Error::new(std::io::ErrorKind::InvalidInput, what);
+            Error::Io { op: "make", object: format!("port {}", options.name), source }
+        };
+        if options.address.protocol() != Protocol::Udp {
+            return Err(wrong(format!("\"{}\" is no UDP address: add udp", options.address.as_str())));
+        }
+        options.check().map_err(|conflict| wrong(conflict.to_string()))?;
+        let echo = match options.mode {
+            Mode::Echo => true,
+            Mode::None => false,
+            Mode::Log | Mode::Broker => {
+                return Err(wrong("mode \"log\" cannot be run yet: choose \"none\" or \"echo\"".to_owned()));
+            }
+        };
+        let machine = heap::machine(options).map_err(|error| wrong(error.to_string()))?;
+        let common = Arc::new(Common::new(&options.name, 1, options.rx_queue as usize));
+        let site = Rc::new(Site::new(common, options.clone(), machine));
+        site.set_timer(lp);
+        site.with(lp, |port| {
+            prepare(port);
+            if echo {
+                port.subscribe(Box::new(Echo));
+            }
+            if options.auto_connect {
+                port.connect();
+            }
+        });
+        Ok(Self { site })
+    }
+
+    /// The name of the port.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.site.common.name
+    }
+
+    /// Where the port is bound, with the real port number; `None` while it is down.
+    #[must_use]
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.site.common.local()
+    }
+
+    /// Why the port could not be opened the last time, if it could not.
+    #[must_use]
+    pub fn failure(&self) -> Option<String> {
+        self.site.common.failure()
+    }
+
+    /// The port itself, for whoever is on its loop: between turns, or inside a callback of something else.
+    pub fn with<T: 'static, R>(&self, lp: &mut LoopMut<'_, T>, f: impl FnOnce(&mut RunningUdp<'_>) -> R) -> R {
+        self.site.with(lp, f)
+    }
+
+    /// Closes the port for good, unless somebody opens it again.
+    pub fn shutdown<T: 'static>(&self, lp: &mut LoopMut<'_, T>) {
+        self.site.with(lp, |port| {
+            port.disconnect();
+        });
+    }
+}

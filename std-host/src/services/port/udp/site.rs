@@ -1,0 +1,257 @@
+//! A UDP port on its loop: the machine, its socket, and what carries the one's outputs out on the other.
+//!
+//! Every callback comes here with an input and leaves by [`Site::drive`], which carries out what the machine asks for
+//! until it asks for nothing more. What a subscriber does to the port meanwhile is an input like any other, and is
+//! carried out by the drive that is under way.
+
+use super::binding;
+use super::heap::Machine as PortMachine;
+use super::running::RunningUdp;
+use super::socket;
+use super::subscribers::Subscribers;
+use crate::event_loop::{LoopMut, MAX_SPAN, Out, Packet, TimerId, UdpId};
+use crate::services::port::common::Common;
+use crate::services::port::options::{Options, Udp};
+use std::cell::{Cell, OnceCell, RefCell};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use wharf_core::port::datagrams::{Event, Input, Output};
+use wharf_core::{Instant, Machine, Step};
+
+/// A port with everything that its socket, its timer and its handles reach.
+pub(super) struct Site {
+    pub(super) common: Arc<Common>,
+    pub(super) options: RefCell<Options>,
+    pub(super) machine: RefCell<PortMachine>,
+    pub(super) subscribers: RefCell<Subscribers>,
+    /// How many of them get datagrams, also while they hear something.
+    pub(super) hearers: Cell<usize>,
+    pub(super) socket: Cell<Option<UdpId>>,
+    /// The number of the last attempt to open the socket.
+    attempt: Cell<u64>,
+    /// One datagram in one piece: on its way to subscribers, or to the system.
+    whole: RefCell<Vec<u8>>,
+    /// Datagrams that the system has dropped on this socket, as far as the machine was told.
+    dropped: Cell<u64>,
+    /// The iteration of the loop for which a turn has been started.
+    iteration: Cell<u64>,
+    /// The machine wants a turn although nothing happens.
+    yields: Cell<bool>,
+    /// The latest instant that the machine knows of.
+    now: Cell<Instant>,
+    timer: OnceCell<TimerId>,
+    armed: Cell<Option<Instant>>,
+    driving: Cell<bool>,
+}
+
+impl Site {
+    pub(super) fn new(common: Arc<Common>, options: Options, machine: PortMachine) -> Self {
+        Self {
+            common,
+            options: RefCell::new(options),
+            machine: RefCell::new(machine),
+            subscribers: RefCell::default(),
+            hearers: Cell::new(0),
+            socket: Cell::new(None),
+            attempt: Cell::new(0),
+            whole: RefCell::default(),
+            dropped: Cell::new(0),
+            iteration: Cell::new(0),
+            yields: Cell::new(false),
+            now: Cell::new(Instant::ORIGIN),
+            timer: OnceCell::new(),
+            armed: Cell::new(None),
+            driving: Cell::new(false),
+        }
+    }
+
+    /// Gives the port its timer. Once, before anything else.
+    pub(super) fn set_timer<T: 'static>(self: &Rc<Self>, lp: &mut LoopMut<'_, T>) {
+        let site = Rc::clone(self);
+        let timer = lp.add_idle_timer(move |lp, _| {
+            site.armed.set(None);
+            let now = site.begin(lp);
+            site.machine.borrow_mut().handle_timeout(now);
+            site.drive(lp);
+        });
+        self.timer.get_or_init(|| timer);
+    }
+
+    /// Begins a turn if this is a new iteration of the loop. The time.
+    pub(super) fn begin<T: 'static>(&self, lp: &mut LoopMut<'_, T>) -> Instant {
+        let now = lp.clock().max(self.now.get());
+        self.now.set(now);
+        if self.iteration.replace(lp.iteration()) != lp.iteration() {
+            self.yields.set(false);
+            self.tell_now(Input::TurnStarted);
+        }
+        now
+    }
+
+    /// Tells the machine what happened to it and carries out what follows.
+    pub(super) fn input<T: 'static>(self: &Rc<Self>, lp: &mut LoopMut<'_, T>, input: Input<'_>) {
+        self.begin(lp);
+        self.tell_now(input);
+        self.drive(lp);
+    }
+
+    /// Lets `f` act on the port and carries out what follows.
+    pub(super) fn with<T: 'static, R>(
+        self: &Rc<Self>,
+        lp: &mut LoopMut<'_, T>,
+        f: impl FnOnce(&mut RunningUdp<'_>) -> R,
+    ) -> R {
+        let now = self.begin(lp);
+        let result = f(&mut RunningUdp::new(self, now));
+        self.drive(lp);
+        result
+    }
+
+    /// Tells the machine what happened. What it refuses comes from a socket that has just been given up.
+    pub(super) fn tell_now(&self, input: Input<'_>) {
+        if let Err(error) = self.machine.borrow_mut().handle_input(self.now.get(), input) {
+            tracing::trace!("{}: {input:?} refused: {error}", self.common.name);
+        }
+    }
+
+    /// A packet of a batch has come. The loop bounds the batch, and so the packet has a turn of its own.
+    pub(super) fn packet<T: 'static>(self: &Rc<Self>, lp: &mut LoopMut<'_, T>, packet: &Packet<'_>) {
+        self.begin(lp);
+        self.tell_now(Input::TurnStarted);
+        self.take(packet);
+        self.drive(lp);
+    }
+
+    /// The answer to `Receive`.
+    fn take(&self, packet: &Packet<'_>) {
+        let Packet { peer, payload: bytes, truncated, .. } = *packet;
+        self.tell_now(Input::Datagram { peer, bytes, truncated });
+    }
+
+    /// The system has dropped so many datagrams on this socket.
+    pub(super) fn dropped(&self, total: u64) {
+        if self.dropped.replace(total) != total {
+            self.tell_now(Input::KernelDropped { total });
+        }
+    }
+
+    /// Begins an attempt to open the socket, or gives up those under way.
+    pub(super) fn next_attempt(&self) -> u64 {
+        self.attempt.set(self.attempt.get() + 1);
+        self.attempt.get()
+    }
+
+    /// Whether this is still the attempt under way.
+    pub(super) fn is_attempt(&self, attempt: u64) -> bool {
+        self.attempt.get() == attempt
+    }
+
+    /// Carries out what the machine asks for.
+    pub(super) fn drive<T: 'static>(self: &Rc<Self>, lp: &mut LoopMut<'_, T>) {
+        if self.driving.replace(true) {
+            return;
+        }
+        loop {
+            let step = self.machine.borrow_mut().poll_output();
+            match step {
+                Step::Do(output) => self.act(lp, output),
+                Step::Wait(deadline) => {
+                    self.arm(lp, deadline);
+                    break;
+                }
+            }
+        }
+        self.driving.set(false);
+    }
+
+    /// Sees to it that the machine gets its next call in time.
+    fn arm<T: 'static>(&self, lp: &mut LoopMut<'_, T>, deadline: Option<Instant>) {
+        let due = if self.yields.get() { Some(lp.now()) } else { deadline };
+        let Some(timer) = self.timer.get().copied().filter(|_| self.armed.replace(due) != due) else { return };
+        let armed = match due {
+            Some(due) => lp.reset_at(timer, due.min(lp.now().saturating_add(MAX_SPAN))),
+            None => lp.disarm(timer),
+        };
+        armed.expect("the timer lives as long as its port");
+    }
+
+    fn act<T: 'static>(self: &Rc<Self>, lp: &mut LoopMut<'_, T>, output: Output) {
+        match output {
+            Output::Bind => {
+                self.dropped.set(0);
+                binding::bind(lp, self);
+            }
+            Output::Unbind => binding::unbind(lp, self),
+            Output::Receive { .. } => self.receive(lp),
+            Output::Send { peer } => self.send(lp, peer),
+            Output::Yield => self.yields.set(true),
+            Output::Notify(event) => self.notify(&event),
+        }
+    }
+
+    /// In FIFO mode the loop takes what comes, in asyn mode one packet for each time that it is asked.
+    fn receive<T: 'static>(&self, lp: &mut LoopMut<'_, T>) {
+        if self.options.borrow().udp == Udp::Fifo {
+            return;
+        }
+        let Some(Ok(mut socket)) = self.socket.get().map(|id| lp.udp(id)) else { return };
+        let received = socket.receive_now(|packet| self.take(&packet));
+        let dropped = socket.dropped();
+        if received.is_ok_and(|received| !received) {
+            socket.limit_packets(1).expect("the socket is open");
+        }
+        self.dropped(dropped);
+    }
+
+    fn send<T: 'static>(&self, lp: &mut LoopMut<'_, T>, peer: SocketAddr) {
+        let sent = {
+            let (machine, mut whole) = (self.machine.borrow(), self.whole.borrow_mut());
+            let payload = match machine.transmit() {
+                [payload, []] => payload,
+                parts => {
+                    join(&mut whole, parts);
+                    &whole
+                }
+            };
+            self.socket.get().map(|id| lp.udp(id)?.send(&[Out::to(peer, payload)]))
+        };
+        self.tell_now(match sent {
+            Some(Ok(1..)) => Input::Sent,
+            // `drained` tells when it can go on.
+            Some(Ok(0)) => Input::SendBlocked,
+            Some(Err(error)) => {
+                tracing::debug!("{}: {error}", self.common.name);
+                Input::SendFailed { failure: socket::sending_failure(&error) }
+            }
+            None => Input::SendBlocked,
+        });
+    }
+
+    fn notify(&self, event: &Event) {
+        tracing::debug!("{}: {event:?}", self.common.name);
+        // Whoever is told may subscribe others, who hear of what comes next.
+        let mut subscribers = self.subscribers.take();
+        let port = &mut RunningUdp::new(self, self.now.get());
+        subscribers.tell(port, event);
+        // What was dropped on its arrival is told at once, and not when the next one comes.
+        if matches!(event, Event::DataReady | Event::Overflowed { .. }) {
+            let mut whole = self.whole.take();
+            subscribers.deliver(port, &self.machine, &mut whole);
+            self.whole.replace(whole);
+        }
+        self.subscribers.borrow_mut().join(subscribers);
+    }
+}
+
+/// Puts the parts of a datagram together.
+pub(super) fn join(whole: &mut Vec<u8>, parts: [&[u8]; 2]) {
+    whole.clear();
+    parts.iter().for_each(|part| whole.extend_from_slice(part));
+}
+
+impl std::fmt::Debug for Site {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Site").field("name", &self.common.name).finish_non_exhaustive()
+    }
+}
