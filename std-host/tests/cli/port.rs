@@ -161,6 +161,25 @@ fn serve_echoes_until_a_signal_and_lets_its_clients_end_in_order() {
 }
 
 #[test]
+fn serve_opens_a_udp_port_or_says_why_it_cannot() {
+    let folder = Folder::new();
+    let host = folder.start(&["port", "serve", "dev", "127.0.0.1:0 udp", "--echo"]);
+    let address = host.address();
+    let peer = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    peer.set_read_timeout(Some(PATIENCE)).unwrap();
+    peer.send_to(b"hello", &address).unwrap();
+    let mut received = [0; 10];
+    assert_eq!(peer.recv(&mut received).unwrap(), 5);
+    assert_eq!(host.end(), (0, String::new()));
+
+    let taken = format!("{} udp", peer.local_addr().unwrap());
+    let output = folder.run(&["--log", "off", "port", "serve", "dev", &taken, "--echo"]);
+    let said = stderr(&output);
+    assert_eq!((status(&output), stdout(&output).as_str()), (3, ""), "{said}");
+    assert!(said.contains("address in use") && said.contains("(`ss -lunp` names it)"), "{said}");
+}
+
+#[test]
 fn a_broker_sends_to_all_others_up_to_its_slots() {
     let folder = Folder::new();
     let host = folder.start(&["port", "serve", "bus", "127.0.0.1:0", "--broker", "--slots", "2"]);
