@@ -8,6 +8,7 @@
 //!   implementation that shares nothing with the first. [`requests`] draws more of them at random.
 //! * [`modbus`]: the server of `wharf-core` over that plant, plugged into all of the above.
 //! * [`faults`]: faults at random.
+//! * [`port`]: a device port on the heap.
 //! * [`text`]: what the sides of a random connection send, each byte of which is checked.
 //! * [`fuzz`]: what the targets in `fuzz/` do with their bytes.
 //!
@@ -20,6 +21,7 @@ pub mod fuzz;
 pub mod laws;
 pub mod modbus;
 pub mod naive;
+pub mod port;
 #[cfg(feature = "host")]
 pub mod probe;
 pub mod requests;

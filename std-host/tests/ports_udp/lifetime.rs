@@ -68,11 +68,15 @@ fn a_port_is_closed_and_opened_any_number_of_times() {
     for round in 0..3 {
         bench.send(b"unread");
         bench.receive(round + 1);
-        bench.with(|port| port.disconnect());
+        bench.with(|port| {
+            port.disconnect();
+        });
         assert_eq!((bench.port.local_addr(), bench.read(8)), (None, Err(Error::NotConnected)));
         assert_eq!(bench.with(|port| port.flush(Addr::Port)), Err(Error::NotConnected));
         assert_eq!(bench.with(|port| port.counters().unread), round + 1);
-        bench.with(|port| port.connect());
+        bench.with(|port| {
+            port.connect();
+        });
         let local = bench.addr();
         let closed = Heard::Event(Event::PortDown { reason: Reason::PortClosed });
         assert!(bench.log.borrow().ends_with(&[closed, Heard::Event(Event::PortUp { local })]));
@@ -87,9 +91,13 @@ fn an_address_is_changed_while_the_port_is_down_and_not_while_it_is_up() {
     let mut bench = bench(&options(V4, &[]), false);
     let refused = bench.with(|port| port.set_option(Addr::Port, "address", "127.0.0.2:0 udp")).unwrap_err();
     assert!(refused.to_string().contains("disconnect it first"), "{refused}");
-    bench.with(|port| port.disconnect());
+    bench.with(|port| {
+        port.disconnect();
+    });
     bench.with(|port| port.set_option(Addr::Port, "address", "localhost:0 udp")).unwrap();
-    bench.with(|port| port.connect());
+    bench.with(|port| {
+        port.connect();
+    });
     assert_eq!(bench.with(|port| port.option(Addr::Port, "address")), Ok("localhost:0 udp".to_owned()));
     assert!(bench.port.local_addr().is_some());
 }
@@ -97,7 +105,9 @@ fn an_address_is_changed_while_the_port_is_down_and_not_while_it_is_up() {
 #[test]
 fn a_multicast_address_is_refused_in_words() {
     let mut bench = bench(&options("239.1.2.3:0 udp", &[("auto_connect", "false")]), false);
-    bench.with(|port| port.connect());
+    bench.with(|port| {
+        port.connect();
+    });
     assert_eq!(bench.port.local_addr(), None);
     assert_eq!(bench.port.failure().unwrap(), "bind 239.1.2.3:0: multicast addresses are not supported");
 }

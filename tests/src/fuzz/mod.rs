@@ -14,11 +14,12 @@
 //! | [`mirrors`] | copies hold what their sources hold after every step, and every write is told to who listens |
 //! | [`port_framing`] | what a port's reader is given is what a second reader finds, and no byte is lost or comes twice |
 //! | [`port_address`] | an address text means what a reader says that tries every cut, or is wrong where that one says |
+//! | [`port_server`] | a scripted port does in every slot what a naive one says, loses no byte and frees every slot |
 //! | `http_head` | requests over HTTP are cut and read as a second reader does, whatever the segments |
 //! | `admin_lines` | so are the lines of the admin socket |
 //! | `plant_file` | no text makes the reader panic, and an accepted plant that is printed reads back as itself |
 //! | [`port_datagrams`] | a scripted UDP port asks, tells, reads, writes and counts what a port in plain lists does |
-//! | [`laws()`] | a server connection, one with faults and a client connection obey the laws of the machine contract |
+//! | [`laws()`] | a server connection, one with faults, a client connection and a server port obey the laws of the machine contract |
 
 #[cfg(feature = "host")]
 mod admin;
@@ -45,11 +46,11 @@ pub use framing::mbap_stream;
 pub use mirrors::mirrors;
 #[cfg(feature = "host")]
 pub use plant_file::plant_file;
-pub use port::{port_address, port_datagrams, port_framing};
+pub use port::{port_address, port_datagrams, port_framing, port_server};
 pub use request::request;
 
 use crate::fixture::{self, Access, Block, Device, File, Plant, Queue, Range, Table};
-use crate::laws::{self, client::Asking, connection::Served, faulty::Faulty};
+use crate::laws::{self, client::Asking, connection::Served, faulty::Faulty, port_server::Ported};
 
 /// What a target does with its bytes.
 pub type Body = fn(&[u8]);
@@ -65,6 +66,7 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("mirrors", mirrors),
     ("port_framing", port_framing),
     ("port_address", port_address),
+    ("port_server", port_server),
     #[cfg(feature = "host")]
     ("http_head", http_head),
     #[cfg(feature = "host")]
@@ -75,7 +77,7 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("laws", laws),
 ];
 
-/// The six laws over one connection of either side, with and without faults; the first eight bytes are the seed, the ninth the length of the script.
+/// The six laws over one connection of either side, with and without faults, and over a server port; the first eight bytes are the seed, the ninth the length of the script.
 ///
 /// # Panics
 /// When a law is broken.
@@ -84,7 +86,8 @@ pub fn laws(data: &[u8]) {
     let seed = (0..8).fold(0, |seed, _| seed << 8 | u64::from(source.byte()));
     let steps = usize::from(source.byte());
     let served = [laws::run::<Served>(seed, steps), laws::run::<Faulty>(seed, steps)];
-    for outcome in served.into_iter().chain([laws::run::<Asking>(seed, steps)]) {
+    let others = [laws::run::<Asking>(seed, steps), laws::run::<Ported>(seed, steps)];
+    for outcome in served.into_iter().chain(others) {
         if let Err(violation) = outcome {
             panic!("{violation}");
         }

@@ -31,6 +31,7 @@ fn listed(target: &str) -> Vec<Seed> {
         "mirrors" => mirrors(),
         "port_framing" => port::framing(),
         "port_address" => port::texts(),
+        "port_server" => port::servers(),
         #[cfg(feature = "host")]
         "http_head" => host::heads(),
         #[cfg(feature = "host")]

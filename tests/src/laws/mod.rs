@@ -11,6 +11,7 @@ pub mod client;
 pub mod connection;
 pub mod faulty;
 pub mod port_datagrams;
+pub mod port_server;
 mod toys;
 
 use crate::rng::{self, Rng, SEED_VARIABLE};

@@ -10,6 +10,7 @@ mod framing;
 mod hostile;
 mod order;
 mod port_datagrams;
+mod port_server;
 mod seeds;
 mod talk;
 mod vectors;

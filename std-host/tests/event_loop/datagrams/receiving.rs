@@ -303,7 +303,7 @@ fn one_packet_is_taken_at_once_whatever_the_limit() {
         assert_eq!(told, taken.is_some());
         taken
     };
-    bench.udp(|u| u.pause()).unwrap();
+    bench.udp(|u| u.limit_packets(0)).unwrap();
     assert_eq!(take(&mut bench), None, "nothing has come");
     for payload in [b"1", b"2", b"3"] {
         bench.outside.send_to(payload, bench.addr).unwrap();
@@ -312,13 +312,15 @@ fn one_packet_is_taken_at_once_whatever_the_limit() {
     assert_eq!([take(&mut bench), take(&mut bench)], [Some(b"1".to_vec()), Some(b"2".to_vec())]);
     bench.turn();
     assert_eq!(bench.log(), [], "the limit still holds");
-    bench.udp(|u| u.resume()).unwrap();
+    bench.udp(|u| u.limit_packets(u64::MAX)).unwrap();
     bench.run_to_packets(3);
     assert_eq!(bench.log(), [Seen::Batch(vec![b"3".to_vec()])]);
     assert_eq!(take(&mut bench), None);
-    bench.udp(|u| u.close());
-    let id = bench.id;
-    assert!(bench.lp.loop_mut().udp(id).is_err());
+    let refused = bench.udp(|u| {
+        u.close();
+        u.receive_now(|_| {})
+    });
+    assert!(matches!(refused, Err(Error::Closed)));
 }
 
 #[test]

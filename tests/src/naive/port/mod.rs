@@ -3,3 +3,4 @@
 pub mod address;
 pub mod datagrams;
 pub mod framing;
+pub mod server;

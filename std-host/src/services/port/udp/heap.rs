@@ -1,4 +1,4 @@
-//! The machine of a UDP port on a host.
+//! The memory of a UDP port on a host.
 
 use crate::services::port::options::{Options, Udp};
 use wharf_core::port::datagrams::{Datagrams, Error, MAX_PAYLOAD, Record};

@@ -3,6 +3,8 @@
 mod address;
 pub(super) mod datagrams;
 mod framing;
+mod server;
 
 pub(super) use address::texts;
 pub(super) use framing::framing;
+pub(super) use server::servers;
