@@ -4,8 +4,8 @@ use crate::harness::{AT_ONCE, Client, PATIENCE, PATIENT, SOON, departure, event,
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, mpsc};
 use std::thread;
 use std::time::Instant;
 use wharf_core::port::framing::Eom;
@@ -23,6 +23,31 @@ fn a_client_is_accepted_unasked() {
     assert_eq!(port.wait_client(Addr::Port, AT_ONCE), Ok(id));
     assert_eq!(port.peer(slot(0)), Ok(Some(client.address())));
     assert_eq!(port.read(slot(0), &mut [0; 5], PATIENT).map(|read| (read.len, read.slot)), Ok((5, Some(id))));
+}
+
+#[test]
+fn what_clients_send_before_they_are_admitted_is_read() {
+    // More than are admitted in one turn, so that some wait while their bytes are already there.
+    const CLIENTS: u16 = 100;
+    let port = port(&[("slots", &CLIENTS.to_string())]);
+    let (go, wait) = mpsc::channel::<()>();
+    let (loop_waits, address) = (port.port(), port.local_addr().unwrap());
+    thread::scope(|scope| {
+        scope.spawn(move || loop_waits.run(move |_| wait.recv().unwrap()));
+        let clients: Vec<_> = (0..CLIENTS)
+            .map(|number| {
+                let mut client = Client::connect(address);
+                client.send(&number.to_be_bytes());
+                client
+            })
+            .collect();
+        go.send(()).unwrap();
+        for index in 0..CLIENTS {
+            port.wait_client(slot(index), PATIENT).unwrap();
+            assert_eq!(port.read(slot(index), &mut [0; 2], PATIENT).map(|read| read.len), Ok(2), "{index}");
+        }
+        drop(clients);
+    });
 }
 
 #[test]

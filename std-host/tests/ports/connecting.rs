@@ -104,6 +104,28 @@ fn opening_waits_until_the_last_client_has_left_and_may_be_repeated() {
 }
 
 #[test]
+fn stopping_sends_what_is_queued_and_ends_the_loop() {
+    let port = port(&[]);
+    let mut client = Client::seated(&port, 0);
+    assert_eq!(port.write(slot(0), &[7; 10_000], PATIENT), Ok(10_000));
+    let after = port.port();
+    thread::scope(|scope| {
+        let stopped = scope.spawn(|| port.stop());
+        assert_eq!(client.rest(), [7; 10_000]);
+        drop(client);
+        stopped.join().unwrap().unwrap();
+    });
+    assert_eq!(after.connect(None), Err(Error::Ended));
+    assert_eq!(after.local_addr(), None);
+}
+
+#[test]
+fn a_port_whose_options_contradict_each_other_is_not_made() {
+    let error = Server::spawn(options(&[("on_full", "text")])).unwrap_err().to_string();
+    assert!(error.contains("port dev") && error.contains("full_text"), "{error}");
+}
+
+#[test]
 fn who_waits_for_a_port_hears_that_it_is_closed_again() {
     let (asked, asks) = mpsc::sync_channel(1);
     let (say, said) = mpsc::channel::<()>();

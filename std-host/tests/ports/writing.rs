@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::thread;
 use wharf_core::port::framing::Eom;
 use wharf_core::port::server::Outcome;
-use wharf_host::services::port::{Addr, Broadcast, Error, OnClose, Port};
+use wharf_host::services::port::{Addr, Broadcast, Error, Event, OnClose, Port, Running, Subscriber};
 
 /// Writes to a client that does not read, until not even a byte is taken; how many bytes that were.
 fn fill(port: &Port, index: u16) -> usize {
@@ -87,6 +87,18 @@ fn a_write_that_runs_out_of_time_tells_how_much_was_taken() {
     assert_eq!(port.write(slot(0), b"y", None), Err(Error::OutputEnded));
 }
 
+/// One on the loop who writes whenever there is room in the queue, in the one way and the other.
+struct Intruder(u32);
+
+impl Subscriber for Intruder {
+    fn event(&mut self, port: &mut Running<'_>, event: &Event) {
+        let Event::LowWater { slot: id } = *event else { return };
+        self.0 += 1;
+        let queued = if self.0.is_multiple_of(2) { port.write_to(id, b"e") } else { port.write(Addr::Port, b"e") };
+        assert!(matches!(queued, Ok(0 | 1) | Err(Error::Full { .. })), "{queued:?}");
+    }
+}
+
 #[test]
 fn messages_of_several_writers_do_not_mix() {
     // Longer than the queue, so that each goes in pieces.
@@ -94,6 +106,7 @@ fn messages_of_several_writers_do_not_mix() {
     const EACH: usize = 20;
     let port = port(&[("output_eos", r"\n")]);
     let mut client = std::io::BufReader::new(Client::seated(&port, 0).0);
+    port.run(|port| port.subscribe(Box::new(Intruder(0)))).unwrap();
     thread::scope(|scope| {
         for letter in *b"abc" {
             let writer = port.port();
@@ -108,16 +121,6 @@ fn messages_of_several_writers_do_not_mix() {
             for _ in 0..EACH {
                 let told = broadcaster.broadcast(&[b'd'; LEN], None).unwrap();
                 assert_eq!((told.queued, told.accepted), (1, LEN));
-            }
-        });
-        let on_loop = port.port();
-        scope.spawn(move || {
-            for number in 0..10 * EACH {
-                let queued = on_loop.run(move |port| match number % 2 {
-                    0 => port.write_to(port.slot_id(slot(0)).unwrap().unwrap(), b"e"),
-                    _ => port.write(Addr::Port, b"e"),
-                });
-                assert!(matches!(queued, Ok(Ok(0 | 1) | Err(Error::Full { .. }))), "{queued:?}");
             }
         });
         let mut counts = [0; 5];

@@ -35,7 +35,8 @@ use wharf_core::slots::SlotId;
 
 /// Reaches a port from any thread but that of its loop, which would wait for itself. It may outlive the port and the loop.
 ///
-/// Calls that wait take a timeout: zero is one attempt, and `None` waits without limit. Every call may fail with
+/// Calls that wait take a timeout: zero is one attempt, and `None` waits without limit. The answer is always the loop's, so a
+/// loop that is not run, or is busy in a callback, keeps a call beyond its time. Every call may fail with
 /// [`Error::OnLoopThread`] and [`Error::Ended`], and with [`Error::OutOfRange`] for a slot that the port does not have.
 /// Whoever has clones of a handle shares nothing but the port with them.
 pub struct Port {
