@@ -17,7 +17,7 @@ use crate::event_loop::{Error, Group, GroupOptions, Handle, Loop, LoopMut, LoopO
 use crate::services::modbus::{Event, Observer, Server, control};
 use crate::services::port::{self, DownReason, options::Options as Port, udp};
 use crate::sys::inherited;
-use advice::{advice_on, explained};
+use advice::{advice_on, advice_on_udp, explained};
 use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -186,12 +186,12 @@ impl Site {
                     lp.data().servers.push(server);
                 }
                 Entry::Port(described) if described.address.protocol() == Protocol::Udp => {
-                    let server = udp::UdpServer::bind(lp, described, |port| port.subscribe(Box::new(UdpLog)))?;
-                    self.open().addresses[place] = server.local_addr().into_iter().collect();
+                    let log = UdpLog(Announcer { site: Arc::clone(self), place, was_open: false });
+                    let server = udp::UdpServer::bind(lp, described, |port| port.subscribe(Box::new(log)))?;
                     lp.data().udp_ports.push(server);
                 }
                 Entry::Port(described) => {
-                    let log = PortLog { site: Arc::clone(self), place, was_open: false };
+                    let log = PortLog(Announcer { site: Arc::clone(self), place, was_open: false });
                     let server = port::Server::bind(lp, described, |port| port.subscribe(Box::new(log)))?;
                     port::control::register(&self.host.registry, &lp.handle(), &server);
                     lp.data().ports.push(server);
@@ -367,24 +367,36 @@ impl Observer for Log {
 }
 
 /// Writes the events of a port down: what an operator wants to see at `info`, every arrival of bytes at `debug`.
-struct PortLog {
+struct PortLog(Announcer);
+
+/// Tells where a device port listens, once it does.
+struct Announcer {
     site: Arc<Site>,
     /// Of the port, among the entries.
     place: usize,
     was_open: bool,
 }
 
+impl Announcer {
+    fn up(&mut self, local: SocketAddr) {
+        self.was_open = true;
+        self.site.opened(self.place, local);
+    }
+
+    /// The port could not be opened. Unless it may be tried again, the host ends and says why.
+    fn not_opened(&self, why: Option<String>, advice: &str) {
+        if self.site.opening == Opening::AtOnce && !self.was_open {
+            self.site.fail(format!("{}{advice}", why.unwrap_or_else(|| "the port could not be opened".to_owned())));
+        }
+    }
+}
+
 impl port::Subscriber for PortLog {
     fn event(&mut self, port: &mut port::Running<'_>, event: &port::Event) {
         if let port::Event::PortUp { local } = *event {
-            self.was_open = true;
-            self.site.opened(self.place, local);
-        } else if let port::Event::PortDown { reason: DownReason::OpenFailed(kind) } = *event
-            && self.site.opening == Opening::AtOnce
-            && !self.was_open
-        {
-            let why = port.failure().unwrap_or_else(|| port::describe(port.name(), event));
-            return self.site.fail(format!("{why}{}", advice_on(kind)));
+            self.0.up(local);
+        } else if let port::Event::PortDown { reason: DownReason::OpenFailed(kind) } = *event {
+            self.0.not_opened(port.failure(), advice_on(kind));
         }
         let frequent = matches!(
             event,
@@ -399,7 +411,7 @@ impl port::Subscriber for PortLog {
 }
 
 /// The same for a UDP port.
-struct UdpLog;
+struct UdpLog(Announcer);
 
 impl udp::UdpSubscriber for UdpLog {
     fn hears_datagrams(&self) -> bool {
@@ -407,6 +419,11 @@ impl udp::UdpSubscriber for UdpLog {
     }
 
     fn event(&mut self, port: &mut udp::RunningUdp<'_>, event: &udp::Event) {
+        if let udp::Event::PortUp { local } = *event {
+            self.0.up(local);
+        } else if let udp::Event::PortDown { reason: udp::Reason::NotOpened(kind) } = *event {
+            self.0.not_opened(port.failure(), advice_on_udp(kind));
+        }
         if *event == udp::Event::DataReady {
             tracing::debug!("{}", udp::describe(port.name(), event));
         } else {

@@ -5,8 +5,9 @@ use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
 /// How long a test waits for what must come.
@@ -32,7 +33,8 @@ impl Folder {
     }
 
     fn run(&self, arguments: &[&str]) -> Output {
-        self.wharf(arguments).output().unwrap()
+        let mut command = self.wharf(arguments);
+        finished(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
     }
 
     /// Runs `wharf` to a good end; what it prints.
@@ -61,7 +63,9 @@ impl Folder {
     /// A host that these arguments start.
     fn start(&self, arguments: &[&str]) -> Host {
         let mut child = self.wharf(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap());
+        let (tell, lines) = mpsc::channel();
+        let told = BufReader::new(child.stdout.take().unwrap());
+        std::thread::spawn(move || told.lines().map_while(Result::ok).try_for_each(|line| tell.send(line)));
         Host { child: Some(child), lines }
     }
 }
@@ -75,14 +79,18 @@ impl Drop for Folder {
 /// A host, killed when dropped.
 struct Host {
     child: Option<Child>,
-    lines: BufReader<ChildStdout>,
+    lines: Receiver<String>,
 }
 
 impl Host {
-    fn address(&mut self) -> String {
-        let mut line = String::new();
-        self.lines.read_line(&mut line).unwrap();
-        line.strip_prefix("listening ").unwrap_or_else(|| panic!("{line:?}")).trim_end().to_owned()
+    /// The next line of its standard output.
+    fn line(&self) -> String {
+        self.lines.recv_timeout(PATIENCE).expect("a line")
+    }
+
+    fn address(&self) -> String {
+        let line = self.line();
+        line.strip_prefix("listening ").unwrap_or_else(|| panic!("{line:?}")).to_owned()
     }
 
     fn signal(&self, signal: Signal) {
@@ -91,7 +99,7 @@ impl Host {
 
     /// Waits for it to end; its exit status, and what it has said.
     fn ended(mut self) -> (i32, String) {
-        let output = self.child.take().unwrap().wait_with_output().unwrap();
+        let output = finished(self.child.take().unwrap());
         (status(&output), stderr(&output))
     }
 
@@ -108,6 +116,19 @@ impl Drop for Host {
             let _ = child.wait();
         }
     }
+}
+
+/// Waits for a process that has little to say; one that does not end is killed, and then has no status.
+fn finished(mut child: Child) -> Output {
+    let end = std::time::Instant::now() + PATIENCE;
+    while child.try_wait().unwrap().is_none() {
+        if std::time::Instant::now() > end {
+            child.kill().unwrap();
+            break;
+        }
+        std::thread::yield_now();
+    }
+    child.wait_with_output().unwrap()
 }
 
 fn connect(address: &str) -> TcpStream {
@@ -128,7 +149,7 @@ fn exchange(stream: &mut TcpStream, sent: &[u8], received: &[u8]) {
 fn serve_echoes_until_a_signal_and_lets_its_clients_end_in_order() {
     for signal in [Signal::TERM, Signal::INT] {
         let folder = Folder::new();
-        let mut host = folder.start(&["port", "serve", "dev", "127.0.0.1:0", "--echo"]);
+        let host = folder.start(&["port", "serve", "dev", "127.0.0.1:0", "--echo"]);
         let mut client = connect(&host.address());
         exchange(&mut client, b"hello", b"hello");
         host.signal(signal);
@@ -140,9 +161,28 @@ fn serve_echoes_until_a_signal_and_lets_its_clients_end_in_order() {
 }
 
 #[test]
+fn serve_opens_a_udp_port_or_says_why_it_cannot() {
+    let folder = Folder::new();
+    let host = folder.start(&["port", "serve", "dev", "127.0.0.1:0 udp", "--echo"]);
+    let address = host.address();
+    let peer = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    peer.set_read_timeout(Some(PATIENCE)).unwrap();
+    peer.send_to(b"hello", &address).unwrap();
+    let mut received = [0; 10];
+    assert_eq!(peer.recv(&mut received).unwrap(), 5);
+    assert_eq!(host.end(), (0, String::new()));
+
+    let taken = format!("{} udp", peer.local_addr().unwrap());
+    let output = folder.run(&["--log", "off", "port", "serve", "dev", &taken, "--echo"]);
+    let said = stderr(&output);
+    assert_eq!((status(&output), stdout(&output).as_str()), (3, ""), "{said}");
+    assert!(said.contains("address in use") && said.contains("(`ss -lunp` names it)"), "{said}");
+}
+
+#[test]
 fn a_broker_sends_to_all_others_up_to_its_slots() {
     let folder = Folder::new();
-    let mut host = folder.start(&["port", "serve", "bus", "127.0.0.1:0", "--broker", "--slots", "2"]);
+    let host = folder.start(&["port", "serve", "bus", "127.0.0.1:0", "--broker", "--slots", "2"]);
     let address = host.address();
     let (mut first, mut second) = (connect(&address), connect(&address));
     folder.report_with("accepted 2 ");
@@ -157,7 +197,7 @@ fn a_broker_sends_to_all_others_up_to_its_slots() {
 fn a_log_has_the_name_of_the_client_before_each_message() {
     let folder = Folder::new();
     let arguments = ["port", "serve", "dev", "127.0.0.1:0", "--log-file", "dev.log", "--eos", "\\r\\n"];
-    let mut host = folder.start(&arguments);
+    let host = folder.start(&arguments);
     let mut client = connect(&host.address());
     client.write_all(b"one\r\ntwo\r\nrest").unwrap();
     client.shutdown(Shutdown::Write).unwrap();
@@ -171,7 +211,7 @@ fn a_log_has_the_name_of_the_client_before_each_message() {
 #[test]
 fn a_hangup_opens_the_files_again_or_ends_a_host_without_files() {
     let folder = Folder::new();
-    let mut host = folder.start(&["port", "serve", "dev", "127.0.0.1:0", "--log-file", "dev.log", "--eos", "\\n"]);
+    let host = folder.start(&["port", "serve", "dev", "127.0.0.1:0", "--log-file", "dev.log", "--eos", "\\n"]);
     let mut client = connect(&host.address());
     client.write_all(b"one\n").unwrap();
     folder.report_with("log lines 1 ");
@@ -188,7 +228,7 @@ fn a_hangup_opens_the_files_again_or_ends_a_host_without_files() {
     drop(client);
     assert_eq!(host.end().0, 0);
 
-    let mut host = folder.start(&["port", "serve", "dev", "127.0.0.1:0", "--echo"]);
+    let host = folder.start(&["port", "serve", "dev", "127.0.0.1:0", "--echo"]);
     host.address();
     host.signal(Signal::HUP);
     assert_eq!(host.ended(), (0, String::new()));
@@ -199,7 +239,7 @@ fn trace_goes_to_standard_error_unless_a_file_is_named() {
     let folder = Folder::new();
     let arguments =
         ["port", "serve", "dev", "127.0.0.1:0", "--echo", "--trace", "rx:hex", "--set", "trace_mask=driver"];
-    let mut host = folder.start(&arguments);
+    let host = folder.start(&arguments);
     exchange(&mut connect(&host.address()), b"*IDN?", b"*IDN?");
     let (code, said) = host.end();
     assert_eq!(code, 0);
@@ -207,7 +247,7 @@ fn trace_goes_to_standard_error_unless_a_file_is_named() {
     assert!(first.ends_with("Z dev:0 < 5"), "{said}");
     assert_eq!(second, "0000  2a 49 44 4e 3f                                   *IDN?\n");
 
-    let mut host = folder.start(&[&arguments[..], &["--set", "trace_file=%p.%i"]].concat());
+    let host = folder.start(&[&arguments[..], &["--set", "trace_file=%p.%i"]].concat());
     exchange(&mut connect(&host.address()), b"*IDN?", b"*IDN?");
     assert_eq!(host.end(), (0, String::new()));
     assert!(
@@ -221,7 +261,7 @@ fn report_shows_every_port_of_a_host_or_one() {
     let text = "[[port]]\nname = \"a\"\naddress = \"127.0.0.1:0\"\nslots = 2\n\
                 [[port]]\nname = \"b\"\naddress = \"127.0.0.1:0\"\nslots = 300\n";
     std::fs::write(folder.0.join("hall.toml"), text).unwrap();
-    let mut host = folder.start(&["--log", "off", "run", "hall.toml"]);
+    let host = folder.start(&["--log", "off", "run", "hall.toml"]);
     let [a, b] = [(); 2].map(|()| host.address());
     let heads = folder.told(&["port", "report", "-l", "0"]);
     let head = |name: &str, at: &str, taken, slots| {
@@ -250,11 +290,9 @@ fn metrics_are_there_from_the_start_and_count() {
     let text = "[admin]\nlisten = \"127.0.0.1:0\"\n[[port]]\nname = \"dev\"\naddress = \"127.0.0.1:0\"\nslots = 1\n\
                 mode = \"log\"\nlog_file = \"dev.log\"\n";
     std::fs::write(folder.0.join("hall.toml"), text).unwrap();
-    let mut host = folder.start(&["--log", "off", "run", "hall.toml"]);
+    let host = folder.start(&["--log", "off", "run", "hall.toml"]);
     let address = host.address();
-    let mut line = String::new();
-    host.lines.read_line(&mut line).unwrap();
-    let http = line.strip_prefix("admin http://").unwrap().trim_end().to_owned();
+    let http = host.line().strip_prefix("admin http://").unwrap().to_owned();
     let metrics = || {
         let mut stream = connect(&http);
         stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
@@ -293,7 +331,7 @@ fn metrics_are_there_from_the_start_and_count() {
 #[test]
 fn drop_closes_a_client_in_order() {
     let folder = Folder::new();
-    let mut host = folder.start(&["port", "serve", "dev", "127.0.0.1:0", "--echo", "--slots", "2"]);
+    let host = folder.start(&["port", "serve", "dev", "127.0.0.1:0", "--echo", "--slots", "2"]);
     let address = host.address();
     let mut client = connect(&address);
     exchange(&mut client, b"a", b"a");
@@ -314,7 +352,7 @@ fn drop_closes_a_client_in_order() {
 #[test]
 fn set_changes_an_option_of_a_port_or_of_a_slot() {
     let folder = Folder::new();
-    let mut host = folder.start(&["port", "serve", "dev", "127.0.0.1:0", "--echo", "--slots", "2"]);
+    let host = folder.start(&["port", "serve", "dev", "127.0.0.1:0", "--echo", "--slots", "2"]);
     host.address();
     assert_eq!(folder.told(&["port", "set", "dev", "idle_any", "600s"]), "dev idle_any 10m\n");
     assert_eq!(folder.told(&["port", "set", "dev:1", "input_eos", "\\x03"]), "dev:1 input_eos \\x03\n");

@@ -67,6 +67,12 @@ impl<'a> RunningUdp<'a> {
         self.now
     }
 
+    /// Why the port could not be opened the last time, if it could not.
+    #[must_use]
+    pub fn failure(&self) -> Option<String> {
+        self.site.common.failure()
+    }
+
     /// Where the port is bound, with the real port number; `None` while it is down.
     #[must_use]
     pub fn local_addr(&self) -> Option<SocketAddr> {
