@@ -165,7 +165,7 @@ fn random_options(rng: &mut Rng) -> Options {
     options.depth = *rng.pick(&[1, 3, 64]);
     options.rx_queue = *rng.pick(&[64, 500, 256 << 10]);
     options.rest = *rng.pick(&[Rest::Keep, Rest::Discard]);
-    options.drop = *rng.pick(&[Drop::Newest, Drop::Oldest]);
+    options.drop = *rng.pick(&[Drop::DropNewest, Drop::DropOldest]);
     options
 }
 
