@@ -201,7 +201,7 @@ impl<S: Storage> Server<S> {
                 self.door.left = self.door.left.saturating_sub(1);
                 self.door.next = slot.index().saturating_add(1);
                 self.totals.accepted = self.totals.accepted.saturating_add(1);
-                self.welcome(now, slot);
+                self.welcome(slot);
                 Verdict::Admit(slot)
             }
             Err(_) => self.make_room(now),
@@ -239,11 +239,12 @@ impl<S: Storage> Server<S> {
     fn replace(&mut self, now: Instant, rank: impl Fn(&Client) -> Option<Instant>) -> Verdict {
         let ranked = self.clients.iter().filter_map(|(slot, client)| Some((rank(client)?, slot)));
         let Some((_, slot)) = ranked.min_by_key(|(rank, _)| *rank) else { return self.refuse_full() };
-        if let Some(mut place) = self.place(slot) {
+        // It has just been found in its slot.
+        let _ = self.with(slot, |place| {
             let reason = if place.is(State::Flushing) { place.reason() } else { Reason::Kicked };
             place.end(now, reason, How::Graceful);
-        }
-        self.settle(now, slot);
+            Ok(())
+        });
         Verdict::Park { said: false }
     }
 }

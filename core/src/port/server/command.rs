@@ -7,7 +7,6 @@ use super::storage::{Seat, Storage};
 use super::written::{Message, Outcome, Receipt};
 use super::{Command, Error, How, MAX_TEXT, OnClose, To};
 use crate::port::framing::Terminator;
-use crate::slots::SlotId;
 use crate::time::Instant;
 use heapless::Vec;
 
@@ -26,28 +25,23 @@ impl<S: Storage> Server<S> {
                 self.write(now, to, &Message { bytes, mode, terminate })?
             }
             Command::Consume { slot, len } => {
-                self.with(now, slot, |place| place.consume(now, len))?;
+                self.with(slot, |place| place.consume(now, len))?;
                 Receipt::default()
             }
             Command::TakeEnd { index } => {
                 self.seat_mut(index)?.end_owed = false;
-                if let Some(slot) = self.clients.id_at(index) {
-                    if let Some(mut place) = self.place(slot) {
-                        place.attended(now);
-                    }
-                    self.settle(now, slot);
-                }
+                self.with_client(index, |place| place.attended(now));
                 Receipt::default()
             }
             Command::Flush { slot } => {
-                let discarded = self.with(now, slot, |place| Ok(place.flush(now)))?;
+                let discarded = self.with(slot, |place| Ok(place.flush(now)))?;
                 Receipt { discarded, ..Receipt::default() }
             }
-            Command::ShutDown { slot } => self.with(now, slot, |place| {
+            Command::ShutDown { slot } => self.with(slot, |place| {
                 place.shut_down();
                 Ok(Receipt::default())
             })?,
-            Command::Drop { slot, reason } => self.with(now, slot, |place| {
+            Command::Drop { slot, reason } => self.with(slot, |place| {
                 let ended = reason == Reason::PeerClosed && place.client.input_ended;
                 let fits = ended || matches!(reason, Reason::LocalClosed | Reason::ReadTimeout);
                 if !fits {
@@ -56,12 +50,12 @@ impl<S: Storage> Server<S> {
                 place.drop_client(now, reason);
                 Ok(Receipt::default())
             })?,
-            Command::Abort { slot } => self.with(now, slot, |place| {
+            Command::Abort { slot } => self.with(slot, |place| {
                 place.end(now, Reason::LocalAborted, How::Abort);
                 Ok(Receipt::default())
             })?,
             Command::Set { index, option } => {
-                self.set(now, index, option)?;
+                self.set(index, option)?;
                 Receipt::default()
             }
             Command::SetPort(option) => {
@@ -82,20 +76,16 @@ impl<S: Storage> Server<S> {
         // A port that is down already will not say so once more.
         self.emptying = !self.listener.is_down();
         for index in 0..self.clients.capacity() {
-            let Some(slot) = self.clients.id_at(index) else { continue };
-            if let Some(mut place) = self.place(slot) {
-                place.drop_client(now, Reason::PortClosed);
-            }
             // Whatever was due before: they leave in ascending order.
             self.schedule.remove(self.seats.as_mut(), index);
-            self.settle(now, slot);
+            self.with_client(index, |place| place.drop_client(now, Reason::PortClosed));
         }
     }
 
     /// Queues a message. Of several clients each is asked by itself, so none can keep it from another.
     fn write(&mut self, now: Instant, to: To, message: &Message<'_>) -> Result<Receipt, Error> {
         let but = match to {
-            To::Slot(slot) => return self.with(now, slot, |place| place.write(now, message)),
+            To::Slot(slot) => return self.with(slot, |place| place.write(now, message)),
             To::All => None,
             To::Others(slot) => Some(slot),
         };
@@ -104,24 +94,21 @@ impl<S: Storage> Server<S> {
         }
         let mut sum = Receipt::default();
         for index in 0..self.clients.capacity() {
-            let Some(slot) = self.clients.id_at(index) else { continue };
-            let Some(mut place) = self.place(slot) else { continue };
-            if but == Some(slot) {
-                place.client.outcome = Outcome::Free;
-                continue;
-            }
-            let (outcome, receipt) = place.write_one_of_all(now, message);
-            place.client.outcome = outcome;
-            sum.accepted = sum.accepted.saturating_add(receipt.accepted);
-            sum.lost = sum.lost.saturating_add(receipt.lost);
-            if outcome != Outcome::Full {
-                self.settle(now, slot);
-            }
+            self.with_client(index, |place| {
+                if but == Some(place.id) {
+                    place.client.outcome = Outcome::Free;
+                    return;
+                }
+                let (outcome, receipt) = place.write_one_of_all(now, message);
+                place.client.outcome = outcome;
+                sum.accepted = sum.accepted.saturating_add(receipt.accepted);
+                sum.lost = sum.lost.saturating_add(receipt.lost);
+            });
         }
         Ok(sum)
     }
 
-    fn set(&mut self, now: Instant, index: Option<u32>, option: SlotOption<'_>) -> Result<(), Error> {
+    fn set(&mut self, index: Option<u32>, option: SlotOption<'_>) -> Result<(), Error> {
         let all = 0..self.clients.capacity();
         let indices = match index {
             None => all,
@@ -131,15 +118,13 @@ impl<S: Storage> Server<S> {
         let change = self.change(indices.clone(), option)?;
         for index in indices {
             change.make(self.seat_mut(index)?);
-            let Some(slot) = self.clients.id_at(index) else { continue };
-            if let Some(mut place) = self.place(slot) {
+            self.with_client(index, |place| {
                 if matches!(option, SlotOption::InputEos(_) | SlotOption::ProcessEos(_)) {
                     place.client.scan.restart();
                 } else if matches!(option, SlotOption::Overflow(_)) {
                     place.keep_boundaries();
                 }
-            }
-            self.settle(now, slot);
+            });
         }
         Ok(())
     }
@@ -218,19 +203,6 @@ impl<S: Storage> Server<S> {
             PortOption::DenyText(bytes) => self.port.deny_text = text(bytes)?,
         }
         Ok(())
-    }
-
-    /// Does something to one client.
-    pub(super) fn with<R>(
-        &mut self,
-        now: Instant,
-        slot: SlotId,
-        f: impl FnOnce(&mut super::place::Place<'_>) -> Result<R, Error>,
-    ) -> Result<R, Error> {
-        let mut place = self.place(slot).ok_or(Error::Stale { slot })?;
-        let result = f(&mut place)?;
-        self.settle(now, slot);
-        Ok(result)
     }
 }
 

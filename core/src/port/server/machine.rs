@@ -40,6 +40,8 @@ pub struct Server<S: Storage> {
     /// Clients by class.
     tallies: [u32; 4],
     turn: u16,
+    /// When the last input came, or the last timeout that was due.
+    now: Instant,
     /// `Yield` has been said in this turn.
     yielded: bool,
     pub(super) totals: PortCounters,
@@ -91,6 +93,7 @@ impl<S: Storage> Server<S> {
             emptying: false,
             tallies: [0; 4],
             turn: 0,
+            now: Instant::ORIGIN,
             yielded: false,
             totals: PortCounters::default(),
             receipt: Receipt::default(),
@@ -297,6 +300,7 @@ impl<S: Storage> Machine for Server<S> {
 
     #[expect(clippy::redundant_closure_for_method_calls, reason = "the methods alone are not general enough")]
     fn handle_input(&mut self, now: Instant, input: Input<'_>) -> Result<(), Error> {
+        self.now = now;
         match input {
             Input::TurnStarted => {
                 self.start_turn(now);
@@ -307,25 +311,25 @@ impl<S: Storage> Machine for Server<S> {
             Input::Shut => self.listener.shut(now, &self.port),
             Input::Accepted { peer } => self.accepted(now, peer),
             Input::AcceptFailed { kind } => self.accept_failed(now, kind),
-            Input::Readable { slot } => self.with(now, slot, |place| {
+            Input::Readable { slot } => self.with(slot, |place| {
                 place.readable();
                 Ok(())
             }),
-            Input::Writable { slot } => self.with(now, slot, |place| {
+            Input::Writable { slot } => self.with(slot, |place| {
                 place.writable();
                 Ok(())
             }),
-            Input::HungUp { slot } => self.with(now, slot, |place| {
+            Input::HungUp { slot } => self.with(slot, |place| {
                 place.hung_up(now);
                 Ok(())
             }),
-            Input::Received { slot, bytes } => self.with(now, slot, |place| place.received(now, bytes)),
-            Input::ReadBlocked { slot } => self.with(now, slot, |place| place.read_blocked()),
-            Input::Ended { slot } => self.with(now, slot, |place| place.ended(now)),
-            Input::Transmitted { slot, len } => self.with(now, slot, |place| place.transmitted(now, len)),
-            Input::WriteBlocked { slot } => self.with(now, slot, |place| place.write_blocked()),
-            Input::Failed { slot, kind } => self.with(now, slot, |place| place.failed(now, kind)),
-            Input::Closed { slot } => self.with(now, slot, |place| place.closed(now)),
+            Input::Received { slot, bytes } => self.with(slot, |place| place.received(now, bytes)),
+            Input::ReadBlocked { slot } => self.with(slot, |place| place.read_blocked()),
+            Input::Ended { slot } => self.with(slot, |place| place.ended(now)),
+            Input::Transmitted { slot, len } => self.with(slot, |place| place.transmitted(now, len)),
+            Input::WriteBlocked { slot } => self.with(slot, |place| place.write_blocked()),
+            Input::Failed { slot, kind } => self.with(slot, |place| place.failed(now, kind)),
+            Input::Closed { slot } => self.with(slot, |place| place.closed(now)),
             Input::Requested(command) => self.command(now, command),
         }
     }
@@ -337,13 +341,16 @@ impl<S: Storage> Machine for Server<S> {
         if self.timers.next().is_none_or(|next| next > now) {
             return;
         }
+        self.now = now;
         while let Some(index) = self.timers.expired(now) {
             let Some(slot) = self.clients.id_at(index) else { continue };
-            while let Some(mut place) = self.place(slot) {
-                let Some(expiry) = place.client.expired(&place.seat.options, now) else { break };
-                place.expire(now, expiry);
-            }
-            self.settle(now, slot);
+            // A client that has left is gone from the wheel as well.
+            let _ = self.with(slot, |place| {
+                while let Some(expiry) = place.client.expired(&place.seat.options, now) {
+                    place.expire(now, expiry);
+                }
+                Ok(())
+            });
         }
     }
 
@@ -378,34 +385,46 @@ impl<S: Storage> Server<S> {
         self.open_door(now);
     }
 
-    /// The next thing to do for a client, the one that was served least recently first.
+    /// The next thing to do for a client, the one that was served least recently first. Whoever has nothing to do any more
+    /// gets his deadline.
     fn poll_client(&mut self) -> Option<Output> {
         while let Some(index) = self.schedule.first() {
             self.schedule.remove(self.seats.as_mut(), index);
             let Some(slot) = self.clients.id_at(index) else { continue };
             let Some(mut place) = self.place_of_all(slot) else { continue };
-            let Work::Now(task) = place.work() else {
-                self.plan(slot);
-                continue;
-            };
-            let output = place.start(task);
-            if task == Task::Disconnect {
-                self.leave(slot);
-            } else {
-                self.plan(slot);
+            match place.work() {
+                Work::Now(task) => {
+                    let output = place.start(task);
+                    let moved = place.reclassify();
+                    if task == Task::Disconnect {
+                        self.leave(slot);
+                    } else {
+                        self.recount(moved);
+                        self.schedule.add(self.seats.as_mut(), index, Turn::This);
+                    }
+                    return Some(output);
+                }
+                Work::NextTurn => {
+                    let deadline = place.client.deadline(&place.seat.options);
+                    self.arm(index, deadline);
+                    self.schedule.add(self.seats.as_mut(), index, Turn::Next);
+                }
+                Work::Nothing => {
+                    let deadline = place.client.deadline(&place.seat.options);
+                    self.arm(index, deadline);
+                }
             }
-            return Some(output);
         }
         None
     }
 
     /// A client has been given its slot.
-    pub(super) fn welcome(&mut self, now: Instant, slot: SlotId) {
+    pub(super) fn welcome(&mut self, slot: SlotId) {
         if let Ok(seat) = self.seat_mut(slot.index()) {
             seat.end_owed = false;
         }
         self.count(Class::Staying, true);
-        self.settle(now, slot);
+        self.schedule.add(self.seats.as_mut(), slot.index(), Turn::This);
     }
 
     /// Nothing is left of a client, and that has been told.
@@ -416,31 +435,45 @@ impl<S: Storage> Server<S> {
         self.timers.cancel(slot.index());
     }
 
-    /// After anything was done to a client: its deadline and its work.
-    pub(super) fn settle(&mut self, now: Instant, slot: SlotId) {
-        let index = slot.index();
-        let Some(place) = self.place_of_all(slot) else { return };
-        let deadline = place.client.deadline(&place.seat.options);
+    /// Does something to one client, which is looked at before the port waits again.
+    pub(super) fn with<R>(
+        &mut self,
+        slot: SlotId,
+        f: impl FnOnce(&mut Place<'_>) -> Result<R, Error>,
+    ) -> Result<R, Error> {
+        let mut place = self.place(slot).ok_or(Error::Stale { slot })?;
+        let result = f(&mut place)?;
+        let moved = place.reclassify();
+        self.recount(moved);
+        self.schedule.add(self.seats.as_mut(), slot.index(), Turn::This);
+        Ok(result)
+    }
+
+    /// The same to whoever sits in a slot.
+    pub(super) fn with_client(&mut self, index: u32, f: impl FnOnce(&mut Place<'_>)) {
+        let Some(slot) = self.clients.id_at(index) else { return };
+        if let Some(mut place) = self.place(slot) {
+            f(&mut place);
+            let moved = place.reclassify();
+            self.recount(moved);
+        }
+        self.schedule.add(self.seats.as_mut(), index, Turn::This);
+    }
+
+    /// Sees to it that a client is looked at by its deadline.
+    fn arm(&mut self, index: u32, deadline: Option<Instant>) {
         let armed = self.timers.deadline(index);
         if let Some(deadline) = deadline.filter(|deadline| armed.is_none_or(|armed| *deadline < armed)) {
             // It cannot fail: every slot has a key, and no span is longer than the wheel reaches.
-            let _ = self.timers.arm(index, now, deadline);
+            let _ = self.timers.arm(index, self.now, deadline);
         }
-        self.plan(slot);
     }
 
-    /// Puts a client among those that have something to do, if it has.
-    fn plan(&mut self, slot: SlotId) {
-        let index = slot.index();
-        let Some(place) = self.place_of_all(slot) else { return };
-        let (work, class) = (place.work(), place.client.class_now());
-        let before = core::mem::replace(&mut place.client.class, class);
-        self.count(before, false);
-        self.count(class, true);
-        match work {
-            Work::Now(_) => self.schedule.add(self.seats.as_mut(), index, Turn::This),
-            Work::NextTurn => self.schedule.add(self.seats.as_mut(), index, Turn::Next),
-            Work::Nothing => self.schedule.remove(self.seats.as_mut(), index),
+    /// A client has moved from one class to another.
+    fn recount(&mut self, moved: Option<(Class, Class)>) {
+        if let Some((before, after)) = moved {
+            self.count(before, false);
+            self.count(after, true);
         }
     }
 

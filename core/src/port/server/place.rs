@@ -1,6 +1,6 @@
 //! One slot with all that belongs to it, opened up to be worked on.
 
-use super::client::{Client, State};
+use super::client::{Class, Client, State};
 use super::storage::Seat;
 use crate::port::framing::Terminator;
 use crate::slots::SlotId;
@@ -30,6 +30,13 @@ impl Place<'_> {
 
     pub(super) fn tx_capacity(&self) -> u32 {
         u32::try_from(self.tx.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Counts the client under the class that it has now: that before and that after, if it has changed.
+    pub(super) fn reclassify(&mut self) -> Option<(Class, Class)> {
+        let after = self.client.class_now();
+        let before = core::mem::replace(&mut self.client.class, after);
+        (before != after).then_some((before, after))
     }
 
     pub(super) fn is(&self, state: State) -> bool {
