@@ -134,6 +134,8 @@ struct Share {
     servers: Vec<Server>,
     ports: Vec<port::Server>,
     udp_ports: Vec<udp::UdpServer>,
+    /// Keeps the loop alive for ports that are down and may be opened again.
+    _ports: Option<Handle<Self>>,
     /// Keeps the first loop alive as long as this one: it hears the signals.
     _first: Option<Handle<Self>>,
 }
@@ -176,6 +178,11 @@ impl Site {
         }
         self.open().loops.push(lp.handle());
         admin::loops::register(&self.host.registry, index, &lp.handle());
+        if self.share(index).any(|(_, entry)| matches!(entry, Entry::Port(_))) {
+            let kept = lp.handle();
+            kept.keep_alive(true);
+            lp.data()._ports = Some(kept);
+        }
         for (place, described) in self.share(index) {
             match described {
                 Entry::Modbus(described) => {
@@ -186,12 +193,12 @@ impl Site {
                     lp.data().servers.push(server);
                 }
                 Entry::Port(described) if described.address.protocol() == Protocol::Udp => {
-                    let log = UdpLog(Announcer { site: Arc::clone(self), place, was_open: false });
+                    let log = UdpLog(Announcer { site: Arc::clone(self), place, was_open: false, fails: false });
                     let server = udp::UdpServer::bind(lp, described, |port| port.subscribe(Box::new(log)))?;
                     lp.data().udp_ports.push(server);
                 }
                 Entry::Port(described) => {
-                    let log = PortLog(Announcer { site: Arc::clone(self), place, was_open: false });
+                    let log = PortLog(Announcer { site: Arc::clone(self), place, was_open: false, fails: false });
                     let server = port::Server::bind(lp, described, |port| port.subscribe(Box::new(log)))?;
                     port::control::register(&self.host.registry, &lp.handle(), &server);
                     lp.data().ports.push(server);
@@ -322,6 +329,7 @@ fn end(lp: &mut LoopMut<'_, Share>) {
     let udp_ports = std::mem::take(&mut lp.data().udp_ports);
     udp_ports.iter().for_each(|port| port.shutdown(lp));
     lp.data().udp_ports = udp_ports;
+    lp.data()._ports = None;
 }
 
 fn options(settings: &EventLoop) -> LoopOptions {
@@ -375,33 +383,36 @@ struct Announcer {
     /// Of the port, among the entries.
     place: usize,
     was_open: bool,
+    /// It could not be opened the last time.
+    fails: bool,
 }
 
 impl Announcer {
     fn up(&mut self, local: SocketAddr) {
-        self.was_open = true;
+        (self.was_open, self.fails) = (true, false);
         self.site.opened(self.place, local);
     }
 
-    /// The port could not be opened. Unless it may be tried again, the host ends and says why.
-    fn not_opened(&self, why: Option<String>, advice: &str) {
+    /// The port could not be opened. Unless it may be tried again, the host ends and says why. Whether it failed before.
+    fn not_opened(&mut self, why: Option<String>, advice: &str) -> bool {
         if self.site.opening == Opening::AtOnce && !self.was_open {
             self.site.fail(format!("{}{advice}", why.unwrap_or_else(|| "the port could not be opened".to_owned())));
         }
+        std::mem::replace(&mut self.fails, true)
     }
 }
 
 impl port::Subscriber for PortLog {
     fn event(&mut self, port: &mut port::Running<'_>, event: &port::Event) {
-        if let port::Event::PortUp { local } = *event {
-            self.0.up(local);
-        } else if let port::Event::PortDown { reason: DownReason::OpenFailed(kind) } = *event {
-            self.0.not_opened(port.failure(), advice_on(kind));
-        }
-        let frequent = matches!(
+        let mut frequent = matches!(
             event,
             port::Event::DataReady { .. } | port::Event::HighWater { .. } | port::Event::LowWater { .. }
         );
+        if let port::Event::PortUp { local } = *event {
+            self.0.up(local);
+        } else if let port::Event::PortDown { reason: DownReason::OpenFailed(kind) } = *event {
+            frequent = self.0.not_opened(port.failure(), advice_on(kind));
+        }
         if !frequent {
             tracing::info!("{}", port::describe(port.name(), event));
         } else if tracing::enabled!(tracing::Level::DEBUG) {
@@ -419,12 +430,13 @@ impl udp::UdpSubscriber for UdpLog {
     }
 
     fn event(&mut self, port: &mut udp::RunningUdp<'_>, event: &udp::Event) {
+        let mut frequent = *event == udp::Event::DataReady;
         if let udp::Event::PortUp { local } = *event {
             self.0.up(local);
         } else if let udp::Event::PortDown { reason: udp::Reason::NotOpened(kind) } = *event {
-            self.0.not_opened(port.failure(), advice_on_udp(kind));
+            frequent = self.0.not_opened(port.failure(), advice_on_udp(kind));
         }
-        if *event == udp::Event::DataReady {
+        if frequent {
             tracing::debug!("{}", udp::describe(port.name(), event));
         } else {
             tracing::info!("{}", udp::describe(port.name(), event));

@@ -160,3 +160,18 @@ fn a_signal_as_soon_as_a_listener_is_announced_ends_in_order() {
     let lines = reader.0.text();
     assert!(lines.starts_with("listening 127.0.0.1:"), "{lines}");
 }
+
+#[test]
+fn a_host_whose_only_port_is_not_open_waits_until_it_is_told_to_end() {
+    use crate::event_loop::Turn;
+    for protocol in ["tcp\"\nslots = 1", "udp\""] {
+        let port = format!("{QUIET}[[port]]\nname = \"p\"\naddress = \"127.0.0.1:0 {protocol}\nauto_connect = false\n");
+        let plant = crate::config::parse(&port, "plant.toml").unwrap();
+        let site = Arc::new(Site::new(&plant, "test", Box::new(std::io::sink()), Opening::AsSet));
+        let mut lp = Loop::with_options(Share::default(), LoopOptions::default()).unwrap();
+        site.set_up(0, &mut lp.loop_mut()).unwrap();
+        assert_eq!(lp.turn(Some(Duration::ZERO)).unwrap(), Turn::Alive, "{protocol}");
+        site.end_all(&mut lp.loop_mut());
+        assert_eq!(lp.turn(Some(Duration::ZERO)).unwrap(), Turn::Idle, "{protocol}");
+    }
+}

@@ -389,3 +389,15 @@ fn a_loop_with_a_port_that_was_shut_down_ends() {
     assert_eq!(bench.left(), [(0, Reason::PortClosed, 0, 0)]);
     assert!(matches!(bench.events.borrow().last(), Some(Event::PortDown { .. })));
 }
+
+#[test]
+fn a_message_that_costs_the_connection_is_no_success() {
+    let mut bench = bench(&[("slots", "1"), ("tx_queue", "64"), ("overflow", "disconnect"), ("output_eos", r"\n")]);
+    let _deaf = bench.connect();
+    bench.with(|port| {
+        assert_eq!(port.write(FIRST, &[b'x'; 63]), Ok(63));
+        assert_eq!(port.write(FIRST, b""), Err(Error::OutputEnded));
+    });
+    bench.settle();
+    assert_eq!(bench.left(), [(0, Reason::Overflow, 0, 64)]);
+}

@@ -1,12 +1,13 @@
 //! The callbacks of a port's sockets: what the loop tells becomes an input of the machine.
 
 use super::listening;
+use super::options::SlotOptions;
 use super::site::Site;
 use crate::event_loop::{
-    AcceptFailed, CloseReason, Closed, Error, Handler, ListenerId, LoopMut, Opened, PreOpen, RawSocket, Socket,
-    SocketId,
+    AcceptFailed, CloseReason, Closed, Error, Handler, Keepalive, ListenerId, LoopMut, Opened, PreOpen, RawSocket,
+    Socket, SocketId, Stream,
 };
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::rc::Rc;
 use std::time::Duration;
 use wharf_core::port::server::{Failure, Input, Refusal};
@@ -132,6 +133,20 @@ pub(super) fn refuse<T: 'static>(lp: &mut LoopMut<'_, T>, site: &Site, socket: S
         }
     });
     cut.expect("the span is one that timers know");
+}
+
+/// Sets the options of a client's socket. Without a descriptor it does nothing.
+pub(super) fn tune<T: 'static>(stream: &Stream<'_, T>, options: &SlotOptions) -> io::Result<()> {
+    let Some(fd) = stream.raw() else { return Ok(()) };
+    let socket = socket2::SockRef::from(&fd);
+    socket.set_tcp_nodelay(options.nodelay)?;
+    match options.keepalive {
+        Some(Keepalive { idle, interval, probes }) => {
+            let parameters = socket2::TcpKeepalive::new().with_time(idle).with_interval(interval);
+            socket.set_tcp_keepalive(&parameters.with_retries(probes))
+        }
+        None => socket.set_keepalive(false),
+    }
 }
 
 fn failure(reason: &CloseReason) -> Failure {

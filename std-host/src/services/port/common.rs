@@ -30,7 +30,11 @@ impl Common {
     }
 
     pub(super) fn set_local(&self, local: Option<SocketAddr>) {
-        self.told().local = local;
+        let mut told = self.told();
+        told.local = local;
+        if local.is_some() {
+            told.failure = None;
+        }
     }
 
     /// Why the port could not be opened the last time, if it could not.
@@ -38,8 +42,10 @@ impl Common {
         self.told().failure.clone()
     }
 
-    pub(super) fn set_failure(&self, failure: String) {
-        self.told().failure = Some(failure);
+    /// The port could not be opened. Whether that is news: a port that tries again and again fails in one way most often.
+    pub(super) fn set_failure(&self, failure: String) -> bool {
+        let failure = Some(failure);
+        std::mem::replace(&mut self.told().failure, failure.clone()) != failure
     }
 
     fn told(&self) -> MutexGuard<'_, Told> {

@@ -124,8 +124,9 @@ pub(super) fn accept_failed<T: 'static>(lp: &mut LoopMut<'_, T>, site: &Rc<Site>
 }
 
 fn failed(site: &Site, kind: OpenFailure, error: &Error) {
-    tracing::warn!("{}: {error}", site.common.name);
-    site.common.set_failure(error.to_string());
+    if site.common.set_failure(error.to_string()) {
+        tracing::warn!("{}: {error}", site.common.name);
+    }
     site.tell_now(Input::OpenFailed { kind });
 }
 

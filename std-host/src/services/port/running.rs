@@ -253,6 +253,10 @@ impl<'a> Running<'a> {
     pub(super) fn queue_now(&mut self, to: To, bytes: &[u8], mode: Mode, terminate: bool) -> Result<Receipt, Error> {
         let receipt = self.command(Command::Write { to, bytes, mode, terminate })?;
         let slot = if let To::Slot(slot) = to { Some(slot) } else { None };
+        if slot.and_then(|slot| self.state(slot)) == Some(State::Closing) {
+            // There was no room, and `overflow = "disconnect"` says what that costs.
+            return Err(Error::OutputEnded);
+        }
         let taken = bytes.len().min(receipt.accepted);
         self.site.trace(slot, Levels::DEVICE, Direction::Tx, [&bytes[..taken], &[]], "write");
         Ok(receipt)
@@ -437,6 +441,9 @@ impl<'a> Running<'a> {
         let key = options.change(target, key, value).map_err(wrong)?;
         if let Some(command) = options.command(key, index) {
             self.command(command)?;
+        }
+        if matches!(key.name, "nodelay" | "keepalive") {
+            self.site.untuned.borrow_mut().extend(index.map_or(0..self.slots(), |index| index..index + 1));
         }
         if key.name == "allow" {
             self.site.machine.borrow_mut().replace_allow(options.allow.clone().into());

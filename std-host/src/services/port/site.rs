@@ -49,6 +49,8 @@ pub(super) struct Site {
     pub(super) listener: Cell<Option<ListenerId>>,
     /// Connections that are told why they are refused, and how many bytes of their input will be thrown away.
     pub(super) refused: RefCell<HashMap<SocketId, usize>>,
+    /// Slots whose sockets have options that are not set yet.
+    pub(super) untuned: RefCell<Vec<u32>>,
     /// The socket of each slot.
     sockets: RefCell<Box<[Option<SocketId>]>>,
     /// The slot of each socket that has one.
@@ -99,6 +101,7 @@ impl Site {
             key: OnceCell::new(),
             listener: Cell::new(None),
             refused: RefCell::new(HashMap::new()),
+            untuned: RefCell::new(Vec::new()),
             sockets: RefCell::new(vec![None; slots].into()),
             slots: RefCell::new(HashMap::new()),
             arrivals: RefCell::new(VecDeque::new()),
@@ -196,12 +199,24 @@ impl Site {
                 Step::Do(output) => self.act(lp, output),
                 Step::Wait(_) if self.present_arrival() || self.desk.serve(self) => {}
                 Step::Wait(deadline) => {
+                    self.tune(lp);
                     self.arm(lp, deadline);
                     break;
                 }
             }
         }
         self.driving.set(false);
+    }
+
+    /// Sets options of sockets that were changed, or that a slot has for itself.
+    fn tune<T: 'static>(&self, lp: &mut LoopMut<'_, T>) {
+        while let Some(index) = self.untuned.borrow_mut().pop() {
+            let Some(socket) = self.sockets.borrow().get(index as usize).copied().flatten() else { continue };
+            let Ok(stream) = lp.stream(socket) else { continue };
+            if let Err(error) = self.with_slot_options(index, |options| clients::tune(&stream, options)) {
+                tracing::warn!("{}:{index}: {error}", self.common.name);
+            }
+        }
     }
 
     /// Sees to it that the machine gets its next call in time.
@@ -472,6 +487,9 @@ impl Site {
         match socket {
             Some(socket) => {
                 self.slots.borrow_mut().insert(socket, slot);
+                if self.own_options.borrow().contains_key(&slot.index()) {
+                    self.untuned.borrow_mut().push(slot.index());
+                }
                 match stirred {
                     Some(true) => self.tell_now(Input::HungUp { slot }),
                     Some(false) => self.tell_now(Input::Readable { slot }),

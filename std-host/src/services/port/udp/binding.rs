@@ -88,8 +88,9 @@ fn bound<T: 'static>(
 }
 
 fn failed(site: &Site, kind: OpenFailure, error: &Error) {
-    tracing::warn!("{}: {error}", site.common.name);
-    site.common.set_failure(error.to_string());
+    if site.common.set_failure(error.to_string()) {
+        tracing::warn!("{}: {error}", site.common.name);
+    }
     site.tell_now(Input::OpenFailed { kind });
 }
 
