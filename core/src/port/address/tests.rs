@@ -397,3 +397,13 @@ fn an_error_says_what_and_where() {
         assert_eq!(parse(text).unwrap_err().to_string(), said, "{text:?}");
     }
 }
+
+#[test]
+fn ports_above_65535_and_glued_protocols_are_refused() {
+    for text in [":65536", "host:70000", ":131072 tcp", "[::1]:99999 udp"] {
+        assert!(matches!(parse(text), Err(Error::PortRange { .. })), "{text}");
+    }
+    for text in [":5025udp", "host:5025TCP", "127.0.0.1:5025,udp"] {
+        assert!(matches!(parse(text), Err(Error::BadPort { .. })), "{text}");
+    }
+}
