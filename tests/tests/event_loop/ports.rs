@@ -401,3 +401,65 @@ fn a_message_that_costs_the_connection_is_no_success() {
     bench.settle();
     assert_eq!(bench.left(), [(0, Reason::Overflow, 0, 64)]);
 }
+
+#[test]
+fn with_both_a_new_terminator_counts_for_every_byte_that_is_not_delivered() {
+    let mut bench = bench(&[("slots", "1"), ("input_eos", r"\r\n"), ("consumer", "both")]);
+    let peer = bench.connect();
+    send(&peer, b"abc\r");
+    bench.settle();
+    bench.with(|port| port.set_option(FIRST, "input_eos", r"\n")).unwrap();
+    send(&peer, b"\n");
+    bench.settle();
+    assert_eq!(*bench.messages.borrow(), [(0, b"abc\r".to_vec(), Eom::EOS)]);
+}
+
+#[test]
+fn who_gets_messages_from_now_on_gets_those_that_wait() {
+    let mut bench = bench(&[("slots", "1"), ("rx_queue", "64"), ("input_eos", ";")]);
+    let peer = bench.connect();
+    send(&peer, &[&b"one;two"[..], &[b'x'; 93]].concat());
+    bench.settle();
+    bench.with(|port| port.set_option(Addr::Port, "consumer", "push")).unwrap();
+    bench.settle();
+    let lens: Vec<_> = bench.messages.borrow().iter().map(|(_, bytes, eom)| (bytes.len(), *eom)).collect();
+    assert_eq!(lens[..2], [(3, Eom::EOS), (64, Eom::CNT)], "the full queue is given as far as it goes");
+    bench.with(|port| port.set_option(Addr::Port, "input_eos", "x")).unwrap();
+    bench.settle();
+    let given: usize = bench.messages.borrow().iter().map(|(_, bytes, _)| bytes.len()).sum();
+    assert_eq!(given, 3 + 64, "what is left are terminators");
+    assert_eq!(bench.messages.borrow().len(), 2 + 32);
+}
+
+#[test]
+fn an_echo_waits_for_a_client_that_has_ended_and_reads_slowly() {
+    let sim = Sim::strict();
+    sim.world.set_faults(Faults { capacity: 300..=300, ..Faults::none() });
+    let queues = [("slots", "1"), ("mode", "echo"), ("rx_queue", "64"), ("tx_queue", "64")];
+    let mut bench = bench_in(sim, "127.0.0.1:0", &queues);
+    let peer = bench.connect();
+    let sent: Vec<u8> = (0..400_u32).map(|number| (number % 251) as u8).collect();
+    let mut done = 0;
+    while done < sent.len() {
+        done += peer.send(&sent[done..]);
+        bench.settle();
+    }
+    peer.end();
+    bench.sim.run_for(Duration::from_secs(10));
+    let mut back = Vec::new();
+    while peer.ended().is_none() {
+        back.extend(peer.receive());
+        bench.settle();
+    }
+    back.extend(peer.receive());
+    assert!(back == sent, "{} of {}: {:?}", back.len(), sent.len(), bench.events.borrow());
+    assert_eq!(bench.left(), [(0, Reason::PeerClosed, 0, 0)]);
+}
+
+#[test]
+fn a_port_that_serves_its_clients_by_itself_leaves_nothing_to_subscribers() {
+    let mut options = Options::new("dev", "127.0.0.1:0").unwrap();
+    options.set("mode", "echo").unwrap();
+    options.set("consumer", "push").unwrap();
+    assert_eq!(options.check().unwrap_err().key, "consumer");
+}

@@ -92,7 +92,10 @@ impl<S: Storage> Server<S> {
                 self.door.pause = self.door.pause.saturating_mul(2).clamp(FIRST_PAUSE, LAST_PAUSE);
                 self.door.paused_until = time::expiry(now, Duration::from_millis(self.door.pause.into()));
             }
-            AcceptFailure::Fatal => self.listener.broke(),
+            AcceptFailure::Fatal => {
+                self.listener.broke();
+                self.shut_door();
+            }
         }
         Ok(())
     }

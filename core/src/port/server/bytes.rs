@@ -93,6 +93,14 @@ impl Place<'_> {
         discarded
     }
 
+    /// Other terminators count from now on, also for what is queued: it may be a message by now.
+    pub(super) fn frame_anew(&mut self) {
+        self.client.scan.restart();
+        if !self.client.rx.is_empty() {
+            self.client.news.add(News::DATA);
+        }
+    }
+
     /// Gives up what nobody has read.
     pub(super) fn give_up(&mut self) {
         let given_up = self.discard();

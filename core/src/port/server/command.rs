@@ -120,7 +120,7 @@ impl<S: Storage> Server<S> {
             change.make(self.seat_mut(index)?);
             self.with_client(index, |place| {
                 if matches!(option, SlotOption::InputEos(_) | SlotOption::ProcessEos(_)) {
-                    place.client.scan.restart();
+                    place.frame_anew();
                 } else if matches!(option, SlotOption::Overflow(_)) {
                     place.keep_boundaries();
                 }

@@ -106,6 +106,12 @@ impl<S: Storage> Server<S> {
         self.listener.is_up()
     }
 
+    /// Whether it neither listens nor is about to, nor has yet to say that it does no more.
+    #[must_use]
+    pub const fn is_down(&self) -> bool {
+        self.listener.is_down()
+    }
+
     /// Where it listens.
     #[must_use]
     pub const fn local(&self) -> Option<SocketAddr> {
@@ -306,7 +312,12 @@ impl<S: Storage> Machine for Server<S> {
                 self.start_turn(now);
                 Ok(())
             }
-            Input::Opened { local } => self.listener.opened(local),
+            Input::Opened { local } => {
+                self.listener.opened(local)?;
+                // It has been wanted again since it was told to close.
+                self.emptying &= !self.listener.is_up();
+                Ok(())
+            }
             Input::OpenFailed { kind } => self.listener.open_failed(now, kind, &self.port),
             Input::Shut => self.listener.shut(now, &self.port),
             Input::Accepted { peer } => self.accepted(now, peer),

@@ -102,3 +102,22 @@ fn clients_that_are_dropped_after_the_port_is_down_do_not_delay_a_later_closing(
     assert_eq!(tell(&mut server, Input::Requested(Command::Close(OnClose::Keep))), [Output::Unlisten]);
     assert_eq!(tell(&mut server, Input::Shut), [down]);
 }
+
+#[test]
+fn a_port_that_is_wanted_again_before_it_was_up_does_not_wait_for_clients_at_its_next_closing() {
+    let mut server = server(2);
+    let now = Instant::ORIGIN;
+    let at: SocketAddr = "127.0.0.1:5025".parse().unwrap();
+    let tell = |server: &mut Server<Heap>, input| {
+        server.handle_input(now, input).unwrap();
+        drain(server)
+    };
+    tell(&mut server, Input::Requested(Command::Open));
+    assert_eq!(tell(&mut server, Input::Requested(Command::Close(OnClose::Drop))), []);
+    assert_eq!(tell(&mut server, Input::Requested(Command::Open)), []);
+    tell(&mut server, Input::Opened { local: at });
+    tell(&mut server, Input::Accepted { peer: at });
+    tell(&mut server, Input::Requested(Command::Close(OnClose::Keep)));
+    let down = Output::Notify(Event::PortDown { reason: DownReason::Closed });
+    assert_eq!(tell(&mut server, Input::Shut), [down]);
+}

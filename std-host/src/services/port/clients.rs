@@ -103,14 +103,19 @@ impl Clients {
     fn discard<T: 'static>(&self, s: &mut Socket<'_, T, Role>) {
         let mut refused = self.site.refused.borrow_mut();
         let Some(left) = refused.get_mut(&s.id()) else { return };
-        while let Ok(bytes) = s.read(*left) {
-            if bytes.is_empty() {
-                return;
-            }
-            *left -= bytes.len();
-            if *left == 0 {
-                return s.close(0);
-            }
+        discard(s, left);
+    }
+}
+
+/// Throws away so much of what a connection says, and cuts it when that is used up.
+fn discard<T: 'static>(stream: &mut Stream<'_, T>, left: &mut usize) {
+    while let Ok(bytes) = stream.read(*left) {
+        if bytes.is_empty() {
+            return;
+        }
+        *left -= bytes.len();
+        if *left == 0 {
+            return stream.close(0);
         }
     }
 }
@@ -124,9 +129,11 @@ pub(super) fn refuse<T: 'static>(lp: &mut LoopMut<'_, T>, site: &Site, socket: S
     if text.is_empty() || refused.len() >= MOST_FAREWELLS {
         return stream.close(0);
     }
-    refused.insert(socket, FAREWELL_INPUT);
+    let left = refused.entry(socket).or_insert(FAREWELL_INPUT);
     // What fails here shows as the end of the socket.
     let _ = stream.write(text).and_then(|_| stream.shutdown());
+    // What it said while nothing was decided about it has been told then, and is not told again.
+    discard(&mut stream, left);
     let cut = lp.add_timer(FAREWELL, None, move |lp, _| {
         if let Ok(mut stream) = lp.stream(socket) {
             stream.close(0);

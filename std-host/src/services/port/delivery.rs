@@ -23,6 +23,7 @@ pub(super) struct Delivery {
 struct Copied {
     bytes: Vec<u8>,
     scan: Scan,
+    terminator: Terminator,
     ended: bool,
 }
 
@@ -43,7 +44,12 @@ impl Delivery {
     }
 
     fn copied(&mut self, slot: SlotId) -> &mut Copied {
-        self.copies.entry(slot).or_insert_with(|| Copied { bytes: Vec::new(), scan: Scan::START, ended: false })
+        self.copies.entry(slot).or_insert_with(|| Copied {
+            bytes: Vec::new(),
+            scan: Scan::START,
+            terminator: Terminator::OFF,
+            ended: false,
+        })
     }
 
     /// Gives the subscribers every message of a client that is complete.
@@ -72,9 +78,15 @@ impl Delivery {
     }
 
     fn cut(&mut self, subscribers: &mut Subscribers, port: &mut Running<'_>, slot: SlotId) {
-        let (terminator, capacity) = port.framing(slot.index());
-        let Some(Copied { bytes, scan, ended }) = self.copies.get_mut(&slot) else { return };
-        let terminator = Terminator::new(&terminator).unwrap_or(Terminator::OFF);
+        let capacity = port.rx_queue();
+        let Some(Copied { bytes, scan, terminator, ended }) = self.copies.get_mut(&slot) else { return };
+        port.with_terminator(slot.index(), |eos| {
+            if terminator.as_bytes() != eos {
+                // No option has a terminator that is too long.
+                *terminator = Terminator::new(eos).unwrap_or(Terminator::OFF);
+                scan.restart();
+            }
+        });
         let mut done = 0;
         loop {
             let rest = &bytes[done..];
@@ -83,7 +95,7 @@ impl Delivery {
                 false if rest.len() >= capacity => Flow::Full,
                 false => Flow::Open,
             };
-            let Some(piece) = scan.next(&terminator, [rest, &[]], usize::MAX, flow) else { break };
+            let Some(piece) = scan.next(terminator, [rest, &[]], usize::MAX, flow) else { break };
             if piece.eom == Eom::END {
                 break;
             }

@@ -1,5 +1,6 @@
 //! The memory of a port on a host.
 
+use std::io;
 use wharf_core::network::Network;
 use wharf_core::port::framing::Terminator;
 use wharf_core::port::server::{BOUNDARIES, Client, Config, Parts, Seat, Storage};
@@ -24,14 +25,23 @@ impl Storage for Heap {
 }
 
 /// The memory of a port with so many slots.
-pub(super) fn parts(slots: usize, config: &Config, allow: Box<[Network]>) -> Parts<Heap> {
-    Parts {
+///
+/// # Errors
+/// When the system does not have so much for the queues.
+pub(super) fn parts(slots: usize, config: &Config, allow: Box<[Network]>) -> io::Result<Parts<Heap>> {
+    let bytes = slots * (config.rx_queue as usize + config.tx_queue as usize);
+    // Zeroed memory that the system maps when it is touched cannot be asked for so that a refusal comes back.
+    if Vec::<u8>::new().try_reserve_exact(bytes).is_err() {
+        let what = format!("there is no memory for {slots} slots with queues of {bytes} bytes in all");
+        return Err(io::Error::new(io::ErrorKind::OutOfMemory, what));
+    }
+    Ok(Parts {
         clients: std::iter::repeat_with(Entry::default).take(slots).collect(),
         seats: vec![Seat::EMPTY; slots].into(),
         timers: vec![Node::EMPTY; slots].into(),
-        bytes: vec![0; slots * (config.rx_queue as usize + config.tx_queue as usize)].into(),
+        bytes: vec![0; bytes].into(),
         boundaries: vec![0; slots * BOUNDARIES].into(),
         terminators: vec![Terminator::OFF; TERMINATORS].into(),
         allow,
-    }
+    })
 }

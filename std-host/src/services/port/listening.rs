@@ -16,15 +16,13 @@ pub(super) fn listen<T: 'static>(lp: &mut LoopMut<'_, T>, site: &Rc<Site>) {
         Ok(address) => open(lp, site, &[address]),
         Err(name) => {
             let waiting = Rc::clone(site);
-            let asked = lp.resolve(&name, move |lp, found| match found {
-                Ok(addresses) => {
-                    open(lp, &waiting, &addresses);
-                    waiting.wake(lp);
+            let asked = lp.resolve(&name, move |lp, found| {
+                waiting.begin(lp);
+                match found {
+                    Ok(addresses) => open(lp, &waiting, &addresses),
+                    Err(error) => failed(&waiting, OpenFailure::Unresolved, &error),
                 }
-                Err(error) => {
-                    failed(&waiting, OpenFailure::Unresolved, &error);
-                    waiting.wake(lp);
-                }
+                waiting.wake(lp);
             });
             if let Err(error) = asked {
                 failed(site, OpenFailure::Unresolved, &error);

@@ -82,8 +82,11 @@ fn forward(
             Ok(passed) => passed,
             // There will be room.
             Err(Error::Full { .. }) => return,
-            // Nobody will have these bytes any more.
-            Err(_) => bytes.len(),
+            // They stay unread, and what is left of a client that is gone makes room for another.
+            Err(_) => {
+                let _ = port.command(Command::Drop { slot, reason: Reason::LocalClosed });
+                return;
+            }
         };
         let consumed = port.command(Command::Consume { slot, len: passed });
         if consumed.is_err() || passed < bytes.len() {

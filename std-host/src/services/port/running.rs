@@ -10,7 +10,8 @@ use std::net::SocketAddr;
 use std::ops::Range;
 use wharf_core::port::framing::{Eom, Piece};
 use wharf_core::port::server::{
-    self, Command, Counters, Input, Mode, Next, OnClose, Outcome, PortCounters, Reason, Receipt, Seated, State, To,
+    self, Command, Counters, Input, Mode, Next, OnClose, Outcome, Overflow, PortCounters, Reason, Receipt, Seated,
+    SlotOption, State, To,
 };
 use wharf_core::slots::SlotId;
 use wharf_core::{Instant, Machine};
@@ -442,6 +443,13 @@ impl<'a> Running<'a> {
         if let Some(command) = options.command(key, index) {
             self.command(command)?;
         }
+        if key.name == "consumer" {
+            // Whoever gets messages now gets those that wait as well: bytes that are framed anew are told of anew.
+            for index in index.map_or(0..self.slots(), |index| index..index + 1) {
+                let process_eos = self.site.with_slot_options(index, |options| options.process_eos);
+                self.command(Command::Set { index: Some(index), option: SlotOption::ProcessEos(process_eos) })?;
+            }
+        }
         if matches!(key.name, "nodelay" | "keepalive") {
             self.site.untuned.borrow_mut().extend(index.map_or(0..self.slots(), |index| index..index + 1));
         }
@@ -491,6 +499,11 @@ impl<'a> Running<'a> {
         self.site.machine.borrow().peer(slot)
     }
 
+    /// Whether messages to this slot go for the sake of newer ones.
+    pub(super) fn drops_oldest(&self, index: u32) -> bool {
+        self.site.with_slot_options(index, |options| options.overflow == Overflow::DropOldest)
+    }
+
     /// Whether a reader of this slot that waited in vain costs the connection.
     pub(super) fn drops_on_read_timeout(&self, index: u32) -> bool {
         self.site.with_slot_options(index, |options| options.disconnect_on_read_timeout)
@@ -504,7 +517,7 @@ impl<'a> Running<'a> {
 
     /// Whether the port listens or has clients.
     fn is_in_use(&self) -> bool {
-        self.site.machine.borrow().is_up() || self.has_clients()
+        !self.site.machine.borrow().is_down() || self.has_clients()
     }
 
     /// Who gets the messages of a slot.
@@ -512,12 +525,14 @@ impl<'a> Running<'a> {
         self.site.with_slot_options(index, |options| options.consumer)
     }
 
-    /// The terminator of a slot's messages, and the bytes that its queue holds.
-    pub(super) fn framing(&self, index: u32) -> (Vec<u8>, usize) {
-        let terminator = self.site.with_slot_options(index, |options| {
-            if options.process_eos { options.input_eos.clone() } else { Vec::new() }
-        });
-        (terminator, self.site.options.borrow().rx_queue as usize)
+    /// Shows the terminator of a slot's messages.
+    pub(super) fn with_terminator(&self, index: u32, f: impl FnOnce(&[u8])) {
+        self.site.with_slot_options(index, |options| f(if options.process_eos { &options.input_eos } else { &[] }));
+    }
+
+    /// Bytes that a slot's receive queue holds.
+    pub(super) fn rx_queue(&self) -> usize {
+        self.site.common.rx_queue
     }
 
     /// Does what the program asks for. What follows is carried out when the caller is done.

@@ -6,7 +6,7 @@ use super::common::Common;
 use super::heap;
 use super::lines::Lines;
 use super::log::{self, Log};
-use super::options::{Mode, Options};
+use super::options::{HalfClose, Millis, Mode, Options};
 use super::relay::{Broker, Echo};
 use super::running::Running;
 use super::site::Site;
@@ -43,7 +43,7 @@ impl Server {
             Error::Io { op: "make", object: format!("port {}", options.name), source }
         };
         if options.address.protocol() == Protocol::Udp {
-            return Err(wrong("UDP ports cannot be run yet".to_owned()));
+            return Err(wrong("its address is UDP: that is a port of its own kind, `udp::UdpServer`".to_owned()));
         }
         options.check().map_err(|conflict| wrong(conflict.to_string()))?;
         if options.mode == Mode::Log {
@@ -52,8 +52,18 @@ impl Server {
                 Error::Io { op: "append to", object, source }
             })?;
         }
+        let mut options = options.clone();
+        if options.mode == Mode::Echo {
+            // Everything comes back, however slowly it is taken. A client that takes nothing is found by `write_stuck`, and
+            // what waits for it is not unread before that.
+            options.slot.half_close = HalfClose::Keep;
+            options.slot.unread = Millis(options.slot.unread.0.max(options.slot.write_stuck.0));
+        }
+        let options = &options;
         let config = options.server();
         let parts = heap::parts(options.slots.into(), &config, options.allow.clone().into());
+        let parts =
+            parts.map_err(|source| Error::Io { op: "make", object: format!("port {}", options.name), source })?;
         let mut machine = PortMachine::new(config, parts).map_err(|error| wrong(error.to_string()))?;
         for command in options.terminators() {
             let set = machine.handle_input(Instant::ORIGIN, Input::Requested(command));

@@ -17,7 +17,7 @@ use super::subscribers::Subscribers;
 use super::tally::{Totals, Watch};
 use super::trace::{Direction, Levels};
 use super::traces::{self, Traces, Whom};
-use crate::event_loop::{ContextKey, ListenerId, LoopMut, MAX_SPAN, SocketId, TimerId};
+use crate::event_loop::{ContextKey, Error, ListenerId, LoopMut, MAX_SPAN, SocketId, TimerId};
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -223,11 +223,11 @@ impl Site {
     fn arm<T: 'static>(&self, lp: &mut LoopMut<'_, T>, deadline: Option<Instant>) {
         let due = if self.yields.get() { Some(lp.now()) } else { deadline };
         let Some(timer) = self.timer.get().copied().filter(|_| self.armed.replace(due) != due) else { return };
-        let armed = match due {
+        // It lives as long as the loop, and after that there is nothing to be in time for.
+        let _ = match due {
             Some(due) => lp.reset_at(timer, due.min(lp.now().saturating_add(MAX_SPAN))),
             None => lp.disarm(timer),
         };
-        armed.expect("the timer lives as long as its port");
     }
 
     fn act<T: 'static>(self: &Rc<Self>, lp: &mut LoopMut<'_, T>, output: Output) {
@@ -306,7 +306,16 @@ impl Site {
     /// One read. The loop has a buffer for all sockets, so a byte is copied once on its way into the queue.
     fn read<T: 'static>(&self, lp: &mut LoopMut<'_, T>, slot: SlotId, max: usize) {
         let socket = self.socket(slot).and_then(|socket| lp.stream(socket).ok());
-        let received = socket.and_then(|mut stream| stream.read(max).ok());
+        let received = socket.and_then(|mut stream| match stream.read(max) {
+            Ok(bytes) => Some(bytes),
+            Err(Error::Busy) => {
+                // Somebody else on the loop holds its buffer: the socket is asked to come again. One that is about to
+                // close will not.
+                let _ = stream.resume();
+                None
+            }
+            Err(_) => None,
+        });
         let now = self.now.get();
         match received {
             Some(bytes) if bytes.is_empty() => {
@@ -316,12 +325,14 @@ impl Site {
                 self.tell(now, Input::Ended { slot });
             }
             Some(bytes) => {
-                if self.copies(slot) {
-                    self.delivery.borrow_mut().copy(slot, &bytes);
-                }
                 self.totals.borrow_mut().rx += bytes.len() as u64;
                 self.trace(Some(slot), Levels::DRIVER, Direction::Rx, [&bytes, &[]], concat!("site.rs:", line!()));
                 self.tell(now, Input::Received { slot, bytes: &bytes });
+                // What the machine throws away is for nobody.
+                let is_kept = self.machine.borrow().received(slot).iter().any(|part| !part.is_empty());
+                if is_kept && self.copies(slot) {
+                    self.delivery.borrow_mut().copy(slot, &bytes);
+                }
                 self.watch_queues(slot);
             }
             // Nothing is there, or the socket is about to close, which is told then.

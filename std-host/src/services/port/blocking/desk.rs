@@ -231,8 +231,12 @@ impl Desk {
         if state.ask == Ask::Broadcast {
             for (index, _) in (0..).zip(&state.shares).filter(|(index, _)| state.awaits(*index)) {
                 if let Some(line) = lines.slots.get_mut(&index) {
+                    // Another writer may be in the middle of a message, with this one behind it.
+                    let is_first = line.writers.front().is_some_and(|first| Arc::ptr_eq(first, transfer));
                     self.leave(&mut line.writers, transfer);
-                    self.mark_begun(index, false);
+                    if is_first {
+                        self.mark_begun(index, false);
+                    }
                     self.touch(index);
                 }
             }

@@ -115,6 +115,7 @@ fn write(port: &mut Running<'_>, state: &mut State, whom: Whom) -> Result<Answer
 /// it was nothing. A message that fits into the queue goes there whole, unless `overflow` wants it in parts; a longer one
 /// goes in pieces.
 fn queue(port: &mut Running<'_>, slot: SlotId, bytes: &[u8], begun: bool) -> Result<usize, Error> {
+    let drops_oldest = port.drops_oldest(slot.index());
     let mut write = |mode| match port.queue_now(To::Slot(slot), bytes, mode, true) {
         // What `overflow = "disconnect"` takes nothing of has cost the connection.
         Ok(receipt) if receipt.accepted == 0 && !bytes.is_empty() => Err(Error::OutputEnded),
@@ -126,6 +127,8 @@ fn queue(port: &mut Running<'_>, slot: SlotId, bytes: &[u8], begun: bool) -> Res
         return write(Mode::Feed);
     }
     match write(Mode::Policy) {
+        // Its pieces could be dropped for a newer message while others are still to come.
+        Err(error @ Error::TooLong { .. }) if drops_oldest => Err(error),
         Err(Error::TooLong { .. }) => write(Mode::Feed),
         queued => queued,
     }

@@ -1,6 +1,6 @@
 //! What values have to do with each other.
 
-use super::{Mode, OnFull, Options, Udp};
+use super::{Consumer, Mode, OnFull, Options, Udp};
 use std::fmt;
 use wharf_core::port::address::Protocol;
 
@@ -35,7 +35,7 @@ impl Options {
     /// All values that do not go together.
     pub(crate) fn conflicts(&self) -> impl Iterator<Item = Conflict> {
         match self.address.protocol() {
-            Protocol::Tcp => [self.text(), self.input_eos(), self.output_eos(), self.log(), None],
+            Protocol::Tcp => [self.text(), self.input_eos(), self.output_eos(), self.log(), self.consumer()],
             Protocol::Udp => [self.log(), self.writer(), None, None, None],
         }
         .into_iter()
@@ -58,6 +58,15 @@ impl Options {
         terminator("output_eos", &self.slot.output_eos, "tx_queue", self.tx_queue)
     }
 
+    /// A port that serves its clients by itself reads what they send by itself.
+    fn consumer(&self) -> Option<Conflict> {
+        (self.mode != Mode::None && self.slot.consumer != Consumer::Pull).then(|| Conflict {
+            key: "consumer",
+            message: "is not \"pull\", and mode is not \"none\"".to_owned(),
+            accepted: "\"pull\" with mode \"echo\", \"broker\" or \"log\"",
+        })
+    }
+
     fn log(&self) -> Option<Conflict> {
         match (self.mode, self.log_file.is_empty()) {
             (Mode::Log, true) => Some(Conflict {
@@ -77,9 +86,10 @@ impl Options {
     /// Whether a UDP port writes as its mode wants.
     fn writer(&self) -> Option<Conflict> {
         let (message, accepted) = match (self.mode, self.udp) {
-            (Mode::Broker, _) => ("is \"broker\", and the port is udp", "\"none\", \"echo\", \"log\""),
-            (Mode::Echo, Udp::Asyn) => ("is \"echo\", and an asyn port is read-only", "\"none\", \"log\""),
-            (Mode::None | Mode::Echo | Mode::Log, _) => return None,
+            (Mode::Broker, _) => ("is \"broker\", and the port is udp", "\"none\", \"echo\""),
+            (Mode::Log, _) => ("is \"log\", and the port is udp", "\"none\", \"echo\""),
+            (Mode::Echo, Udp::Asyn) => ("is \"echo\", and an asyn port is read-only", "\"none\""),
+            (Mode::None | Mode::Echo, _) => return None,
         };
         Some(Conflict { key: "mode", message: message.to_owned(), accepted })
     }

@@ -4,7 +4,7 @@
 
 use super::{Port, count, writing};
 use wharf_core::port::server::{
-    Command, Error, How, MAX_TEXT, OnClose, Overflow, PortOption, Reason, SlotOption, State,
+    Command, Error, Event, How, MAX_TEXT, OnClose, Output, Overflow, PortOption, Reason, SlotOption, State,
 };
 
 impl Port {
@@ -82,6 +82,15 @@ impl Port {
         };
         for at in which {
             let slot = &mut self.slots[at];
+            if matches!(option, SlotOption::InputEos(_) | SlotOption::ProcessEos(_)) {
+                // What is queued may be a message by now.
+                if let Some(client) = slot.client.as_mut().filter(|client| !client.rx.is_empty()) {
+                    let ready = Output::Notify(Event::DataReady { slot: client.id });
+                    if client.owed.iter().all(|owed| owed.output != ready) {
+                        client.owe(ready);
+                    }
+                }
+            }
             let options = &mut slot.options;
             match option {
                 SlotOption::IdleRx(millis) => options.idle_rx = millis,
