@@ -123,9 +123,9 @@ impl<S: Storage> Server<S> {
     pub(super) fn door_wants_turn(&self) -> bool {
         let parked = self.door.parked().is_some();
         let frees = self.clients.retired() > 0;
-        // While somebody is leaving, nobody else has to make room.
-        let may_free = self.tally(Class::Leaving) == 0 && !self.is_taken();
-        (parked && (self.door.left == 0 || frees || may_free)) || (self.door.paused && frees)
+        // While somebody is leaving, nobody else has to make room. Unless it is held, a connection does not wait for more.
+        let decides = self.tally(Class::Leaving) == 0 && (!self.is_taken() || self.port.on_full != OnFull::Hold);
+        (parked && (self.door.left == 0 || frees || decides)) || (self.door.paused && frees)
     }
 
     /// What comes next of the decision.
