@@ -330,7 +330,14 @@ fn a_port_can_be_closed_and_opened_again_and_again() {
     let mut bench = bench(&[("slots", "2")]);
     for round in 0..5 {
         let peer = bench.connect();
-        bench.with(|port| port.disconnect(if round % 2 == 0 { OnClose::Drop } else { OnClose::Keep }));
+        if round == 4 {
+            bench.with(|port| {
+                port.set_option(Addr::Port, "on_disconnect", "keep").unwrap();
+                port.disconnect_as_set();
+            });
+        } else {
+            bench.with(|port| port.disconnect(if round % 2 == 0 { OnClose::Drop } else { OnClose::Keep }));
+        }
         bench.settle();
         assert_eq!(bench.port.local_addr(), None);
         peer.end();

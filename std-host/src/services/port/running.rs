@@ -1,7 +1,7 @@
 //! A port as whoever is on its loop sees it: the face of the port that never waits.
 
 use super::error::Error;
-use super::options::{Consumer, OptionError, Options, Target};
+use super::options::{Consumer, OnDisconnect, OptionError, Options, Target};
 use super::report::{Level, Report};
 use super::site::Site;
 use super::subscribers::Subscriber;
@@ -34,7 +34,7 @@ impl Addr {
         if addr == -1 {
             return Ok(Self::Port);
         }
-        u16::try_from(addr).map(Self::Slot).map_err(|_| Error::OutOfRange { addr, slots: 0 })
+        u16::try_from(addr).map(Self::Slot).map_err(|_| Error::OutOfRange { addr, slots: u32::from(u16::MAX) })
     }
 }
 
@@ -122,6 +122,12 @@ impl<'a> Running<'a> {
         if !self.site.options.borrow().auto_connect {
             let _ = self.command(Command::Close(OnClose::Keep));
         }
+    }
+
+    /// [`Running::disconnect`] with what the option `on_disconnect` says.
+    pub fn disconnect_as_set(&mut self) {
+        let keeps = self.site.options.borrow().on_disconnect == OnDisconnect::Keep;
+        self.disconnect(if keeps { OnClose::Keep } else { OnClose::Drop });
     }
 
     /// The next bytes of a slot, as far as they make a message or fill the buffer.
