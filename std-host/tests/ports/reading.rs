@@ -114,7 +114,7 @@ fn what_is_no_slot_is_refused_by_name() {
     assert_eq!(port.subport(2).map(|_| ()), Err(outside.clone()));
     assert_eq!(port.child_name(2), Err(outside));
     assert_eq!(port.child_names().collect::<Vec<_>>(), ["dev:0", "dev:1"]);
-    assert_eq!(Addr::new(-2), Err(Error::OutOfRange { addr: -2, slots: 0 }));
+    assert_eq!(Addr::new(-2), Err(Error::OutOfRange { addr: -2, slots: 65_535 }));
     assert_eq!(port.read(slot(1), &mut [0; 1], None), Err(Error::NotConnected));
 }
 

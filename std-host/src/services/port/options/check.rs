@@ -60,10 +60,10 @@ impl Options {
 
     /// A port that serves its clients by itself reads what they send by itself.
     fn consumer(&self) -> Option<Conflict> {
-        (self.mode != Mode::None && self.slot.consumer != Consumer::Pull).then(|| Conflict {
+        (self.mode != Mode::None && self.slot.consumer == Consumer::Push).then(|| Conflict {
             key: "consumer",
-            message: "is not \"pull\", and mode is not \"none\"".to_owned(),
-            accepted: "\"pull\" with mode \"echo\", \"broker\" or \"log\"",
+            message: "is \"push\", and mode is not \"none\"".to_owned(),
+            accepted: "\"pull\" or \"both\" with mode \"echo\", \"broker\" or \"log\"",
         })
     }
 

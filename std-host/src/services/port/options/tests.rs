@@ -329,7 +329,13 @@ fn values_that_do_not_go_together_are_a_conflict() {
     for port in [tcp(), fifo(), asyn()] {
         conflict(&with(port.clone(), &[("mode", "log")]), "mode", "is \"log\", and there is no log_file");
         conflict(&with(port.clone(), &[("log_file", "f")]), "log_file", "is there, and mode is not \"log\"");
-        with(port, &[("log_file", "f"), ("mode", "log")]).check().unwrap();
+    }
+    let log = [("log_file", "f"), ("mode", "log")];
+    with(tcp(), &log).check().unwrap();
+    conflict(&with(fifo(), &log), "mode", "is \"log\", and the port is udp");
+    for mode in [&log[..], &[("mode", "echo")], &[("mode", "broker")]] {
+        let port = with(with(tcp(), mode), &[("consumer", "push")]);
+        conflict(&port, "consumer", "is \"push\", and mode is not \"none\"");
     }
     conflict(&with(fifo(), &[("mode", "broker")]), "mode", "is \"broker\", and the port is udp");
     conflict(&with(asyn(), &[("mode", "echo")]), "mode", "is \"echo\", and an asyn port is read-only");
