@@ -53,7 +53,9 @@ pub(super) enum Verb {
 pub(super) struct Serve {
     /// What the port is called: letters, digits, "_", "-" and ".".
     name: String,
-    /// Where to listen, such as ":5025", "localhost:0" or "[::1]:7000 tcp"; port 0 lets the system choose.
+    #[arg(
+        help = "Where to listen, such as \":5025\", \"localhost:0\" or \"[::1]:7000 tcp\"; port 0 lets the system choose"
+    )]
     address: String,
     #[command(flatten)]
     service: Service,

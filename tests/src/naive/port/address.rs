@@ -2,7 +2,7 @@
 //!
 //! What is accepted is found by cutting the text in every way that the grammar may mean and keeping the cuts of which all
 //! parts fit; there must never be two. Only a text without any is looked through for what is wrong with it, in the order
-//! in which the rules are listed in [`fault`].
+//! in which the rules are listed in `fault`.
 
 use std::net::Ipv4Addr;
 
