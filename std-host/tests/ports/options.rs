@@ -20,6 +20,9 @@ fn a_child_frames_traces_and_takes_options() {
     assert_eq!(one.option("input_eos").unwrap(), r"\n");
     one.set_option("input_eos", ";").unwrap();
     one.set_option("output_eos", r"\r\n").unwrap();
+    let trace = std::env::temp_dir().join(format!("wharf-child-{}.trace", std::process::id()));
+    one.set_option("trace_file", trace.to_str().unwrap()).unwrap();
+    one.set_option("trace", "tx").unwrap();
     assert_eq!(one.option("input_eos").unwrap(), ";");
     assert_eq!((other.option("input_eos").unwrap(), port.option(Addr::Port, "input_eos").unwrap()).0, r"\n");
     for client in &mut clients {
@@ -63,16 +66,24 @@ fn a_child_frames_traces_and_takes_options() {
     refused(port.set_option(Addr::Port, "address", "127.0.0.1:0"), "disconnect it first");
     assert_eq!(one.option("unread").unwrap(), "5s", "the old value stays");
     assert_eq!(port.option(slot(2), "unread"), Err(Error::OutOfRange { addr: 2, slots: 2 }));
+
+    // Its trace is its own, and written when the port has stopped.
+    port.stop().unwrap();
+    let traced = std::fs::read_to_string(&trace).unwrap();
+    std::fs::remove_file(trace).unwrap();
+    let (_, shown) = traced.lines().next().unwrap().split_once(' ').unwrap();
+    assert_eq!(shown, r"dev:0 > 7 reply\r\n");
+    assert!(!traced.contains("dev:1"), "{traced}");
 }
 
 #[test]
 fn a_port_that_is_down_can_move() {
     let port = port(&[]);
-    let before = port.local_addr().unwrap();
+    assert_eq!(port.local_addr().unwrap().ip().to_string(), "127.0.0.1");
     port.disconnect(OnClose::Drop).unwrap();
-    port.set_option(Addr::Port, "address", "localhost:0").unwrap();
+    port.set_option(Addr::Port, "address", "127.0.0.2:0").unwrap();
     port.connect(PATIENT).unwrap();
-    assert_ne!(port.local_addr(), Some(before));
+    assert_eq!(port.local_addr().unwrap().ip().to_string(), "127.0.0.2");
 }
 
 #[test]
