@@ -7,7 +7,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::thread;
 use std::time::Duration;
-use wharf_host::event_loop::{Handle, Handler, ListenOptions, Loop, LoopMut, Socket};
+use wharf_host::event_loop::{Handle, Handler, ListenOptions, Loop, LoopMut, Socket, Tick};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
@@ -61,6 +61,7 @@ fn a_million_echoes_deferred_functions_and_timer_resets_allocate_nothing() {
     echoes();
     deferred_functions();
     timer_resets();
+    timers_put_aside();
 }
 
 fn echoes() {
@@ -122,6 +123,20 @@ fn timer_resets() {
         if at % 10_000 == 0 {
             lp.turn(Some(Duration::ZERO)).unwrap();
         }
+    }
+    assert_nothing(region.change());
+}
+
+/// A timer that is due again before its own step is over is put aside for the next: room for that came with the timer.
+fn timers_put_aside() {
+    let mut lp = Loop::new().unwrap();
+    for _ in 0..16 {
+        let again = |lp: &mut LoopMut<'_>, tick: Tick| lp.reset(tick.id, Duration::ZERO, None).unwrap();
+        lp.loop_mut().add_timer(Duration::ZERO, None, again).unwrap();
+    }
+    let region = Region::new(ALLOCATOR);
+    for _ in 0..1000 {
+        lp.turn(Some(Duration::ZERO)).unwrap();
     }
     assert_nothing(region.change());
 }

@@ -132,6 +132,8 @@ impl<T> Timers<T> {
             let unused = || Entry::starting_at(self.generation);
             self.table.grow(|entries| entries.resize_with(capacity, unused));
             self.wheel.grow(|nodes| nodes.resize(capacity, Node::EMPTY));
+            self.due.reserve(capacity - self.due.len().min(capacity));
+            self.aside.reserve(capacity - self.aside.len().min(capacity));
             self.table.insert(timer).expect("the table has just grown")
         })
     }
