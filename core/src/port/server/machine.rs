@@ -221,6 +221,13 @@ impl<S: Storage> Server<S> {
         core::mem::replace(&mut self.allow, allow)
     }
 
+    /// Whether what a client sends is of use to somebody: it is not while the client is being closed, or once nobody has
+    /// read what it left.
+    #[must_use]
+    pub fn keeps(&self, slot: SlotId) -> bool {
+        self.clients.get(slot).is_some_and(|client| client.hears() && !client.discards())
+    }
+
     /// What is received and unread, the oldest first. Nothing if the client has left.
     #[must_use]
     pub fn received(&self, slot: SlotId) -> [&[u8]; 2] {
@@ -234,10 +241,7 @@ impl<S: Storage> Server<S> {
     pub fn transmit(&self, slot: SlotId) -> [&[u8]; 2] {
         let Some(client) = self.clients.get(slot) else { return [&[]; 2] };
         let [_, tx] = self.queues(slot.index());
-        let offered = usize::try_from(client.offered).unwrap_or(usize::MAX);
-        let [first, second] = client.tx.slices(tx);
-        let (first, rest) = (first.get(..offered).unwrap_or(first), offered.saturating_sub(first.len()));
-        [first, second.get(..rest).unwrap_or(second)]
+        client.tx.front(tx, client.offered)
     }
 
     /// Bytes of a message that a client's send queue has room for, with the terminator behind it. 0 if it takes none.
@@ -452,8 +456,10 @@ impl<S: Storage> Server<S> {
         slot: SlotId,
         f: impl FnOnce(&mut Place<'_>) -> Result<R, Error>,
     ) -> Result<R, Error> {
+        let now = self.now;
         let mut place = self.place(slot).ok_or(Error::Stale { slot })?;
         let result = f(&mut place)?;
+        place.echo(now);
         let moved = place.reclassify();
         self.recount(moved);
         self.schedule.add(self.seats.as_mut(), slot.index(), Turn::This);
@@ -462,9 +468,11 @@ impl<S: Storage> Server<S> {
 
     /// The same to whoever sits in a slot.
     pub(super) fn with_client(&mut self, index: u32, f: impl FnOnce(&mut Place<'_>)) {
+        let now = self.now;
         let Some(slot) = self.clients.id_at(index) else { return };
         if let Some(mut place) = self.place(slot) {
             f(&mut place);
+            place.echo(now);
             let moved = place.reclassify();
             self.recount(moved);
         }
@@ -515,7 +523,8 @@ impl<S: Storage> Server<S> {
         let boundaries = self.boundaries.as_mut().get_mut(first..).unwrap_or_default();
         let boundaries = boundaries.get_mut(..BOUNDARIES).unwrap_or_default();
         let output_eos = terminator(self.terminators.as_ref(), number);
-        Some(Place { id: slot, client, seat, rx, tx, boundaries, output_eos, turn: self.turn })
+        let (turn, budget) = (self.turn, self.config.slot_budget);
+        Some(Place { id: slot, client, seat, rx, tx, boundaries, output_eos, turn, budget })
     }
 
     fn queues(&self, index: u32) -> [&[u8]; 2] {

@@ -39,6 +39,7 @@ use crate::event_loop::Keepalive;
 use std::path::{Path, absolute};
 use wharf_core::network::Network;
 use wharf_core::port::address::Protocol;
+use wharf_core::port::server::SLOT_BUDGET;
 
 /// The longest name of a port, in bytes.
 pub const LONGEST_NAME: usize = 60;
@@ -60,6 +61,8 @@ pub struct Options {
     pub rx_queue: u32,
     /// Bytes of each slot's send queue, likewise.
     pub tx_queue: u32,
+    /// Bytes that a slot may move in each direction in a turn of the port, likewise.
+    pub slot_budget: u32,
     /// Datagrams in the ring of a UDP port, 1..=4096.
     pub depth: u16,
     /// Which free slot a newcomer gets.
@@ -226,6 +229,7 @@ impl Options {
             udp: Udp::Fifo,
             rx_queue: if is_udp { 256 << 10 } else { 16 << 10 },
             tx_queue: 16 << 10,
+            slot_budget: SLOT_BUDGET,
             depth: 64,
             pick: Pick::First,
             on_full: OnFull::Close,

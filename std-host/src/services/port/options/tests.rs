@@ -36,6 +36,7 @@ const VALUES: &[(&str, &str, &[Written])] = &[
     ("log_file", "", &[("/var/log/%x \"ü\"", ""), ("", "")]),
     ("rx_queue", "16KiB", &[("64", ""), ("16M", "16MiB"), ("1.5k", "1536"), ("4096", "4KiB")]),
     ("tx_queue", "16KiB", &[("64", ""), ("16 MiB", "16MiB")]),
+    ("slot_budget", "64KiB", &[("64", ""), ("16 MiB", "16MiB")]),
     ("depth", "64", &[("1", ""), ("4096", "")]),
     ("pick", "first", &[("rotate", ""), ("first", "")]),
     ("backlog", "128", &[("1", ""), ("65535", "")]),
@@ -235,7 +236,7 @@ fn keys_are_set_when_and_for_what_the_specification_says() {
     let names = |choose: &dyn Fn(&Key) -> bool| -> BTreeSet<_> {
         OPTIONS.iter().filter(|key| choose(key)).map(|key| key.name).collect()
     };
-    let fixed = ["name", "slots", "udp", "mode", "log_file", "rx_queue", "tx_queue", "depth", "pick"];
+    let fixed = ["name", "slots", "udp", "mode", "log_file", "rx_queue", "tx_queue", "slot_budget", "depth", "pick"];
     assert_eq!(names(&|key| key.change == Change::Fixed), BTreeSet::from(fixed));
     let down = ["address", "backlog", "reuse_port", "v6only", "localhost"];
     assert_eq!(names(&|key| key.change == Change::Down), BTreeSet::from(down));
