@@ -11,10 +11,14 @@ use crate::time::Instant;
 impl Place<'_> {
     /// Moves what was received into the send queue as far as there is room, and drops a client that has ended and has
     /// everything back.
+    #[inline]
     pub(super) fn echo(&mut self, now: Instant) {
-        if !self.client.echoes(&self.seat.options) {
-            return;
+        if self.client.echoes(&self.seat.options) {
+            self.send_back(now);
         }
+    }
+
+    fn send_back(&mut self, now: Instant) {
         self.client.news.withdraw(News::DATA);
         let len = self.client.rx.len().min(self.tx_room());
         if len > 0 {

@@ -148,6 +148,12 @@ impl<S: Storage> Server<S> {
         self.clients.get(slot).map(|client| client.state)
     }
 
+    /// Bytes of a client that wait to be read, and to be sent.
+    #[must_use]
+    pub fn queued(&self, slot: SlotId) -> [u32; 2] {
+        self.clients.get(slot).map_or([0; 2], |client| [client.rx.len(), client.tx.len()])
+    }
+
     /// What has become of a client's bytes.
     #[must_use]
     pub fn counters(&self, slot: SlotId) -> Option<Counters> {
@@ -404,18 +410,21 @@ impl<S: Storage> Server<S> {
     /// gets his deadline.
     fn poll_client(&mut self) -> Option<Output> {
         while let Some(index) = self.schedule.first() {
-            self.schedule.remove(self.seats.as_mut(), index);
-            let Some(slot) = self.clients.id_at(index) else { continue };
-            let Some(mut place) = self.place_of_all(slot) else { continue };
+            let slot = self.clients.id_at(index);
+            let Some((slot, mut place)) = slot.and_then(|slot| Some((slot, self.place_of_all(slot)?))) else {
+                self.schedule.remove(self.seats.as_mut(), index);
+                continue;
+            };
             match place.work() {
                 Work::Now(task) => {
                     let output = place.start(task);
                     let moved = place.reclassify();
                     if task == Task::Disconnect {
+                        self.schedule.remove(self.seats.as_mut(), index);
                         self.leave(slot);
                     } else {
                         self.recount(moved);
-                        self.schedule.add(self.seats.as_mut(), index, Turn::This);
+                        self.schedule.rotate(self.seats.as_mut());
                     }
                     return Some(output);
                 }
@@ -427,6 +436,7 @@ impl<S: Storage> Server<S> {
                 Work::Nothing => {
                     let deadline = place.client.deadline(&place.seat.options);
                     self.arm(index, deadline);
+                    self.schedule.remove(self.seats.as_mut(), index);
                 }
             }
         }

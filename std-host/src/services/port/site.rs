@@ -417,9 +417,8 @@ impl Site {
     }
 
     fn watch_queues(&self, slot: SlotId) {
-        if let Some(counters) = self.machine.borrow().counters(slot) {
-            self.with_watch(slot.index(), |watch| watch.see(counters.queued_rx, counters.queued_tx));
-        }
+        let queued = self.machine.borrow().queued(slot);
+        self.with_watch(slot.index(), |watch| watch.see(queued));
     }
 
     fn transmit<T: 'static>(&self, lp: &mut LoopMut<'_, T>, slot: SlotId) {

@@ -46,6 +46,11 @@ pub const LONGEST_NAME: usize = 60;
 /// The text of `trace_file` that stands for standard error.
 pub const STDERR: &str = "stderr";
 
+/// Bytes of a queue of a TCP port unless told otherwise.
+const QUEUE: u32 = 16 << 10;
+/// The same with [`Mode::Echo`]: what a slot may move in a turn, so that this takes one read and one write.
+const ECHO_QUEUE: u32 = SLOT_BUDGET;
+
 /// Everything that is set for a port. Those of another [kind](Ports) than the port is mean nothing to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -227,8 +232,8 @@ impl Options {
             address,
             slots: 1,
             udp: Udp::Fifo,
-            rx_queue: if is_udp { 256 << 10 } else { 16 << 10 },
-            tx_queue: 16 << 10,
+            rx_queue: if is_udp { 256 << 10 } else { QUEUE },
+            tx_queue: QUEUE,
             slot_budget: SLOT_BUDGET,
             depth: 64,
             pick: Pick::First,
@@ -342,7 +347,23 @@ impl Options {
     }
 
     pub(crate) fn put(&mut self, key: &Key, value: values::Value) {
+        let mode = self.mode;
         assert!(key.put(self, value), "the form of {} makes what its field takes", key.name);
+        if self.mode != mode {
+            self.set_mode(self.mode);
+        }
+    }
+
+    /// Sets what the host does by itself, and the queues to the default of that unless they have another length already.
+    pub fn set_mode(&mut self, mode: Mode) {
+        self.mode = mode;
+        let is_tcp = self.address.protocol() == Protocol::Tcp;
+        let (before, after) = if mode == Mode::Echo { (QUEUE, ECHO_QUEUE) } else { (ECHO_QUEUE, QUEUE) };
+        for queue in [&mut self.rx_queue, &mut self.tx_queue] {
+            if is_tcp && *queue == before {
+                *queue = after;
+            }
+        }
     }
 }
 
