@@ -1,6 +1,6 @@
 //! A port opens and closes.
 
-use crate::harness::{AT_ONCE, Client, PATIENT, SOON, event, options, port, slot, until};
+use crate::harness::{AT_ONCE, Client, PATIENT, SOON, UNHURRIED, event, options, port, slot, until};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, mpsc};
 use std::thread;
@@ -92,7 +92,7 @@ fn disconnect_keep_leaves_the_clients() {
 
 #[test]
 fn opening_waits_until_the_last_client_has_left_and_may_be_repeated() {
-    let port = port(&[]);
+    let port = port(&UNHURRIED);
     for _ in 0..10 {
         let client = Client::seated(&port, 0);
         port.disconnect(OnClose::Drop).unwrap();

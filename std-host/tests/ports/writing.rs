@@ -1,6 +1,6 @@
 //! What becomes of what is written.
 
-use crate::harness::{AT_ONCE, Client, PATIENT, SOON, port, slot, until, until_waiting};
+use crate::harness::{AT_ONCE, Client, PATIENT, SOON, UNHURRIED, port, slot, until, until_waiting};
 use std::io::{Read, Write};
 use std::thread;
 use wharf_core::port::framing::Eom;
@@ -28,7 +28,7 @@ fn fill(port: &Port, index: u16) -> usize {
 #[test]
 fn sixteen_mebibytes_go_there_and_back() {
     const LEN: usize = 16 << 20;
-    let port = port(&[]);
+    let port = port(&UNHURRIED);
     let mut client = Client::seated(&port, 0);
     let mut out = client.0.try_clone().unwrap();
     let sent: Vec<u8> = (0_u32..).map(|number| (number.wrapping_mul(2_654_435_761) >> 24) as u8).take(LEN).collect();
