@@ -87,7 +87,7 @@ fn every_way_to_answer_is_told_apart() {
         Send("0009 0000 0005 04 04 02 0007 000A 0000 0005 05 03 02 0007"),
         AwaitEnd,
     ]]);
-    let arguments = ["--units", "1-5", "--probe", "input:5", "--parallel", "1", "--timeout", "500ms", "--json"];
+    let arguments = ["--units", "1-5", "--probe", "input:5", "--parallel", "1", "--timeout", "3s", "--json"];
     let output = server.run("scan", &arguments);
     let expected = [
         json!({ "unit": 1, "answer": "reply", "identity": { "vendor": "a", "0x80": "b" }, "server_id": [0x57, 0xFF] }),
@@ -119,7 +119,7 @@ fn a_silent_unit_is_asked_again_as_often_as_retries_say() {
         Send("0001 0000 0003 01 83 0A"),
         AwaitEnd,
     ]]);
-    let output = server.run("scan", &["--units", "1", "--timeout", "200ms", "--retries", "2", "--json"]);
+    let output = server.run("scan", &["--units", "1", "--timeout", "1s", "--retries", "2", "--json"]);
     assert_eq!((status(&output), &lines(&output)[0]["code"]), (0, &json!(10)), "{output:?}");
 }
 
