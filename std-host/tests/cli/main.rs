@@ -85,6 +85,14 @@ fn wharf(arguments: &[&str]) -> Output {
     program().args(arguments).stdin(Stdio::null()).output().unwrap()
 }
 
+/// An address at which nobody answers as long as what holds it is there.
+fn nobody() -> (socket2::Socket, String) {
+    let holder = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    holder.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let address = holder.local_addr().unwrap().as_socket().unwrap().to_string();
+    (holder, address)
+}
+
 fn status(output: &Output) -> i32 {
     output.status.code().unwrap()
 }
@@ -543,9 +551,7 @@ fn a_retry_may_succeed() {
 
 #[test]
 fn nobody_there_ends_with_3() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    drop(listener);
+    let (_holder, address) = nobody();
     let output = wharf(&["modbus", "read", &address, "holding", "0", "--json"]);
     assert_eq!((status(&output), &json(&output)["error"]), (3, &serde_json::json!("connect")));
 }

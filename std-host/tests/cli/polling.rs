@@ -1,10 +1,9 @@
 //! `wharf modbus read --every`, and what a failure in the middle of a long read says.
 
-use crate::{AwaitEnd, Expect, Send, Server, json, program, serving, status, stderr, stdout, wharf};
+use crate::{AwaitEnd, Expect, Send, Server, json, nobody, program, serving, status, stderr, stdout, wharf};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json as value;
 use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
 use std::process::{Output, Stdio};
 
 const ASK: [&str; 2] = ["0001 0000 0006 01 03 0000 0001", "0002 0000 0006 01 03 0000 0001"];
@@ -74,9 +73,7 @@ fn a_poll_without_a_reply_is_reported_and_the_next_begins_with_a_new_connection(
 
 #[test]
 fn polling_nobody_fails_every_time() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    drop(listener);
+    let (_holder, address) = nobody();
     let output = wharf(&["modbus", "read", &address, "holding", "0", "--every", "1ms", "-n", "3", "--json"]);
     let errors: Vec<_> = lines(&output).iter().map(|line| line["error"].clone()).collect();
     assert_eq!((status(&output), errors), (3, vec![value!("connect"); 3]));

@@ -1,9 +1,8 @@
 //! `wharf modbus scan`.
 
-use crate::{AwaitEnd, Expect, Send, Server, program, serving, status, stderr, stdout, wharf};
+use crate::{AwaitEnd, Expect, Send, Server, nobody, program, serving, status, stderr, stdout, wharf};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
 use std::process::{Output, Stdio};
 
 fn lines(output: &Output) -> Vec<Value> {
@@ -177,9 +176,7 @@ fn a_server_of_one_connection_is_scanned_over_that_one() {
 
 #[test]
 fn scanning_nobody_ends_with_3() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    drop(listener);
+    let (_holder, address) = nobody();
     let output = wharf(&["modbus", "scan", &address, "--json"]);
     assert_eq!((status(&output), stdout(&output).as_str()), (3, ""));
     assert!(stderr(&output).contains(&format!("{address}: cannot connect to ")), "{output:?}");
