@@ -43,12 +43,14 @@ impl Server {
         Self { address, thread }
     }
 
-    /// Runs `wharf modbus VERB ADDRESS REST...` and waits for the script to end.
+    /// Runs `wharf modbus VERB ADDRESS REST...` and waits for the script to end. What says nothing else of it has time
+    /// enough.
     fn run(self, verb: &str, rest: &[&str]) -> Output {
-        let output = wharf(&[&["modbus", verb, &self.address], rest].concat());
+        let patience: &[&str] = if rest.contains(&"--timeout") { &[] } else { &["--timeout", "30s"] };
+        let output = wharf(&[&["modbus", verb, &self.address], rest, patience].concat());
         // A script that still waits for a connection gets an empty one and fails, where it would wait for ever.
         drop(TcpStream::connect(&self.address));
-        self.thread.join().expect("the script went as written");
+        self.thread.join().unwrap_or_else(|_| panic!("not as written: {output:?}"));
         output
     }
 }
