@@ -9,10 +9,11 @@ use wharf_core::port::server::OpenFailure;
 use wharf_host::event_loop::{Lookup, Loop, LoopOptions};
 use wharf_host::services::port::options::Options;
 use wharf_host::services::port::{Addr, Error, Event, OnClose, Port, Server};
+use wharf_tests::loopback;
 
 #[test]
 fn a_failed_bind_is_down() {
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = TcpListener::bind((loopback::own(), 0)).unwrap();
     let address = taken.local_addr().unwrap();
     let mut options = options(&[("auto_connect", "false")]);
     options.set("address", &address.to_string()).unwrap();
@@ -36,7 +37,7 @@ fn a_failed_bind_is_down() {
 
 #[test]
 fn a_port_that_opens_by_itself_comes_up_after_a_failure() {
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = TcpListener::bind((loopback::own(), 0)).unwrap();
     let mut options = options(&[("reopen", "1ms")]);
     options.set("address", &taken.local_addr().unwrap().to_string()).unwrap();
     let port = Server::spawn(options).unwrap();
@@ -69,7 +70,7 @@ fn a_subport_never_dials_its_own_listener() {
 
 #[test]
 fn disconnect_keep_leaves_the_clients() {
-    let port = port(&[("slots", "2")]);
+    let port = port(&[("slots", "2"), ("address", &format!("{}:0", loopback::own()))]);
     let mut client = Client::seated(&port, 0);
     let address = port.local_addr().unwrap();
     port.disconnect(OnClose::Keep).unwrap();
