@@ -1,6 +1,6 @@
 //! `wharf modbus bench`.
 
-use crate::{bytes, nobody, program, serving, status, stderr, stdout, wharf};
+use crate::{bytes, nobody, patience, program, serving, status, stderr, stdout, wharf};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
@@ -52,7 +52,8 @@ impl Hostile {
     /// Loads it until a request has come with this place in its connection, and then so many `more`, however long that
     /// takes; the status and the figures.
     fn bench(&self, rest: &[&str], place: u32, more: usize) -> (i32, Value) {
-        let arguments = [&["modbus", "bench", &self.address, "--json", "--duration", "1h"], rest].concat();
+        let arguments =
+            [&["modbus", "bench", &self.address, "--json", "--duration", "1h"], rest, patience(rest)].concat();
         let mut command = program();
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let child = command.spawn().unwrap();
@@ -71,7 +72,7 @@ fn right(request: &[u8]) -> Vec<u8> {
 }
 
 fn bench(address: &str, duration: &str, rest: &[&str]) -> (i32, Value) {
-    figures(&wharf(&[&["modbus", "bench", address, "--json", "--duration", duration], rest].concat()))
+    figures(&wharf(&[&["modbus", "bench", address, "--json", "--duration", duration], rest, patience(rest)].concat()))
 }
 
 fn figures(output: &Output) -> (i32, Value) {

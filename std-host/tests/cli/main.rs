@@ -43,11 +43,9 @@ impl Server {
         Self { address, thread }
     }
 
-    /// Runs `wharf modbus VERB ADDRESS REST...` and waits for the script to end. What says nothing else of it has time
-    /// enough.
+    /// Runs `wharf modbus VERB ADDRESS REST...` and waits for the script to end.
     fn run(self, verb: &str, rest: &[&str]) -> Output {
-        let patience: &[&str] = if rest.contains(&"--timeout") { &[] } else { &["--timeout", "30s"] };
-        let output = wharf(&[&["modbus", verb, &self.address], rest, patience].concat());
+        let output = wharf(&[&["modbus", verb, &self.address], rest, patience(rest)].concat());
         // A script that still waits for a connection gets an empty one and fails, where it would wait for ever.
         drop(TcpStream::connect(&self.address));
         self.thread.join().unwrap_or_else(|_| panic!("not as written: {output:?}"));
@@ -74,6 +72,11 @@ fn play(mut stream: TcpStream, acts: Vec<Act>) {
 fn bytes(hex: &str) -> Vec<u8> {
     let digits: Vec<_> = hex.chars().filter(|c| !c.is_whitespace()).map(|c| c.to_digit(16).unwrap()).collect();
     digits.chunks(2).map(|pair| u8::try_from(pair[0] * 16 + pair[1]).unwrap()).collect()
+}
+
+/// What gives requests to a server of this machine time enough, if nothing else is said of it.
+fn patience(arguments: &[&str]) -> &'static [&'static str] {
+    if arguments.contains(&"--timeout") { &[] } else { &["--timeout", "30s"] }
 }
 
 /// `wharf`, whose hosts nobody finds who asks for those of this machine.
@@ -225,7 +228,7 @@ fn serving(stderr: Stdio) -> (Child, String) {
 fn a_server_outlives_a_standard_error_that_cannot_be_written() {
     let full = File::options().write(true).open("/dev/full").unwrap();
     let (mut child, address) = serving(full.into());
-    let outputs = [(); 3].map(|()| wharf(&["modbus", "read", &address, "holding", "0"]));
+    let outputs = [(); 3].map(|()| wharf(&["modbus", "read", &address, "holding", "0", "--timeout", "30s"]));
     child.kill().unwrap();
     child.wait().unwrap();
     assert_eq!(outputs.map(|output| status(&output)), [0; 3]);

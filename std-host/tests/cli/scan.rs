@@ -28,9 +28,10 @@ fn every_unit_of_a_server_is_found_and_named_in_order() {
     let mut line = String::new();
     BufReader::new(server.stdout.take().unwrap()).read_line(&mut line).unwrap();
     let address = line.trim_end().strip_prefix("listening ").unwrap();
-    let output = wharf(&["modbus", "scan", address, "--units", "1-254", "--json"]);
-    let people = wharf(&["modbus", "scan", address, "--units", "6-7"]);
-    let absent = wharf(&["modbus", "scan", address, "--units", "7", "--probe", "coils:10", "--json"]);
+    let output = wharf(&["modbus", "scan", address, "--units", "1-254", "--json", "--timeout", "30s"]);
+    let people = wharf(&["modbus", "scan", address, "--units", "6-7", "--timeout", "30s"]);
+    let absent =
+        wharf(&["modbus", "scan", address, "--units", "7", "--probe", "coils:10", "--json", "--timeout", "30s"]);
     server.kill().unwrap();
     server.wait().unwrap();
     let lines = lines(&output);
@@ -162,7 +163,7 @@ fn a_server_of_one_connection_is_scanned_over_that_one() {
     let mut line = String::new();
     BufReader::new(server.stdout.take().unwrap()).read_line(&mut line).unwrap();
     let address = line.trim_end().strip_prefix("listening ").unwrap();
-    let output = wharf(&["modbus", "scan", address, "--units", "100-220", "--json"]);
+    let output = wharf(&["modbus", "scan", address, "--units", "100-220", "--json", "--timeout", "30s"]);
     server.kill().unwrap();
     server.wait().unwrap();
     std::fs::remove_file(&plant).unwrap();
