@@ -1,6 +1,8 @@
 //! Clients come, go and are replaced.
 
-use crate::harness::{AT_ONCE, Client, PATIENCE, PATIENT, SOON, departure, event, port, slot, until, until_waiting};
+use crate::harness::{
+    AT_ONCE, Client, PATIENCE, PATIENT, SOON, UNHURRIED, departure, event, port, slot, until, until_waiting,
+};
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -105,7 +107,7 @@ fn a_stale_id_never_reaches_the_next_client() {
 #[test]
 fn peer_and_stream_change_together() {
     // Every client says where it comes from, so what is read names who sent it.
-    let port = port(&[("input_eos", r"\n")]);
+    let port = port(&[&UNHURRIED[..], &[("input_eos", r"\n")]].concat());
     let address = port.local_addr().unwrap();
     let over = AtomicBool::new(false);
     let peers = Mutex::new(HashMap::new());
@@ -139,6 +141,8 @@ fn peer_and_stream_change_together() {
                     Err(error) => panic!("{error}"),
                 }
             }
+            // The last one still waits for our end.
+            server.drop_client(slot(0)).unwrap();
             messages
         });
         let mut served = 0;

@@ -1,7 +1,7 @@
 //! What a reader gets, when, and in which order.
 
 use crate::harness::{
-    AT_ONCE, Client, PATIENT, SOON, departure, event, options, port, slot, until_received, until_waiting,
+    AT_ONCE, Client, PATIENT, SOON, UNHURRIED, departure, event, options, port, slot, until_received, until_waiting,
 };
 use std::thread;
 use wharf_core::port::framing::Eom;
@@ -120,7 +120,7 @@ fn what_is_no_slot_is_refused_by_name() {
 
 #[test]
 fn a_closed_peer_reads_as_end_not_error() {
-    let port = port(&[("input_eos", r"\n")]);
+    let port = port(&[&UNHURRIED[..], &[("input_eos", r"\n")]].concat());
     let mut client = Client::seated(&port, 0);
     client.send(b"bye");
     drop(client);
@@ -152,7 +152,7 @@ fn the_end_is_given_to_the_first_reader_that_waits_and_to_no_other() {
 #[test]
 fn reader_and_flush_race_cleanly() {
     const RECORDS: u32 = 100_000;
-    let port = port(&[]);
+    let port = port(&UNHURRIED);
     let client = Client::seated(&port, 0);
     let (reader, flusher) = (port.port(), port.port());
     let (read, flushed) = thread::scope(|scope| {
