@@ -4,6 +4,8 @@ mod bench;
 mod hostile;
 mod polling;
 mod port;
+#[cfg(target_os = "linux")]
+mod port_memory;
 mod scan;
 mod signals;
 

@@ -442,6 +442,7 @@ fn a_wrong_port_ends_with_2_and_names_what_is_accepted() {
         (&["port", "report", "-l", "3"], "0..=2"),
         (&["port", "drop", "dev"], "such as dev:0"),
         (&["port", "drop", "dev:x"], "\"x\" is no slot"),
+        (&["port", "drop", "dev:+1"], "\"+1\" is no slot"),
         (&["port", "set", "dev:65536", "linger", "1s"], "\"65536\" is no slot"),
     ] {
         let output = folder.run(arguments);

@@ -106,13 +106,20 @@ fn opening_waits_until_the_last_client_has_left_and_may_be_repeated() {
 
 #[test]
 fn stopping_sends_what_is_queued_and_ends_the_loop() {
-    let port = port(&[]);
+    let port = port(&[("linger", "60s")]);
     let mut client = Client::seated(&port, 0);
-    assert_eq!(port.write(slot(0), &[7; 10_000], PATIENT), Ok(10_000));
-    let after = port.port();
+    // The client has not read, so that the system has taken all it can and the queue is full.
+    let filled = crate::writing::fill(&port, 0);
+    assert!(port.pending(slot(0)).unwrap().tx > 0);
+    let (after, id) = (port.port(), port.slot_id(slot(0)).unwrap());
     thread::scope(|scope| {
         let stopped = scope.spawn(|| port.stop());
-        assert_eq!(client.rest(), [7; 10_000]);
+        // It listens no more, and the loop goes on for the client.
+        until(|| after.local_addr().is_none());
+        for _ in 0..100 {
+            assert_eq!(after.slot_id(slot(0)), Ok(id));
+        }
+        assert!(client.rest() == vec![b'.'; filled]);
         drop(client);
         stopped.join().unwrap().unwrap();
     });
@@ -138,7 +145,7 @@ fn who_waits_for_a_port_hears_that_it_is_closed_again() {
     });
     with_lookup(lookup, "slow.example:0", |port| {
         thread::scope(|scope| {
-            let waits = scope.spawn(|| port.connect(None));
+            let waits = scope.spawn(|| port.connect(PATIENT));
             asks.recv_timeout(crate::harness::PATIENCE).unwrap();
             assert_eq!(port.connect(SOON), Err(Error::Timeout { bytes: 0 }));
             port.disconnect(OnClose::Keep).unwrap();

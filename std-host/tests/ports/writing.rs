@@ -9,7 +9,7 @@ use wharf_core::port::server::Outcome;
 use wharf_host::services::port::{Addr, Broadcast, Error, Event, OnClose, Port, Running, Subscriber};
 
 /// Writes to a client that does not read, until not even a byte is taken; how many bytes that were.
-fn fill(port: &Port, index: u16) -> usize {
+pub(crate) fn fill(port: &Port, index: u16) -> usize {
     let (mut taken, mut len, mut refused) = (0, 1000, 0);
     // A system that was slow is no client that is deaf: what it has put off it does before the next attempt, which counts anew.
     while refused < 3 {
@@ -35,7 +35,8 @@ fn sixteen_mebibytes_go_there_and_back() {
     let (reader, writer) = (port.port(), port.port());
     thread::scope(|scope| {
         let received = scope.spawn(move || {
-            let (mut buffer, mut bytes) = (vec![0; 64 * 1024], Vec::with_capacity(LEN));
+            // Less than the queue holds, so that it goes round and round.
+            let (mut buffer, mut bytes) = (vec![0; 10_007], Vec::with_capacity(LEN));
             loop {
                 let read = reader.read(slot(0), &mut buffer, PATIENT).unwrap();
                 if read.eom == Eom::END {
@@ -240,7 +241,7 @@ fn a_writer_that_gives_up_lets_the_next_one_write() {
     thread::scope(|scope| {
         let gives_up = scope.spawn(move || first.write(slot(0), &[b'1'; 16 * 1024], SOON));
         until(|| gives_up.is_finished() || port.run(|port| port.waiting()).unwrap() == 1);
-        let waits = scope.spawn(move || second.write(slot(0), b"second", None));
+        let waits = scope.spawn(move || second.write(slot(0), b"second", PATIENT));
         assert_eq!(gives_up.join().unwrap(), Err(Error::Timeout { bytes: 0 }));
         let mut bytes = vec![0; taken];
         client.0.read_exact(&mut bytes).unwrap();
@@ -252,19 +253,26 @@ fn a_writer_that_gives_up_lets_the_next_one_write() {
 #[test]
 fn a_writer_hears_that_its_client_has_left() {
     let port = port(&[]);
-    let client = Client::seated(&port, 0);
-    let id = port.slot_id(slot(0)).unwrap().unwrap();
-    fill(&port, 0);
-    let (any, exact, drains) = (port.port(), port.port(), port.port());
-    thread::scope(|scope| {
-        let any = scope.spawn(move || any.write(slot(0), &[0; 9000], None));
-        let exact = scope.spawn(move || exact.write_to(id, &[0; 9000], None));
-        let drains = scope.spawn(move || drains.drain(slot(0), None));
-        until_waiting(&port, 3);
-        // Bytes that it has not read make this a reset.
-        drop(client);
-        assert_eq!(any.join().unwrap(), Err(Error::NotConnected));
-        assert_eq!(exact.join().unwrap(), Err(Error::Stale));
-        assert_eq!(drains.join().unwrap(), Err(Error::NotConnected));
-    });
+    // The one who is ahead has tried before, the other has not.
+    for exact_first in [false, true] {
+        let client = Client::seated(&port, 0);
+        let id = port.slot_id(slot(0)).unwrap().unwrap();
+        fill(&port, 0);
+        let write = |exact| {
+            if exact { port.write_to(id, &[0; 9000], PATIENT) } else { port.write(slot(0), &[0; 9000], PATIENT) }
+        };
+        let expected = |exact| Err(if exact { Error::Stale } else { Error::NotConnected });
+        thread::scope(|scope| {
+            let ahead = scope.spawn(|| write(exact_first));
+            until_waiting(&port, 1);
+            let behind = scope.spawn(|| write(!exact_first));
+            let drains = scope.spawn(|| port.drain(slot(0), PATIENT));
+            until_waiting(&port, 3);
+            // Bytes that it has not read make this a reset.
+            drop(client);
+            assert_eq!(ahead.join().unwrap(), expected(exact_first));
+            assert_eq!(behind.join().unwrap(), expected(!exact_first));
+            assert_eq!(drains.join().unwrap(), Err(Error::NotConnected));
+        });
+    }
 }

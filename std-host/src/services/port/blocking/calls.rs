@@ -89,7 +89,7 @@ impl Calls {
     }
 
     /// Has the loop look at a call, for the first time or again. After the end of the loop it is answered here.
-    fn push(&self, transfer: &Arc<Transfer>) {
+    pub(super) fn push(&self, transfer: &Arc<Transfer>) {
         let mut inbox = self.inbox();
         if inbox.ended {
             drop(inbox);

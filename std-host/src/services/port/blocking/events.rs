@@ -150,3 +150,16 @@ impl Drop for Feed {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subscription_has_left_when_it_is_dropped() {
+        let (events, subscriber) = pair();
+        assert!(!subscriber.has_left());
+        drop(events);
+        assert!(subscriber.has_left());
+    }
+}
