@@ -159,6 +159,18 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, R: AsRef<[Record]> + AsMut<[Record]>, T: AsRe
         }
     }
 
+    /// Whether the socket is neither open nor about to be, nor has yet to be given up. It may be tried again later.
+    #[must_use]
+    pub const fn is_down(&self) -> bool {
+        matches!(self.phase, Phase::Down | Phase::Waiting { .. })
+    }
+
+    /// Who sent the datagram last read, whom [`To::LastRead`] answers.
+    #[must_use]
+    pub const fn last_read(&self) -> Option<SocketAddr> {
+        self.last_read
+    }
+
     /// Bytes that wait to be read and to be sent.
     #[must_use]
     pub const fn pending(&self) -> Pending {

@@ -11,6 +11,7 @@ fn transfer(bytes: &[u8]) -> Transfer<'_> {
         at: moment(),
         port: "dev",
         slot: Some(3),
+        peer: None,
         source: "connection.rs:12",
         thread: "wharf-0",
         direction: Direction::Rx,
