@@ -1,6 +1,7 @@
 //! `mode = "log"`: what clients send, appended to a file.
 
-use crate::harness::{Bench, Folder, lines_of};
+use crate::folder::{Folder, lines_of};
+use crate::harness::Bench;
 use wharf_host::services::port::report::Level;
 
 #[test]

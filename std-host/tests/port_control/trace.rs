@@ -1,6 +1,7 @@
 //! Trace: what goes over a port, written down.
 
-use crate::harness::{Bench, Folder, lines_of};
+use crate::folder::{Folder, lines_of};
+use crate::harness::Bench;
 use std::io::Read;
 use wharf_host::services::port::Addr;
 use wharf_host::services::port::report::Level;

@@ -177,6 +177,13 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, R: AsRef<[Record]> + AsMut<[Record]>, T: AsRe
         Pending { rx: self.ring.unread_bytes(), tx: self.outbox.waiting() }
     }
 
+    /// Whether what is kept is owed to the reader, and so must not go without being counted: it takes part, or there are no
+    /// subscribers, and then it may come yet.
+    #[must_use]
+    pub const fn is_owed(&self) -> bool {
+        self.reading || self.subscribers == 0
+    }
+
     /// What has happened so far.
     #[must_use]
     pub const fn counters(&self) -> Counters {
@@ -295,11 +302,6 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, R: AsRef<[Record]> + AsMut<[Record]>, T: AsRe
 
     fn skip_all(&mut self) {
         while self.ring.skip() {}
-    }
-
-    /// Whether what is kept must not go without being counted.
-    const fn is_owed(&self) -> bool {
-        self.reading || self.subscribers == 0
     }
 
     /// Whether the cache is there for subscribers alone, and is empty again once they have heard of a datagram.

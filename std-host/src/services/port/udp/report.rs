@@ -20,8 +20,8 @@ pub struct UdpReport {
     pub counters: Counters,
     /// Bytes sent since then.
     pub sent_bytes: u64,
-    /// Bytes that wait to be read, and to be sent.
-    pub pending: Pending,
+    /// Bytes that wait for the reader, and to be sent. Without a reader nothing waits while there are subscribers.
+    pub queued: Pending,
     /// Bytes that ever waited at most: received ones, and those to be sent.
     pub longest: [u32; 2],
     /// Until it is looked at if nothing happens before.
@@ -32,14 +32,14 @@ impl UdpReport {
     /// Takes the report of a port.
     pub(super) fn take(site: &Site, now: Instant, level: Level) -> Self {
         let (machine, options, seen) = (site.machine.borrow(), site.options.borrow(), &site.seen);
-        let pending = machine.pending();
-        seen.queues(pending);
+        let queued = site.queued();
+        seen.queues(queued);
         Self {
             about: About::take(level, &site.common, &options, machine.local_addr(), &seen.traces, seen.log.as_ref()),
             mode: options.udp,
             counters: machine.counters(),
             sent_bytes: seen.sent_bytes(),
-            pending,
+            queued,
             longest: seen.longest(),
             deadline: site.deadline().map(|deadline| deadline.saturating_duration_since(now)),
         }
@@ -53,7 +53,7 @@ impl UdpReport {
         all.insert("udp".to_owned(), word(self.mode).into());
         if self.about.level >= Level::Slots {
             let Counters { received, sent, bytes, .. } = self.counters;
-            let Pending { rx, tx } = self.pending;
+            let Pending { rx, tx } = self.queued;
             let numbers = [("received", received), ("sent", sent), ("rx", bytes), ("tx", self.sent_bytes)];
             all.extend(numbers.map(|(key, number)| (key.to_owned(), number.into())));
             all.insert("queued".to_owned(), json!({ "rx": rx, "tx": tx }));
@@ -84,7 +84,7 @@ impl UdpReport {
 
     fn counts(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let Counters { received, sent, bytes, .. } = self.counters;
-        let (tx_bytes, Pending { rx, tx }) = (self.sent_bytes, self.pending);
+        let (tx_bytes, Pending { rx, tx }) = (self.sent_bytes, self.queued);
         self.about.write_failure(f)?;
         writeln!(f, "  received {received}  sent {sent}  rx {bytes} B  tx {tx_bytes} B  queued rx {rx} tx {tx}")?;
         self.about.write_lines(f)

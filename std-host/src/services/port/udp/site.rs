@@ -19,7 +19,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use wharf_core::port::datagrams::{Event, Input, Output};
+use wharf_core::port::datagrams::{Event, Input, Output, Pending};
 use wharf_core::{Instant, Machine, Step};
 
 /// A port with everything that its socket, its timer and its handles reach.
@@ -262,8 +262,15 @@ impl Site {
         self.seen.trace(&self.options, peer, level, direction, bytes, source);
     }
 
+    /// Bytes that wait for the reader, and to be sent. What is there and owed to no reader waits for nobody.
+    pub(super) fn queued(&self) -> Pending {
+        let machine = self.machine.borrow();
+        let Pending { rx, tx } = machine.pending();
+        Pending { rx: if machine.is_owed() { rx } else { 0 }, tx }
+    }
+
     fn see_queues(&self) {
-        self.seen.queues(self.machine.borrow().pending());
+        self.seen.queues(self.queued());
     }
 
     /// When the machine wants to be called if nothing happens before.
