@@ -13,7 +13,9 @@ fn report_answers_while_the_port_is_up_and_while_it_is_down() {
         let counts = "  received 0  sent 0  rx 0 B  tx 0 B  queued rx 0 tx 0\n";
         assert_eq!(bench.with(|port| port.report(Level::Line)).to_string(), head);
         assert_eq!(bench.with(|port| port.report(Level::Slots)).to_string(), format!("{head}{counts}"));
-        bench.with(|port| port.disconnect());
+        bench.with(|port| {
+            port.disconnect();
+        });
         let down = bench.with(|port| port.report(Level::Line));
         assert_eq!(down.to_string(), format!("port dev  down  127.0.0.1:0 udp  {mode}\n"));
         assert_eq!(down.about.failure, None, "closing is no failure");

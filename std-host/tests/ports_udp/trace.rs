@@ -97,7 +97,9 @@ fn each_level_has_its_own_lines() {
         assert_eq!(bench.read(3), Ok((b"\n".to_vec(), Eom::END)));
         bench.with(|port| port.write(Addr::Slot(0), b"OK")).unwrap();
         assert_eq!(bench.answer(), b"OK");
-        bench.with(|port| port.disconnect());
+        bench.with(|port| {
+            port.disconnect();
+        });
         assert_eq!(lines(bench, &file, &[]), expected, "{level}");
     }
 }
@@ -143,6 +145,26 @@ fn a_datagram_that_cannot_be_delivered_is_a_warning_and_a_port_that_cannot_be_op
     let keys = [("trace", "rx"), ("trace_mask", "error"), ("trace_file", &file), ("reopen", "0")];
     let bench = self::bench(&options(&address, &keys), false);
     assert_eq!(lines(bench, &file, &[]), ["dev is down: the address is in use"]);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_the_system_drops_is_a_warning() {
+    let folder = Folder::new();
+    let file = folder.path("trace");
+    let mut bench = traced(&file, &[("trace_mask", "warning")]);
+    // More than the system has room for, while nobody takes it from there.
+    (0..200).for_each(|_| bench.send(&[b'x'; 60_000]));
+    bench.receive(1);
+    // The next one tells what was lost before it.
+    bench.send(b"last");
+    bench.run_until(|port| port.counters().kernel_dropped > 0);
+    let report = bench.with(|port| port.report(Level::All));
+    let dropped = report.counters.kernel_dropped;
+    assert!(report.to_string().contains(&format!("  kernel_dropped {dropped}  ")), "{report}");
+    let expected = format!("dev: the system has dropped {dropped} datagrams of this socket");
+    let lines = lines(bench, &file, &[]);
+    assert!(lines.contains(&expected), "{lines:?}");
 }
 
 #[test]

@@ -338,7 +338,9 @@ fn values_that_do_not_go_together_are_a_conflict() {
         let port = with(with(tcp(), mode), &[("consumer", "push")]);
         conflict(&port, "consumer", "is \"push\", and mode is not \"none\"");
     }
-    conflict(&with(fifo(), &[("mode", "broker")]), "mode", "is \"broker\", and the port is udp");
+    for port in [fifo(), asyn()] {
+        conflict(&with(port, &[("mode", "broker")]), "mode", "is \"broker\", and the port is udp");
+    }
     conflict(&with(asyn(), &[("mode", "echo")]), "mode", "is \"echo\", and an asyn port is read-only");
     with(fifo(), &[("mode", "echo")]).check().unwrap();
 

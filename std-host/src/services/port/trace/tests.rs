@@ -44,6 +44,15 @@ fn an_arrow_tells_the_direction_and_a_port_without_children_has_no_number() {
 }
 
 #[test]
+fn a_port_without_children_shows_who_is_at_the_other_end() {
+    let peer = Some("[fe80::1]:7000".parse().unwrap());
+    let transfer = Transfer { slot: None, peer, ..transfer(b"OK") };
+    assert_eq!(written(style(Formats::ESCAPE), transfer), "2031-05-06T07:08:09.123456Z dev [fe80::1]:7000 < 2 OK");
+    let bare = Style { parts: Parts::SOURCE, ..style(Formats::ESCAPE) };
+    assert_eq!(written(bare, transfer), "[connection.rs:12] < 2 OK", "it stands where the name does, or not at all");
+}
+
+#[test]
 fn each_part_stands_there_when_it_is_asked_for() {
     for (bits, before) in [
         (0, ""),

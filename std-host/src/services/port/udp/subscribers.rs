@@ -58,11 +58,11 @@ impl Subscribers {
     /// Gives each what it has not had. `whole` is memory for one datagram: whoever gets it may act on the port
     /// meanwhile, and so cannot be shown where it lies.
     pub(super) fn deliver(&mut self, port: &mut RunningUdp<'_>, machine: &RefCell<Machine>, whole: &mut Vec<u8>) {
-        // They have all had the same, so that one of them stands for all in the trace.
-        let mut traced = true;
+        // All get the same, so that in the trace the first stands for all.
+        let mut untraced = true;
         for (subscriber, cursor) in &mut self.0 {
             let Some(cursor) = cursor else { continue };
-            let traces = std::mem::take(&mut traced);
+            let traces = std::mem::take(&mut untraced);
             loop {
                 let next = match machine.borrow().next(cursor) {
                     None => break,
