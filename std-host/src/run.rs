@@ -195,6 +195,7 @@ impl Site {
                 Entry::Port(described) if described.address.protocol() == Protocol::Udp => {
                     let log = UdpLog(Announcer { site: Arc::clone(self), place, was_open: false, fails: false });
                     let server = udp::UdpServer::bind(lp, described, |port| port.subscribe(Box::new(log)))?;
+                    port::control::register_udp(&self.host.registry, &lp.handle(), &server);
                     lp.data().udp_ports.push(server);
                 }
                 Entry::Port(described) => {
@@ -296,9 +297,10 @@ struct Asked {
 
 impl Asked {
     fn ask(&self, lp: &mut LoopMut<'_, Share>) {
-        let ports = lp.data().ports.clone();
+        let (ports, udp_ports) = (lp.data().ports.clone(), lp.data().udp_ports.clone());
         // All of them, whatever the first says.
         let any = ports.iter().fold(false, |any, port| port.with(lp, |port| port.reopen_files()) | any);
+        let any = udp_ports.iter().fold(any, |any, port| port.with(lp, |port| port.reopen_files()) | any);
         self.any.fetch_or(any, Ordering::AcqRel);
     }
 }

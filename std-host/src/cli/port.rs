@@ -238,7 +238,7 @@ fn report(asked: &Report, out: &mut dyn Write) -> Result<Status, Failure> {
         None => names(&mut client)?,
     };
     if names.is_empty() {
-        return Err(Failure::Ended(Status::Refused, "the host has no TCP port: only those have a report".to_owned()));
+        return Err(Failure::Ended(Status::Refused, "the host has no device port".to_owned()));
     }
     for name in &names {
         let mut page = |from: &Value| {

@@ -1,5 +1,7 @@
 //! `wharf port`: a port served, reported on, and told what to do.
 
+mod udp;
+
 use crate::{json, status, stderr, stdout};
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -145,6 +147,24 @@ fn exchange(stream: &mut TcpStream, sent: &[u8], received: &[u8]) {
     assert_eq!(bytes, received);
 }
 
+/// The metrics of the ports of a host.
+fn metrics(http: &str) -> Vec<String> {
+    let mut stream = connect(http);
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    text.lines().filter(|line| line.starts_with("wharf_port_")).map(str::to_owned).collect()
+}
+
+/// Whether everything that is counted is named in the documentation.
+fn assert_documented(metrics: &[String]) {
+    let documented = include_str!("../../../docs/ports-cli.md");
+    for line in metrics {
+        let name = line.split('{').next().unwrap();
+        assert!(documented.contains(&format!("`{name}`")), "{name}");
+    }
+}
+
 #[test]
 fn serve_echoes_until_a_signal_and_lets_its_clients_end_in_order() {
     for signal in [Signal::TERM, Signal::INT] {
@@ -158,25 +178,6 @@ fn serve_echoes_until_a_signal_and_lets_its_clients_end_in_order() {
         drop(client);
         assert_eq!(host.ended(), (0, String::new()));
     }
-}
-
-#[test]
-fn serve_opens_a_udp_port_or_says_why_it_cannot() {
-    let folder = Folder::new();
-    let host = folder.start(&["port", "serve", "dev", "127.0.0.1:0 udp", "--echo"]);
-    let address = host.address();
-    let peer = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-    peer.set_read_timeout(Some(PATIENCE)).unwrap();
-    peer.send_to(b"hello", &address).unwrap();
-    let mut received = [0; 10];
-    assert_eq!(peer.recv(&mut received).unwrap(), 5);
-    assert_eq!(host.end(), (0, String::new()));
-
-    let taken = format!("{} udp", peer.local_addr().unwrap());
-    let output = folder.run(&["--log", "off", "port", "serve", "dev", &taken, "--echo"]);
-    let said = stderr(&output);
-    assert_eq!((status(&output), stdout(&output).as_str()), (3, ""), "{said}");
-    assert!(said.contains("address in use") && said.contains("(`ss -lunp` names it)"), "{said}");
 }
 
 #[test]
@@ -208,12 +209,16 @@ fn a_log_has_the_name_of_the_client_before_each_message() {
     assert_eq!(messages, ["dev:0 one", "dev:0 two", "dev:0 rest"]);
 }
 
-#[test]
-fn a_hangup_opens_the_files_again_or_ends_a_host_without_files() {
-    // Under `nohup` a host is deaf to it, and so it is in a test that was started there.
+/// Under `nohup` a host is deaf to SIGHUP, and so it is in a test that was started there.
+fn is_deaf_to_hangups() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).map(str::trim);
-    if ignored.and_then(|mask| u64::from_str_radix(mask, 16).ok()).is_some_and(|mask| mask & 1 == 1) {
+    ignored.and_then(|mask| u64::from_str_radix(mask, 16).ok()).is_some_and(|mask| mask & 1 == 1)
+}
+
+#[test]
+fn a_hangup_opens_the_files_again_or_ends_a_host_without_files() {
+    if is_deaf_to_hangups() {
         return;
     }
     let folder = Folder::new();
@@ -299,13 +304,7 @@ fn metrics_are_there_from_the_start_and_count() {
     let host = folder.start(&["--log", "off", "run", "hall.toml"]);
     let address = host.address();
     let http = host.line().strip_prefix("admin http://").unwrap().to_owned();
-    let metrics = || {
-        let mut stream = connect(&http);
-        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
-        let mut text = String::new();
-        stream.read_to_string(&mut text).unwrap();
-        text.lines().filter(|line| line.starts_with("wharf_port_")).map(str::to_owned).collect::<Vec<_>>()
-    };
+    let metrics = || metrics(&http);
     let at_first = metrics();
     let gauges = ["wharf_port_up{", "wharf_port_slots{", "wharf_port_clients{"];
     for line in &at_first {
@@ -327,11 +326,7 @@ fn metrics_are_there_from_the_start_and_count() {
         "wharf_port_lines_total{port=\"dev\",kind=\"log\"} 1",
     ];
     assert_eq!(changed, expected);
-    let documented = include_str!("../../../docs/ports-cli.md");
-    for line in &at_first {
-        let name = line.split('{').next().unwrap();
-        assert!(documented.contains(&format!("`{name}`")), "{name}");
-    }
+    assert_documented(&at_first);
 }
 
 #[test]
@@ -363,7 +358,7 @@ fn set_changes_an_option_of_a_port_or_of_a_slot() {
     assert_eq!(folder.told(&["port", "set", "dev", "idle_any", "600s"]), "dev idle_any 10m\n");
     assert_eq!(folder.told(&["port", "set", "dev:1", "input_eos", "\\x03"]), "dev:1 input_eos \\x03\n");
     let report = folder.told(&["port", "report", "-l", "2"]);
-    assert!(report.contains("\n  options  mode=echo  idle_any=10m  unread=30s  half_close=keep\n"), "{report}");
+    assert!(report.contains("\n  options  mode=echo  rx_queue=64KiB  tx_queue=64KiB  idle_any=10m\n"), "{report}");
     assert!(report.ends_with("\n  dev:1  free\n    options  input_eos=\\x03\n"), "{report}");
     for (arguments, why) in [
         (["dev", "slots", "3"], "wharf: dev: option slots cannot be changed while the port exists\n"),
@@ -437,6 +432,8 @@ fn a_wrong_port_ends_with_2_and_names_what_is_accepted() {
         (&[&serve[..], &["--eos", "\\q"]].concat(), "\\q is no escape"),
         (&[&serve[..], &["--trace", "both:octal"]].concat(), "option trace_io cannot be \"octal\""),
         (&[&serve[..], &["--set", "linger"]].concat(), "expected KEY=VALUE"),
+        (&["port", "serve", "dev", ":0 udp", "--broker"], "accepted: \"none\", \"echo\", \"log\""),
+        (&["port", "serve", "dev", ":0 udp", "--log-file", "f", "--eos", "x"], "input_eos is only for tcp ports"),
         (&[&serve[..], &["--set", "lingers=1s"]].concat(), "did you mean \"linger\"?"),
         (&[&serve[..], &["--set", "auto_connect=false"]].concat(), "serve opens its port by itself"),
         (&["port", "report", "-l", "3"], "0..=2"),

@@ -331,10 +331,13 @@ fn values_that_do_not_go_together_are_refused_at_the_one_to_blame() {
             tcp("log_file = 'f'"),
             "5:12: port[0].log_file: is there, and mode is not \"log\"; accepted: a log_file with mode \"log\"",
         ),
-        (udp("mode = 'broker'"), "4:8: port[0].mode: is \"broker\", and the port is udp; accepted: \"none\", \"echo\""),
+        (
+            udp("mode = 'broker'"),
+            "4:8: port[0].mode: is \"broker\", and the port is udp; accepted: \"none\", \"echo\", \"log\"",
+        ),
         (
             udp("udp = 'asyn'\nmode = 'echo'"),
-            "5:8: port[0].mode: is \"echo\", and an asyn port is read-only; accepted: \"none\"",
+            "5:8: port[0].mode: is \"echo\", and an asyn port is read-only; accepted: \"none\", \"log\"",
         ),
     ] {
         wrong(&text, Kind::Conflict, words);

@@ -1,6 +1,7 @@
 //! `mode = "log"`: what clients send, appended to a file.
 
-use crate::harness::{Bench, Folder, lines_of};
+use crate::folder::{Folder, lines_of};
+use crate::harness::Bench;
 use wharf_host::services::port::report::Level;
 
 #[test]
@@ -36,7 +37,7 @@ fn a_slow_disk_costs_lines_and_no_client() {
         bench.send(&mut client, &block);
     }
     let report = bench.report(Level::Slots);
-    let counts = report.log.unwrap();
+    let counts = report.about.log.unwrap();
     assert!(counts.lost > 0 && counts.written == 0, "{counts:?}");
     assert_eq!(report.taken, 1);
     let text = report.to_string();
@@ -67,7 +68,7 @@ fn a_file_that_was_moved_away_is_made_anew_when_asked() {
     let mut bench = Bench::new(&[("mode", "log"), ("log_file", &file), ("input_eos", "\\n")]);
     let mut client = bench.client();
     bench.send(&mut client, b"one\n");
-    bench.run_until(|port| port.report(Level::Line).log.unwrap().written == 1);
+    bench.run_until(|port| port.report(Level::Line).about.log.unwrap().written == 1);
     std::fs::rename(&file, &moved).unwrap();
     assert!(bench.with(|port| port.reopen_files()));
     bench.send(&mut client, b"two\n");

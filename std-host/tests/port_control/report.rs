@@ -93,10 +93,10 @@ fn level_2_shows_what_differs_from_the_default_and_from_the_port() {
     bench.with(|port| port.set_option(Addr::Slot(1), "idle_any", "20m")).unwrap();
     bench.with(|port| port.set_option(Addr::Slot(1), "linger", "2s")).unwrap();
     let report = bench.report(Level::All);
-    assert_eq!(report.options, [("idle_any", "10m".to_owned())]);
+    assert_eq!(report.about.options, [("idle_any", "10m".to_owned())]);
     assert_eq!(report.seats[0].options, []);
     assert_eq!(report.seats[1].options, [("idle_any", "20m".to_owned())]);
-    let masks: Vec<_> = report.masks.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let masks: Vec<_> = report.about.masks.iter().map(|(key, value)| format!("{key}={value}")).collect();
     assert_eq!(masks, ["trace=none", "trace_mask=error,driver,warning", "trace_io=escape", "trace_info=time,port"]);
 }
 

@@ -1,6 +1,7 @@
 //! Trace: what goes over a port, written down.
 
-use crate::harness::{Bench, Folder, lines_of};
+use crate::folder::{Folder, lines_of};
+use crate::harness::Bench;
 use std::io::Read;
 use wharf_host::services::port::Addr;
 use wharf_host::services::port::report::Level;
@@ -82,7 +83,7 @@ fn each_level_has_its_own_lines() {
         bench.run_until(|port| port.report(Level::Line).totals.tx == 2);
         let other = std::net::TcpStream::connect(bench.port.local_addr().unwrap()).unwrap();
         bench.run_until(|port| port.totals().full == 1);
-        let written = bench.report(Level::Line).trace;
+        let written = bench.report(Level::Line).about.trace;
         bench.end();
         let peers = [client.local_addr(), other.local_addr()].map(|address| address.unwrap().to_string());
         let name = |line: String| peers.iter().fold(line, |line, peer| line.replace(peer, "PEER"));
@@ -115,7 +116,7 @@ fn a_slow_sink_costs_lines_and_no_time_of_the_port() {
         bench.run_until(|port| port.report(Level::Line).totals.tx == all);
         client.read_exact(&mut echoed).unwrap();
     }
-    let counts = bench.report(Level::Line).trace;
+    let counts = bench.report(Level::Line).about.trace;
     assert!(counts.lost > 0 && counts.written == 0, "{counts:?}");
     // What is queued has somewhere to go, so that the end of the port need not wait for it.
     let reader = std::thread::spawn(move || std::fs::read_to_string(pipe).unwrap());

@@ -2,6 +2,12 @@
 
 mod asyn;
 mod fifo;
+#[path = "../port_control/folder.rs"]
+mod folder;
 mod harness;
 mod lifetime;
+mod log;
+mod options;
 mod process;
+mod report;
+mod trace;

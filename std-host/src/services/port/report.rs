@@ -1,10 +1,13 @@
 //! What a port tells of itself: as a value, as text for people, and as JSON (section 12 of the ports specification).
 
+mod about;
 mod json;
 mod text;
 
-use super::lines::LineCounts;
-use super::options::{OPTIONS, Options};
+pub use about::About;
+pub(super) use text::seconds;
+
+use super::options::Options;
 use super::running::Running;
 use super::tally::Totals;
 use std::net::SocketAddr;
@@ -14,34 +17,23 @@ use wharf_core::Instant;
 use wharf_core::port::server::{Counters, PortCounters, Reason, State};
 use wharf_core::slots::SlotId;
 
-/// The options that say what is traced, and how.
-const MASKS: [&str; 4] = ["trace", "trace_mask", "trace_io", "trace_info"];
-
 /// How much a report tells.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
-    /// Whether the port is up, and how many clients it has.
+    /// Whether the port is up, and how many clients it has, or what it keeps.
     Line,
     /// What it has come to, and every slot.
     #[default]
     Slots,
-    /// Options that differ from their defaults, deadlines, trace, and the longest queues, too.
+    /// Options that differ from their defaults, deadlines, trace, the longest queues, and all that a UDP port counts, too.
     All,
 }
 
-/// A port at one moment.
+/// A TCP port at one moment.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// How much it tells.
-    pub level: Level,
-    /// The name of the port.
-    pub name: String,
-    /// Where it listens; `None` while it is down.
-    pub local: Option<SocketAddr>,
-    /// Where it is to listen, as it was written.
-    pub address: String,
-    /// Why it could not be opened the last time, while it is down.
-    pub failure: Option<String>,
+    /// What it shares with ports of the other kind.
+    pub about: About,
     /// The number of its slots.
     pub slots: u32,
     /// How many of them have a client, or something that is left of one.
@@ -52,14 +44,6 @@ pub struct Report {
     pub counters: PortCounters,
     /// Sums over all clients since then.
     pub totals: Totals,
-    /// The lines of its trace.
-    pub trace: LineCounts,
-    /// The lines of `mode = "log"`; `None` in any other.
-    pub log: Option<LineCounts>,
-    /// At level 2: its options that are not the default, as texts.
-    pub options: Vec<(&'static str, String)>,
-    /// At level 2: what is traced of the port, and how, by the names of the options.
-    pub masks: Vec<(&'static str, String)>,
     /// From level 1 on: the slots that were asked for.
     pub seats: Vec<Seat>,
 }
@@ -121,20 +105,12 @@ impl Report {
         let options = site.options.borrow();
         let slots = if level >= Level::Slots { slots.start..slots.end.min(port.slots()) } else { 0..0 };
         Self {
-            level,
-            name: port.name().to_owned(),
-            local: machine.local(),
-            address: options.address.as_str().to_owned(),
-            failure: if machine.is_up() { None } else { site.common.failure() },
+            about: About::take(level, &site.common, &options, machine.local(), &site.traces, site.log.as_ref()),
             slots: port.slots(),
             taken: machine.taken(),
             on_full: options.option("on_full").unwrap_or_default(),
             counters: machine.totals(),
             totals: *site.totals.borrow(),
-            trace: site.traces.counts(),
-            log: site.log.get().map(|lines| lines.borrow().counts()),
-            options: if level == Level::All { unusual(&options) } else { Vec::new() },
-            masks: if level == Level::All { masks(&options) } else { Vec::new() },
             seats: slots.map(|index| seat(port, level, index)).collect(),
         }
     }
@@ -142,7 +118,7 @@ impl Report {
     /// The name of a slot.
     #[must_use]
     pub fn child_name(&self, index: u32) -> String {
-        format!("{}:{index}", self.name)
+        format!("{}:{index}", self.about.name)
     }
 }
 
@@ -172,35 +148,11 @@ fn seat(port: &Running<'_>, level: Level, index: u32) -> Seat {
         Some(own) => {
             let port = site.options.borrow();
             let slot = Options { slot: own.clone(), ..port.clone() };
-            differing(&slot, &port)
+            about::differing(&slot, &port)
         }
         None => Vec::new(),
     };
     Seat { index, client, last, longest: watch.longest, options }
-}
-
-/// The options that are not the default of such a port.
-fn unusual(options: &Options) -> Vec<(&'static str, String)> {
-    let usual = Options::with(options.name.clone(), options.address.clone());
-    // What the report tells anyhow is no news.
-    let usual = Options { udp: options.udp, slots: options.slots, on_full: options.on_full, ..usual };
-    let mut found = differing(options, &usual);
-    found.retain(|(key, _)| !MASKS.contains(key));
-    found
-}
-
-/// What is traced, and how.
-fn masks(options: &Options) -> Vec<(&'static str, String)> {
-    MASKS.into_iter().filter_map(|name| Some((name, options.option(name).ok()?))).collect()
-}
-
-/// The options of one port or slot that another does not have.
-fn differing(one: &Options, other: &Options) -> Vec<(&'static str, String)> {
-    let differs = |key: &str| {
-        let (value, usual) = (one.option(key).ok()?, other.option(key).ok()?);
-        (value != usual).then_some(value)
-    };
-    OPTIONS.iter().filter_map(|key| Some((key.name, differs(key.name)?))).collect()
 }
 
 /// What a client is doing, in a word.

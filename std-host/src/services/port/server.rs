@@ -5,14 +5,12 @@ use super::broker::Broker;
 use super::clients::Clients;
 use super::common::Common;
 use super::heap;
-use super::lines::Lines;
-use super::log::{self, Log};
+use super::log::{Log, Messages};
 use super::options::{Mode, Options};
 use super::running::Running;
 use super::site::Site;
 use super::subscribers::Subscriber;
 use crate::event_loop::{ContextKey, Error, LoopMut};
-use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -46,12 +44,7 @@ impl Server {
             return Err(wrong("its address is UDP: that is a port of its own kind, `udp::UdpServer`".to_owned()));
         }
         options.check().map_err(|conflict| wrong(conflict.to_string()))?;
-        if options.mode == Mode::Log {
-            log::check(&options.log_file).map_err(|source| {
-                let object = format!("{} for port {}", options.log_file, options.name);
-                Error::Io { op: "append to", object, source }
-            })?;
-        }
+        let messages = Messages::of(options)?;
         let config = options.server();
         let parts = heap::parts(options.slots.into(), &config, options.allow.clone().into());
         let parts =
@@ -62,7 +55,7 @@ impl Server {
             set.map_err(|error| wrong(error.to_string()))?;
         }
         let common = Arc::new(Common::new(&options.name, options.slots.into(), options.rx_queue as usize));
-        let site = Rc::new(Site::new(common, options.clone(), machine));
+        let site = Rc::new(Site::new(common, options.clone(), machine, messages));
         let key = lp.context(Clients { site: Rc::clone(&site) });
         site.key.get_or_init(|| key);
         site.desk.calls().reach(lp, key);
@@ -71,10 +64,7 @@ impl Server {
             prepare(port);
             let served: Option<Box<dyn Subscriber>> = match options.mode {
                 Mode::Broker => Some(Box::new(Broker::new(options.tx_queue))),
-                Mode::Log => {
-                    let lines = site.log.get_or_init(|| Rc::new(RefCell::new(Lines::new(&options.name))));
-                    Some(Box::new(Log::new(Rc::clone(lines), &options.log_file)))
-                }
+                Mode::Log => site.log.clone().map(|messages| Box::new(Log::new(messages)) as Box<dyn Subscriber>),
                 // An echo is the business of the machine.
                 Mode::None | Mode::Echo => None,
             };

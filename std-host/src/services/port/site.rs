@@ -8,9 +8,10 @@ use super::blocking::{Calls, Desk};
 use super::clients::{self, Clients};
 use super::common::Common;
 use super::delivery::Delivery;
+use super::describe::describe;
 use super::heap::Heap;
-use super::lines::Lines;
 use super::listening;
+use super::log::Messages;
 use super::options::{Consumer, Options, SlotOptions};
 use super::running::Running;
 use super::subscribers::Subscribers;
@@ -42,8 +43,8 @@ pub(super) struct Site {
     /// What the host sees of each slot.
     watches: RefCell<Box<[Watch]>>,
     pub(super) traces: Traces,
-    /// The lines of `mode = "log"`, in that mode.
-    pub(super) log: OnceCell<Rc<RefCell<Lines>>>,
+    /// Where messages go with `mode = "log"`.
+    pub(super) log: Option<Messages>,
     /// The context of the sockets; set before there are any.
     pub(super) key: OnceCell<ContextKey<Clients>>,
     pub(super) listener: Cell<Option<ListenerId>>,
@@ -82,7 +83,7 @@ struct Arrival {
 }
 
 impl Site {
-    pub(super) fn new(common: Arc<Common>, options: Options, machine: Server<Heap>) -> Self {
+    pub(super) fn new(common: Arc<Common>, options: Options, machine: Server<Heap>, log: Option<Messages>) -> Self {
         let slots = machine.slots() as usize;
         let traces = Traces::new(&common.name);
         traces.set(std::iter::once(&options.slot));
@@ -97,7 +98,7 @@ impl Site {
             totals: RefCell::default(),
             watches: RefCell::new(vec![Watch::default(); slots].into()),
             traces,
-            log: OnceCell::new(),
+            log,
             key: OnceCell::new(),
             listener: Cell::new(None),
             refused: RefCell::new(HashMap::new()),
@@ -273,7 +274,9 @@ impl Site {
         self.totals.borrow_mut().count(event);
         if self.traces.is_on() {
             let slot = traces::slot_of(event);
-            self.with_whom(slot, |whom| self.traces.event(whom, event));
+            self.with_whom(slot, |whom| {
+                self.traces.event(whom, traces::level(event), |text| text.push_str(&describe(whom.port, event)));
+            });
         }
         self.with_subscribers(|subscribers, port| subscribers.tell(port, event));
         if let Event::DataReady { slot } | Event::InputEnded { slot } = *event {
@@ -380,9 +383,11 @@ impl Site {
         let port = self.common.name.as_str();
         match slot.and_then(|slot| u16::try_from(slot.index()).ok()) {
             Some(index) => {
-                self.with_slot_options(index.into(), |options| f(Whom { port, slot: Some(index), options }));
+                self.with_slot_options(index.into(), |options| {
+                    f(Whom { port, slot: Some(index), peer: None, options });
+                });
             }
-            None => f(Whom { port, slot: None, options: &self.options.borrow().slot }),
+            None => f(Whom { port, slot: None, peer: None, options: &self.options.borrow().slot }),
         }
     }
 
@@ -394,15 +399,10 @@ impl Site {
 
     /// Has the files of trace and log opened again, if there are any; whether there are.
     pub(super) fn reopen_files(&self) -> bool {
-        let traces =
-            traces::has_file(&self.options.borrow().slot) || self.own_options.borrow().values().any(traces::has_file);
-        if traces {
-            self.traces.reopen();
-        }
-        if let Some(log) = self.log.get() {
-            log.borrow().reopen();
-        }
-        traces || self.log.get().is_some()
+        let (options, own) = (self.options.borrow(), self.own_options.borrow());
+        let traces = self.traces.reopen(std::iter::once(&options.slot).chain(own.values()));
+        self.log.iter().for_each(Messages::reopen);
+        traces || self.log.is_some()
     }
 
     /// What the host sees of a slot.

@@ -3,12 +3,12 @@
 //! Only what has `trace` on and its level in `trace_mask` is written. Events of the port and its clients are at the levels
 //! flow, warning and error, whatever the direction.
 
-use super::describe::describe;
 use super::lines::{LineCounts, Lines, Sink};
 use super::options::{STDERR, SlotOptions, Traced};
 use super::trace::{Direction, FileName, Levels, Parts, Style, Transfer};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::time::SystemTime;
 use wharf_core::port::server::{DownReason, Event, Reason};
 use wharf_core::slots::SlotId;
@@ -29,6 +29,8 @@ pub(super) struct Whom<'a> {
     pub(super) port: &'a str,
     /// `None` is the port as a whole.
     pub(super) slot: Option<u16>,
+    /// Who is at the other end of a port without slots.
+    pub(super) peer: Option<SocketAddr>,
     pub(super) options: &'a SlotOptions,
 }
 
@@ -49,9 +51,13 @@ impl Traces {
         self.sinks.borrow_mut().clear();
     }
 
-    /// Has the files opened again.
-    pub(super) fn reopen(&self) {
-        self.lines.borrow().reopen();
+    /// Has the files opened again, if there are any with these options; whether there are.
+    pub(super) fn reopen<'a>(&self, mut options: impl Iterator<Item = &'a SlotOptions>) -> bool {
+        let any = options.any(has_file);
+        if any {
+            self.lines.borrow().reopen();
+        }
+        any
     }
 
     pub(super) fn counts(&self) -> LineCounts {
@@ -70,17 +76,17 @@ impl Traces {
         self.put(whom, source, |style, transfer, text| style.write(&Transfer { direction, bytes, ..transfer }, text));
     }
 
-    /// Traces what happened.
-    pub(super) fn event(&self, whom: Whom<'_>, event: &Event) {
-        let wanted = level(event).is_some_and(|level| whom.options.trace_mask.contains(level));
+    /// Traces what happened, if it has a level. `describe` appends it in words, with the name of the port or its child.
+    pub(super) fn event(&self, whom: Whom<'_>, level: Option<Levels>, describe: impl FnOnce(&mut String)) {
+        let wanted = level.is_some_and(|level| whom.options.trace_mask.contains(level));
         if whom.options.trace == Traced::None || !wanted {
             return;
         }
         self.put(whom, "event", |style, transfer, text| {
-            // The words name the port or its child.
+            // The words name it by themselves.
             let parts = Parts::from_bits(style.parts.bits() & !Parts::PORT.bits()).unwrap_or(Parts::NONE);
             Style { parts, ..style }.write_parts(&transfer, text);
-            text.push_str(&describe(whom.port, event));
+            describe(text);
         });
     }
 
@@ -92,6 +98,7 @@ impl Traces {
             at: SystemTime::now(),
             port: whom.port,
             slot: whom.slot,
+            peer: whom.peer,
             source,
             thread: thread.name().unwrap_or("unnamed"),
             direction: Direction::Rx,
@@ -115,7 +122,7 @@ impl Whom<'_> {
 }
 
 /// Whether lines with these options go to a file.
-pub(super) fn has_file(options: &SlotOptions) -> bool {
+fn has_file(options: &SlotOptions) -> bool {
     options.trace != Traced::None && !["", STDERR].contains(&options.trace_file.as_str())
 }
 
@@ -135,8 +142,8 @@ pub(super) fn slot_of(event: &Event) -> Option<SlotId> {
     }
 }
 
-/// The level at which an event is traced. That bytes have come is told by the bytes.
-fn level(event: &Event) -> Option<Levels> {
+/// The level at which an event of a TCP port is traced. That bytes have come is told by the bytes.
+pub(super) fn level(event: &Event) -> Option<Levels> {
     let failed = Levels::ERROR;
     match *event {
         Event::PortDown { reason } if reason != DownReason::Closed => Some(failed),

@@ -159,10 +159,29 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, R: AsRef<[Record]> + AsMut<[Record]>, T: AsRe
         }
     }
 
+    /// Whether the socket is neither open nor about to be, nor has yet to be given up. It may be tried again later.
+    #[must_use]
+    pub const fn is_down(&self) -> bool {
+        matches!(self.phase, Phase::Down | Phase::Waiting { .. })
+    }
+
+    /// Who sent the datagram last read, whom [`To::LastRead`] answers.
+    #[must_use]
+    pub const fn last_read(&self) -> Option<SocketAddr> {
+        self.last_read
+    }
+
     /// Bytes that wait to be read and to be sent.
     #[must_use]
     pub const fn pending(&self) -> Pending {
         Pending { rx: self.ring.unread_bytes(), tx: self.outbox.waiting() }
+    }
+
+    /// Whether what is kept is owed to the reader, and so must not go without being counted: it takes part, or there are no
+    /// subscribers, and then it may come yet.
+    #[must_use]
+    pub const fn is_owed(&self) -> bool {
+        self.reading || self.subscribers == 0
     }
 
     /// What has happened so far.
@@ -283,11 +302,6 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, R: AsRef<[Record]> + AsMut<[Record]>, T: AsRe
 
     fn skip_all(&mut self) {
         while self.ring.skip() {}
-    }
-
-    /// Whether what is kept must not go without being counted.
-    const fn is_owed(&self) -> bool {
-        self.reading || self.subscribers == 0
     }
 
     /// Whether the cache is there for subscribers alone, and is empty again once they have heard of a datagram.

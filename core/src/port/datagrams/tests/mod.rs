@@ -208,6 +208,24 @@ fn a_port_that_cannot_be_opened_says_why_and_tries_again_if_it_is_to() {
 }
 
 #[test]
+fn a_port_is_down_unless_it_is_open_or_about_to_be() {
+    let mut rig = Rig::down(FIFO, 64, 4);
+    assert!(rig.port.is_down());
+    rig.port.handle_input(rig.now, Input::Requested(Command::Open)).unwrap();
+    assert!(!rig.port.is_down());
+    assert_eq!(rig.port.poll_output(), Step::Do(Output::Bind));
+    assert!(!rig.port.is_down());
+    rig.input(Input::OpenFailed { kind: OpenFailure::Denied });
+    assert!(rig.port.is_down(), "it waits to be tried again");
+    rig.wait();
+    assert!(!rig.port.is_down());
+    rig.port.handle_input(rig.now, Input::Requested(Command::Close)).unwrap();
+    assert!(!rig.port.is_down(), "its socket is still there");
+    rig.drain();
+    assert!(rig.port.is_down());
+}
+
+#[test]
 fn a_fatal_failure_takes_the_port_down_and_it_is_opened_again_after_a_second() {
     for send in [false, true] {
         let mut rig = Rig::up(FIFO, 64, 4);

@@ -177,6 +177,20 @@ fn a_reader_that_leaves_lets_the_cache_go_and_without_subscribers_it_is_kept_for
 }
 
 #[test]
+fn what_is_kept_is_owed_to_a_reader_who_takes_part_or_may_come_yet() {
+    let mut rig = Rig::up(FIFO, 64, 4);
+    assert!(rig.port.is_owed());
+    rig.command(Command::Subscribed { count: 1 });
+    assert!(!rig.port.is_owed());
+    rig.bytes();
+    assert!(rig.port.is_owed());
+    rig.command(Command::Leave);
+    assert!(!rig.port.is_owed());
+    rig.command(Command::Subscribed { count: 0 });
+    assert!(rig.port.is_owed());
+}
+
+#[test]
 fn the_first_subscriber_gets_what_was_cached_before_it_came() {
     let mut rig = Rig::up(ASYN, 64, 4);
     rig.arrive(&[b"1", b"2"]);

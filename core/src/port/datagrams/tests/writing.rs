@@ -80,11 +80,13 @@ fn a_write_to_the_last_read_answers_its_sender() {
     assert_eq!(rig.refused(write), Error::NoPeer);
     rig.arrive_from(peer(1), &[b"a"]);
     rig.arrive_from(peer(2), &[b"b"]);
-    assert_eq!(rig.refused(write), Error::NoPeer);
+    assert_eq!((rig.refused(write), rig.port.last_read()), (Error::NoPeer, None));
     rig.bytes();
     rig.input(write);
+    assert_eq!(rig.port.last_read(), Some(peer(1)));
     rig.bytes();
     rig.input(write);
+    assert_eq!(rig.port.last_read(), Some(peer(2)));
     assert_eq!(rig.wire, [(peer(1), b"answer".to_vec()), (peer(2), b"answer".to_vec())]);
 }
 

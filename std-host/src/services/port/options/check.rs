@@ -86,10 +86,10 @@ impl Options {
     /// Whether a UDP port writes as its mode wants.
     fn writer(&self) -> Option<Conflict> {
         let (message, accepted) = match (self.mode, self.udp) {
-            (Mode::Broker, _) => ("is \"broker\", and the port is udp", "\"none\", \"echo\""),
-            (Mode::Log, _) => ("is \"log\", and the port is udp", "\"none\", \"echo\""),
-            (Mode::Echo, Udp::Asyn) => ("is \"echo\", and an asyn port is read-only", "\"none\""),
-            (Mode::None | Mode::Echo, _) => return None,
+            (Mode::Broker, Udp::Fifo) => ("is \"broker\", and the port is udp", "\"none\", \"echo\", \"log\""),
+            (Mode::Broker, Udp::Asyn) => ("is \"broker\", and the port is udp", "\"none\", \"log\""),
+            (Mode::Echo, Udp::Asyn) => ("is \"echo\", and an asyn port is read-only", "\"none\", \"log\""),
+            (Mode::None | Mode::Echo | Mode::Log, _) => return None,
         };
         Some(Conflict { key: "mode", message: message.to_owned(), accepted })
     }

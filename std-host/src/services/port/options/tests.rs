@@ -333,13 +333,16 @@ fn values_that_do_not_go_together_are_a_conflict() {
         conflict(&with(port.clone(), &[("log_file", "f")]), "log_file", "is there, and mode is not \"log\"");
     }
     let log = [("log_file", "f"), ("mode", "log")];
-    with(tcp(), &log).check().unwrap();
-    conflict(&with(fifo(), &log), "mode", "is \"log\", and the port is udp");
+    for port in [tcp(), fifo(), asyn()] {
+        with(port, &log).check().unwrap();
+    }
     for mode in [&log[..], &[("mode", "echo")], &[("mode", "broker")]] {
         let port = with(with(tcp(), mode), &[("consumer", "push")]);
         conflict(&port, "consumer", "is \"push\", and mode is not \"none\"");
     }
-    conflict(&with(fifo(), &[("mode", "broker")]), "mode", "is \"broker\", and the port is udp");
+    for port in [fifo(), asyn()] {
+        conflict(&with(port, &[("mode", "broker")]), "mode", "is \"broker\", and the port is udp");
+    }
     conflict(&with(asyn(), &[("mode", "echo")]), "mode", "is \"echo\", and an asyn port is read-only");
     with(fifo(), &[("mode", "echo")]).check().unwrap();
 

@@ -1,7 +1,7 @@
 //! A report for programs.
 
+use super::about::object;
 use super::{Level, Report, Seat, Seated, word};
-use crate::services::port::lines::LineCounts;
 use crate::services::port::tally::REASONS;
 use serde_json::{Map, Value, json};
 
@@ -10,36 +10,32 @@ impl Report {
     #[must_use]
     pub fn to_json(&self) -> Map<String, Value> {
         let mut all = Map::new();
+        self.about.put_head(&mut all);
         let mut put = |key: &str, value: Value| all.insert(key.to_owned(), value);
-        put("name", self.name.as_str().into());
-        put("connected", self.local.is_some().into());
-        put("local", self.local.map(|local| local.to_string()).into());
-        put("address", self.address.as_str().into());
-        put("failure", self.failure.as_deref().into());
         put("slots", self.slots.into());
         put("taken", self.taken.into());
         put("on_full", self.on_full.as_str().into());
-        if self.level >= Level::Slots {
+        if self.about.level >= Level::Slots {
             let (port, totals) = (&self.counters, &self.totals);
             put("accepted", port.accepted.into());
             put("refused", json!({ "full": port.full, "denied": port.denied }));
             put("exhausted", port.exhausted.into());
             put("rx", totals.rx.into());
             put("tx", totals.tx.into());
-            put("trace_lines", lines(self.trace));
-            put("log_lines", self.log.map(lines).into());
+            self.about.put_lines(&mut all);
+            let mut put = |key: &str, value: Value| all.insert(key.to_owned(), value);
             put("clients", self.seats.iter().map(|seat| self.seat(seat)).collect());
         }
-        if self.level >= Level::All {
+        if self.about.level >= Level::All {
             let (port, totals) = (&self.counters, &self.totals);
+            let mut put = |key: &str, value: Value| all.insert(key.to_owned(), value);
             put("lost", port.lost.into());
             put("unread", totals.unread.into());
             put("unsent", totals.unsent.into());
             put("overflowed", totals.overflowed.into());
             let left = REASONS.iter().zip(totals.departed).filter(|(_, count)| *count > 0);
             put("left", left.map(|(reason, count)| ((*reason).to_owned(), Value::from(count))).collect());
-            put("masks", options(&self.masks));
-            put("options", options(&self.options));
+            self.about.put_options(&mut all);
         }
         all
     }
@@ -55,13 +51,13 @@ impl Report {
         if let Some((reason, ago)) = seat.last {
             put("last", json!({ "reason": reason.to_string(), "seconds_ago": ago.as_secs_f64() }));
         }
-        if self.level >= Level::All {
+        if self.about.level >= Level::All {
             let [rx, tx] = seat.longest;
             put("longest", json!({ "rx": rx, "tx": tx }));
             if let Some(client) = seat.client {
                 put("deadline", client.deadline.map(|deadline| deadline.as_secs_f64()).into());
             }
-            put("options", options(&seat.options));
+            put("options", object(&seat.options));
         }
         all.into()
     }
@@ -77,12 +73,4 @@ fn client_facts(client: &Seated, put: &mut impl FnMut(&str, Value) -> Option<Val
     put("tx", counters.sent.into());
     put("queued", json!({ "rx": counters.queued_rx, "tx": counters.queued_tx }));
     put("stuck", client.stuck.map(|stuck| stuck.as_secs_f64()).into());
-}
-
-fn lines(LineCounts { written, lost }: LineCounts) -> Value {
-    json!({ "written": written, "lost": lost })
-}
-
-fn options(options: &[(&'static str, String)]) -> Value {
-    options.iter().map(|(key, value)| ((*key).to_owned(), Value::from(value.as_str()))).collect()
 }

@@ -1,7 +1,7 @@
 //! A report for people.
 
+use super::about::write_options;
 use super::{Level, Report, Seat, Seated, word};
-use crate::services::port::lines::LineCounts;
 use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ const WORD: usize = 10;
 impl Display for Report {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         self.head(f)?;
-        if self.level >= Level::Slots {
+        if self.about.level >= Level::Slots {
             self.counts(f)?;
         }
-        if self.level >= Level::All {
+        if self.about.level >= Level::All {
             self.details(f)?;
         }
         self.seats(f)
@@ -28,38 +28,20 @@ impl Report {
     }
 
     fn head(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Self { name, slots, taken, on_full, .. } = self;
-        match self.local {
-            Some(local) => {
-                let protocol = self.address.rsplit(' ').next().unwrap_or_default();
-                write!(f, "port {name}  connected  {local} {protocol}")?;
-            }
-            None => write!(f, "port {name}  down  {}", self.address)?,
-        }
+        let Self { slots, taken, on_full, .. } = self;
+        self.about.write_head(f)?;
         writeln!(f, "  slots {taken} of {slots}  on_full {on_full}")
     }
 
     fn counts(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let (port, totals) = (&self.counters, &self.totals);
-        if let Some(failure) = &self.failure {
-            writeln!(f, "  last failure: {failure}")?;
-        }
+        self.about.write_failure(f)?;
         writeln!(
             f,
             "  accepted {}  refused full {} denied {}  exhausted {}  rx {} B  tx {} B",
             port.accepted, port.full, port.denied, port.exhausted, totals.rx, totals.tx
         )?;
-        for (what, counts) in [("log", self.log), ("trace", Some(self.trace))] {
-            // What was lost must not be overlooked; how much there is, is asked for.
-            if let Some(LineCounts { written, lost }) = counts.filter(|counts| self.is_worth_telling(what, *counts)) {
-                writeln!(f, "  {what} lines {written} lost {lost}")?;
-            }
-        }
-        Ok(())
-    }
-
-    fn is_worth_telling(&self, what: &str, counts: LineCounts) -> bool {
-        what == "log" || counts.lost > 0 || (self.level == Level::All && counts.written > 0)
+        self.about.write_lines(f)
     }
 
     fn details(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -69,8 +51,7 @@ impl Report {
             "  lost while accepted {}  unread {} B  unsent {} B  overflowed {} B",
             port.lost, totals.unread, totals.unsent, totals.overflowed
         )?;
-        options(f, "  masks", &self.masks)?;
-        options(f, "  options", &self.options)
+        self.about.write_options(f)
     }
 
     /// The slots, whose names are as wide as that of the last.
@@ -90,7 +71,7 @@ impl Report {
                     None => writeln!(f, "free")?,
                 },
             }
-            if self.level >= Level::All {
+            if self.about.level >= Level::All {
                 seat.details(f)?;
             }
         }
@@ -134,32 +115,20 @@ impl Seat {
             }
             writeln!(f)?;
         }
-        options(f, "    options", &self.options)
+        write_options(f, "    options", &self.options)
     }
-}
-
-/// Options in one line, if there are any.
-fn options(f: &mut Formatter<'_>, head: &str, options: &[(&'static str, String)]) -> fmt::Result {
-    if options.is_empty() {
-        return Ok(());
-    }
-    f.write_str(head)?;
-    for (key, value) in options {
-        let bare = !value.is_empty() && !value.contains([' ', '"', '=']);
-        if bare { write!(f, "  {key}={value}") } else { write!(f, "  {key}={value:?}") }?;
-    }
-    writeln!(f)
 }
 
 /// Seconds with a tenth.
-fn seconds(span: Duration) -> String {
+pub(in crate::services::port) fn seconds(span: Duration) -> String {
     format!("{:.1}", span.as_secs_f64())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::services::port::report::Seated;
+    use crate::services::port::lines::LineCounts;
+    use crate::services::port::report::{About, Seated};
     use crate::services::port::tally::Totals;
     use wharf_core::port::server::{Counters, PortCounters, Reason, State};
     use wharf_core::slots::SlotId;
@@ -185,20 +154,22 @@ mod tests {
     fn report(level: Level) -> Report {
         let free = Seat { last: Some((Reason::PeerReset, Duration::from_secs(4))), ..seat(1) };
         Report {
-            level,
-            name: "dev".to_owned(),
-            local: Some("0.0.0.0:5025".parse().unwrap()),
-            address: "0.0.0.0:5025 tcp".to_owned(),
-            failure: None,
+            about: About {
+                level,
+                name: "dev".to_owned(),
+                local: Some("0.0.0.0:5025".parse().unwrap()),
+                address: "0.0.0.0:5025 tcp".to_owned(),
+                failure: None,
+                trace: LineCounts::default(),
+                log: None,
+                options: Vec::new(),
+                masks: Vec::new(),
+            },
             slots: 2,
             taken: 1,
             on_full: "close".to_owned(),
             counters: PortCounters { accepted: 31, ..PortCounters::default() },
             totals: Totals { rx: 48_211, tx: 90_774, ..Totals::default() },
-            trace: LineCounts::default(),
-            log: None,
-            options: Vec::new(),
-            masks: Vec::new(),
             seats: if level >= Level::Slots {
                 vec![Seat { client: Some(client()), ..seat(0) }, free]
             } else {
@@ -216,7 +187,7 @@ mod tests {
         let mut report = report(Level::Slots);
         report.counters.full = 1;
         assert_eq!(report.to_string(), format!("{head}{rest}"));
-        report.level = Level::Line;
+        report.about.level = Level::Line;
         report.seats.clear();
         assert_eq!(report.to_string(), head);
     }
@@ -227,19 +198,19 @@ mod tests {
         let counters = Counters { queued_tx: 16_384, ..client().counters };
         let stuck = Seated { stuck: Some(Duration::from_millis(12_340)), counters, ..client() };
         report.seats = vec![Seat { client: Some(stuck), ..seat(0) }];
-        report.log = Some(LineCounts { written: 7, lost: 2 });
-        report.trace = LineCounts { written: 8, lost: 1 };
+        report.about.log = Some(LineCounts { written: 7, lost: 2 });
+        report.about.trace = LineCounts { written: 8, lost: 1 };
         let text = report.to_string();
         assert!(text.ends_with("  queued rx 0 tx 16384  does not read: stuck 12.3 s\n"), "{text}");
         assert!(text.contains("\n  log lines 7 lost 2\n  trace lines 8 lost 1\n"), "{text}");
-        report.trace.lost = 0;
+        report.about.trace.lost = 0;
         assert!(!report.to_string().contains("trace lines"), "what is no news is told at level 2");
     }
 
     #[test]
     fn a_port_that_is_down_says_why_and_names_stand_in_columns() {
         let mut report = report(Level::Slots);
-        (report.local, report.failure, report.slots) = (None, Some("listen on :1: denied".to_owned()), 11);
+        (report.about.local, report.about.failure, report.slots) = (None, Some("listen on :1: denied".to_owned()), 11);
         let text = report.to_string();
         assert!(text.starts_with("port dev  down  0.0.0.0:5025 tcp  slots 1 of 11  on_full close\n"), "{text}");
         assert!(text.contains("\n  last failure: listen on :1: denied\n"), "{text}");
@@ -249,8 +220,8 @@ mod tests {
     #[test]
     fn level_2_tells_options_deadlines_masks_and_the_longest_queues() {
         let mut report = report(Level::All);
-        report.options = vec![("full_text", "busy\\r\\n".to_owned()), ("deny_text", "go away".to_owned())];
-        report.masks = vec![("trace", "both".to_owned()), ("trace_mask", "error,driver".to_owned())];
+        report.about.options = vec![("full_text", "busy\\r\\n".to_owned()), ("deny_text", "go away".to_owned())];
+        report.about.masks = vec![("trace", "both".to_owned()), ("trace_mask", "error,driver".to_owned())];
         let deadline = Seated { deadline: Some(Duration::from_millis(1500)), ..client() };
         let options = vec![("idle_any", "10m".to_owned()), ("input_eos", String::new())];
         report.seats = vec![Seat { client: Some(deadline), longest: [80, 4096], options, ..seat(0) }, seat(1)];

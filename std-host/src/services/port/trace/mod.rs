@@ -25,6 +25,7 @@ pub use sets::{Formats, Levels, Parts};
 use crate::calendar::Utc;
 use crate::services::port::options::escape;
 use std::fmt::Write;
+use std::net::SocketAddr;
 use std::time::SystemTime;
 
 /// The bytes of one row of [`Formats::HEX`].
@@ -50,6 +51,8 @@ pub struct Transfer<'a> {
     pub port: &'a str,
     /// The slot; `None` for a port without children.
     pub slot: Option<u16>,
+    /// Who is at the other end of such a port, if it is one.
+    pub peer: Option<SocketAddr>,
     /// What in the host has written this, such as `file.rs:12`.
     pub source: &'a str,
     /// The name of its thread.
@@ -107,6 +110,9 @@ impl Style {
                 append(text, format_args!(":{slot}"));
             }
             text.push(' ');
+            if let Some(peer) = transfer.peer {
+                append(text, format_args!("{peer} "));
+            }
         }
         if self.parts.contains(Parts::SOURCE) {
             append(text, format_args!("[{}] ", transfer.source));

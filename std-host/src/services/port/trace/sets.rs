@@ -76,7 +76,7 @@ set! {
     Parts {
         /// The time in UTC, to the microsecond.
         TIME = 1 "time",
-        /// The name of the port or its child.
+        /// The name of the port or its child, and the address of who is at the other end of a port without children.
         PORT = 2 "port",
         /// What in the host has written this, in brackets.
         SOURCE = 4 "source",

@@ -11,6 +11,7 @@ fn transfer(bytes: &[u8]) -> Transfer<'_> {
         at: moment(),
         port: "dev",
         slot: Some(3),
+        peer: None,
         source: "connection.rs:12",
         thread: "wharf-0",
         direction: Direction::Rx,
@@ -40,6 +41,15 @@ fn a_transfer_reads_as_in_the_specification() {
 fn an_arrow_tells_the_direction_and_a_port_without_children_has_no_number() {
     let out = Transfer { direction: Direction::Tx, slot: None, ..transfer(b"OK") };
     assert_eq!(written(style(Formats::ESCAPE), out), "2031-05-06T07:08:09.123456Z dev > 2 OK");
+}
+
+#[test]
+fn a_port_without_children_shows_who_is_at_the_other_end() {
+    let peer = Some("[fe80::1]:7000".parse().unwrap());
+    let transfer = Transfer { slot: None, peer, ..transfer(b"OK") };
+    assert_eq!(written(style(Formats::ESCAPE), transfer), "2031-05-06T07:08:09.123456Z dev [fe80::1]:7000 < 2 OK");
+    let bare = Style { parts: Parts::SOURCE, ..style(Formats::ESCAPE) };
+    assert_eq!(written(bare, transfer), "[connection.rs:12] < 2 OK", "it stands where the name does, or not at all");
 }
 
 #[test]

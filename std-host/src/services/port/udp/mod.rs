@@ -3,7 +3,8 @@
 //! A [`UdpServer`] is a UDP port on its loop: one socket, no slots, addresses -1 and 0 alike. What happens at it is
 //! decided in the core, by [`wharf_core::port::datagrams`]; `site` carries that out, `binding` opens the socket and
 //! `socket` has its callbacks. A program on the loop works with the port by [`RunningUdp`], and hears of it as a
-//! [`UdpSubscriber`]; `echo` is the one that the plant file offers.
+//! [`UdpSubscriber`]; `echo` and `log` are those that the plant file offers. What is seen of it from outside, its trace
+//! and its report, is in `seen` and `report`; `home` is how those who come from other threads find it.
 //!
 //! # Receiving
 //!
@@ -17,13 +18,19 @@ mod binding;
 mod describe;
 mod echo;
 mod heap;
+mod home;
+mod log;
+mod report;
 mod running;
+mod seen;
 mod server;
 mod site;
 mod socket;
 mod subscribers;
 
 pub use describe::describe;
+pub(super) use home::Home;
+pub use report::UdpReport;
 pub use running::{Origin, ReadUdp, RunningUdp, UdpBroadcast};
 pub use server::UdpServer;
 pub use subscribers::{Received, UdpSubscriber};

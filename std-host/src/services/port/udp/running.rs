@@ -1,8 +1,11 @@
 //! A UDP port as whoever is on its loop sees it: the face of the port that never waits.
 
+use super::report::UdpReport;
 use super::site::Site;
 use super::subscribers::UdpSubscriber;
 use crate::services::port::options::{OptionError, Target, Udp};
+use crate::services::port::report::Level;
+use crate::services::port::trace::{Direction, Levels};
 use crate::services::port::{Addr, Error};
 use std::net::SocketAddr;
 use wharf_core::port::datagrams::{self, Command, Counters, Input, Outcome, Pending, To};
@@ -111,6 +114,7 @@ impl<'a> RunningUdp<'a> {
         buffer[..first.len()].copy_from_slice(first);
         buffer[first.len()..len].copy_from_slice(second);
         let from = Origin { peer: piece.peer, truncated: piece.truncated, at: piece.at };
+        self.trace(Some(piece.peer), Levels::DEVICE, Direction::Rx, &buffer[..len], "read");
         Ok(ReadUdp { len, eom: piece.eom, from: Some(from) })
     }
 
@@ -175,6 +179,17 @@ impl<'a> RunningUdp<'a> {
         self.site.machine.borrow().counters()
     }
 
+    /// What the port tells of itself.
+    #[must_use]
+    pub fn report(&self, level: Level) -> UdpReport {
+        UdpReport::take(self.site, self.now, level)
+    }
+
+    /// Has the files of trace and `mode = "log"` opened again, for whoever rotates them; false if there are none.
+    pub fn reopen_files(&self) -> bool {
+        self.site.seen.reopen_files(&self.site.options.borrow())
+    }
+
     /// From now on `subscriber` hears what happens, and gets the datagrams that come. The first one of a port in asyn
     /// mode gets the one that is cached, too.
     pub fn subscribe(&mut self, subscriber: Box<dyn UdpSubscriber>) {
@@ -207,20 +222,35 @@ impl<'a> RunningUdp<'a> {
     pub fn set_option(&mut self, addr: Addr, key: &str, value: &str) -> Result<(), Error> {
         check(addr)?;
         let mut options = self.site.options.borrow().clone();
-        let target = Target::Port { up: self.local_addr().is_some() };
+        let target = Target::Port { up: !self.site.machine.borrow().is_down() };
         let key = options.change(target, key, value).map_err(|error| wrong(&error))?;
         if let Some(setting) = options.setting(key) {
             self.command(Command::Set(setting))?;
         }
+        self.site.seen.traces.set(std::iter::once(&options.slot));
         *self.site.options.borrow_mut() = options;
         Ok(())
     }
 
     fn queue(&mut self, to: To, bytes: &[u8]) -> Result<(), Error> {
         match self.command(Command::Write { to, bytes }) {
-            Err(datagrams::Error::NotConnected) => Err(Error::PortDown { why: self.site.common.failure() }),
-            done => Ok(done?),
+            Err(datagrams::Error::NotConnected) => return Err(Error::PortDown { why: self.site.common.failure() }),
+            done => done?,
         }
+        let machine = self.site.machine.borrow();
+        let peer = match to {
+            To::Peer(peer) => Some(peer),
+            To::LastRead => machine.last_read(),
+            To::Everyone => None,
+        };
+        let nobody = to == To::Everyone && machine.outcomes().all(|(_, outcome)| outcome != Outcome::Queued);
+        self.trace(peer, Levels::DEVICE, Direction::Tx, if nobody { &[] } else { bytes }, "write");
+        Ok(())
+    }
+
+    /// Traces bytes that went one way, if that is wanted.
+    pub(super) fn trace(&self, peer: Option<SocketAddr>, level: Levels, way: Direction, bytes: &[u8], source: &str) {
+        self.site.trace(peer, level, way, [bytes, &[]], source);
     }
 
     /// Does what the program asks for. What follows is carried out when the caller is done.

@@ -2,10 +2,13 @@
 
 use super::echo::Echo;
 use super::heap;
+use super::home::Home;
 use super::running::RunningUdp;
 use super::site::Site;
-use crate::event_loop::{Error, LoopMut};
+use super::subscribers::UdpSubscriber;
+use crate::event_loop::{ContextKey, Error, LoopMut};
 use crate::services::port::common::Common;
+use crate::services::port::log::Messages;
 use crate::services::port::options::{Mode, Options};
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -16,6 +19,7 @@ use wharf_core::port::address::Protocol;
 #[derive(Debug, Clone)]
 pub struct UdpServer {
     site: Rc<Site>,
+    home: ContextKey<Home>,
 }
 
 impl UdpServer {
@@ -24,7 +28,7 @@ impl UdpServer {
     /// happens.
     ///
     /// # Errors
-    /// [`Error::Io`] if the options contradict each other.
+    /// [`Error::Io`] if the options contradict each other, or the file of `mode = "log"` cannot be appended to.
     pub fn bind<T: 'static>(
         lp: &mut LoopMut<'_, T>,
         options: &Options,
@@ -38,33 +42,37 @@ impl UdpServer {
             return Err(wrong(format!("\"{}\" is no UDP address: add udp", options.address.as_str())));
         }
         options.check().map_err(|conflict| wrong(conflict.to_string()))?;
-        let echo = match options.mode {
-            Mode::Echo => true,
-            Mode::None => false,
-            Mode::Log | Mode::Broker => {
-                return Err(wrong("mode \"log\" cannot be run yet: choose \"none\" or \"echo\"".to_owned()));
-            }
+        let messages = Messages::of(options)?;
+        let served: Option<Box<dyn UdpSubscriber>> = match options.mode {
+            Mode::Echo => Some(Box::new(Echo)),
+            Mode::Log => messages.clone().map(|messages| Box::new(messages) as Box<dyn UdpSubscriber>),
+            // No UDP port is a broker, as its options have been checked for.
+            Mode::None | Mode::Broker => None,
         };
         let machine = heap::machine(options).map_err(|error| wrong(error.to_string()))?;
         let common = Arc::new(Common::new(&options.name, 1, options.rx_queue as usize));
-        let site = Rc::new(Site::new(common, options.clone(), machine));
+        let site = Rc::new(Site::new(common, options.clone(), machine, messages));
+        let home = lp.context(Home { site: Rc::clone(&site) });
         site.set_timer(lp);
         site.with(lp, |port| {
             prepare(port);
-            if echo {
-                port.subscribe(Box::new(Echo));
-            }
+            served.into_iter().for_each(|served| port.subscribe(served));
             if options.auto_connect {
                 port.connect();
             }
         });
-        Ok(Self { site })
+        Ok(Self { site, home })
     }
 
     /// The name of the port.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.site.common.name
+    }
+
+    /// The context by which its loop finds the port.
+    pub(in crate::services::port) const fn context(&self) -> ContextKey<Home> {
+        self.home
     }
 
     /// Where the port is bound, with the real port number; `None` while it is down.

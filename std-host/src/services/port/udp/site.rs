@@ -7,16 +7,19 @@
 use super::binding;
 use super::heap::Machine as PortMachine;
 use super::running::RunningUdp;
+use super::seen::Seen;
 use super::socket;
 use super::subscribers::Subscribers;
-use crate::event_loop::{LoopMut, MAX_SPAN, Out, Packet, TimerId, UdpId};
+use crate::event_loop::{Error, LoopMut, MAX_SPAN, Out, Packet, TimerId, UdpId};
 use crate::services::port::common::Common;
+use crate::services::port::log::Messages;
 use crate::services::port::options::{Options, Udp};
+use crate::services::port::trace::{Direction, Levels};
 use std::cell::{Cell, OnceCell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use wharf_core::port::datagrams::{Event, Input, Output};
+use wharf_core::port::datagrams::{Event, Input, Output, Pending};
 use wharf_core::{Instant, Machine, Step};
 
 /// A port with everything that its socket, its timer and its handles reach.
@@ -27,6 +30,8 @@ pub(super) struct Site {
     pub(super) subscribers: RefCell<Subscribers>,
     /// How many of them get datagrams, also while they hear something.
     pub(super) hearers: Cell<usize>,
+    /// What is seen of the port from outside.
+    pub(super) seen: Seen,
     pub(super) socket: Cell<Option<UdpId>>,
     /// The number of the last attempt to open the socket.
     attempt: Cell<u64>,
@@ -46,8 +51,9 @@ pub(super) struct Site {
 }
 
 impl Site {
-    pub(super) fn new(common: Arc<Common>, options: Options, machine: PortMachine) -> Self {
+    pub(super) fn new(common: Arc<Common>, options: Options, machine: PortMachine, log: Option<Messages>) -> Self {
         Self {
+            seen: Seen::new(&options, log),
             common,
             options: RefCell::new(options),
             machine: RefCell::new(machine),
@@ -126,12 +132,15 @@ impl Site {
     /// The answer to `Receive`.
     fn take(&self, packet: &Packet<'_>) {
         let Packet { peer, payload: bytes, truncated, .. } = *packet;
+        self.trace(Some(peer), Levels::DRIVER, Direction::Rx, [bytes, &[]], concat!("site.rs:", line!()));
         self.tell_now(Input::Datagram { peer, bytes, truncated });
+        self.see_queues();
     }
 
     /// The system has dropped so many datagrams on this socket.
     pub(super) fn dropped(&self, total: u64) {
         if self.dropped.replace(total) != total {
+            self.seen.warn(&self.options, format_args!("the system has dropped {total} datagrams of this socket"));
             self.tell_now(Input::KernelDropped { total });
         }
     }
@@ -205,6 +214,8 @@ impl Site {
     }
 
     fn send<T: 'static>(&self, lp: &mut LoopMut<'_, T>, peer: SocketAddr) {
+        // The queue is never longer than right before something is taken from it.
+        self.see_queues();
         let sent = {
             let (machine, mut whole) = (self.machine.borrow(), self.whole.borrow_mut());
             let payload = match machine.transmit() {
@@ -214,22 +225,62 @@ impl Site {
                     &whole
                 }
             };
-            self.socket.get().map(|id| lp.udp(id)?.send(&[Out::to(peer, payload)]))
+            let sent = self.socket.get().map(|id| lp.udp(id)?.send(&[Out::to(peer, payload)]));
+            if let Some(Ok(1..)) = sent {
+                self.seen.sent(payload.len());
+                self.trace(Some(peer), Levels::DRIVER, Direction::Tx, [payload, &[]], concat!("site.rs:", line!()));
+            }
+            sent
         };
         self.tell_now(match sent {
             Some(Ok(1..)) => Input::Sent,
             // `drained` tells when it can go on.
             Some(Ok(0)) => Input::SendBlocked,
             Some(Err(error)) => {
-                tracing::debug!("{}: {error}", self.common.name);
+                self.failed(&error);
                 Input::SendFailed { failure: socket::sending_failure(&error) }
             }
             None => Input::SendBlocked,
         });
     }
 
+    /// A call on the socket has failed, which says nothing about the next.
+    pub(super) fn failed(&self, error: &Error) {
+        tracing::debug!("{}: {error}", self.common.name);
+        self.seen.warn(&self.options, format_args!("{error}"));
+    }
+
+    /// Traces bytes that went one way, if that is wanted.
+    pub(super) fn trace(
+        &self,
+        peer: Option<SocketAddr>,
+        level: Levels,
+        direction: Direction,
+        bytes: [&[u8]; 2],
+        source: &str,
+    ) {
+        self.seen.trace(&self.options, peer, level, direction, bytes, source);
+    }
+
+    /// Bytes that wait for the reader, and to be sent. What is there and owed to no reader waits for nobody.
+    pub(super) fn queued(&self) -> Pending {
+        let machine = self.machine.borrow();
+        let Pending { rx, tx } = machine.pending();
+        Pending { rx: if machine.is_owed() { rx } else { 0 }, tx }
+    }
+
+    fn see_queues(&self) {
+        self.seen.queues(self.queued());
+    }
+
+    /// When the machine wants to be called if nothing happens before.
+    pub(super) const fn deadline(&self) -> Option<Instant> {
+        self.armed.get()
+    }
+
     fn notify(&self, event: &Event) {
         tracing::debug!("{}: {event:?}", self.common.name);
+        self.seen.event(&self.options, event);
         // Whoever is told may subscribe others, who hear of what comes next.
         let mut subscribers = self.subscribers.take();
         let port = &mut RunningUdp::new(self, self.now.get());

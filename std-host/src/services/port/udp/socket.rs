@@ -37,7 +37,7 @@ impl<T: 'static> UdpHandler<T> for Port {
     fn error(&mut self, u: &mut Udp<'_, T>, error: Error) {
         let failure = receiving_failure(&error);
         match failure {
-            Failure::Transient => tracing::debug!("{}: {error}", self.site.common.name),
+            Failure::Transient => self.site.failed(&error),
             Failure::Fatal(_) => {
                 tracing::error!("{}: {error}; the port goes down and is opened again", self.site.common.name);
             }

@@ -3,6 +3,7 @@
 use super::heap::Machine;
 use super::running::RunningUdp;
 use super::site::join;
+use crate::services::port::trace::{Direction, Levels};
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use wharf_core::Instant;
@@ -57,8 +58,11 @@ impl Subscribers {
     /// Gives each what it has not had. `whole` is memory for one datagram: whoever gets it may act on the port
     /// meanwhile, and so cannot be shown where it lies.
     pub(super) fn deliver(&mut self, port: &mut RunningUdp<'_>, machine: &RefCell<Machine>, whole: &mut Vec<u8>) {
+        // All get the same, so that in the trace the first stands for all.
+        let mut untraced = true;
         for (subscriber, cursor) in &mut self.0 {
             let Some(cursor) = cursor else { continue };
+            let traces = std::mem::take(&mut untraced);
             loop {
                 let next = match machine.borrow().next(cursor) {
                     None => break,
@@ -70,6 +74,9 @@ impl Subscribers {
                 };
                 match next {
                     Ok((peer, truncated, at)) => {
+                        if traces {
+                            port.trace(Some(peer), Levels::FILTER, Direction::Rx, whole, "message");
+                        }
                         subscriber.datagram(port, &Received { bytes: whole, peer, truncated, at });
                     }
                     Err(count) => subscriber.lost(port, count),
