@@ -14,6 +14,7 @@
 //! | [`trace`] | a transfer as text, and the names of the files for it |
 
 mod blocking;
+mod calls;
 mod clients;
 mod common;
 pub mod control;
@@ -36,7 +37,8 @@ pub mod trace;
 mod traces;
 pub mod udp;
 
-pub use blocking::{Events, Pending, Port, Subport, Threaded, Told};
+pub use blocking::{Pending, Port, Subport, Told};
+pub use calls::{Events, Threaded};
 pub use describe::describe;
 pub use error::Error;
 pub use heap::Heap;
