@@ -17,6 +17,7 @@ mod modbus_idle;
 mod modbus_turns;
 mod port_model;
 mod port_udp;
+mod port_udp_threads;
 mod ports;
 mod streams;
 mod timeouts;

@@ -3,7 +3,15 @@
 //! A [`UdpServer`] is a UDP port on its loop: one socket, no slots, addresses -1 and 0 alike. What happens at it is
 //! decided in the core, by [`wharf_core::port::datagrams`]; `site` carries that out, `binding` opens the socket and
 //! `socket` has its callbacks. A program on the loop works with the port by [`RunningUdp`], and hears of it as a
-//! [`UdpSubscriber`]; `echo` is the one that the plant file offers.
+//! [`UdpSubscriber`]; `echo` is the one that the plant file offers. Other threads have [`UdpPort`], whose calls wait; it is in
+//! `blocking`.
+//!
+//! # Why a face of its own
+//!
+//! [`UdpServer::spawn`] is to [`Server::spawn`](super::Server::spawn) what [`UdpServer::bind`] is to
+//! [`Server::bind`](super::Server::bind): which kind of port an address means is chosen by name, and each refuses the
+//! other's addresses in words. One `spawn` for both would give a handle that has slots, clients and half-closes without a
+//! meaning on UDP, and a read that could not tell whose datagram it is.
 //!
 //! # Receiving
 //!
@@ -14,6 +22,7 @@
 //! A batch is bounded by the loop, so each packet of it may use a whole budget of the machine.
 
 mod binding;
+mod blocking;
 mod describe;
 mod echo;
 mod heap;
@@ -23,6 +32,7 @@ mod site;
 mod socket;
 mod subscribers;
 
+pub use blocking::{UdpPort, UdpTold};
 pub use describe::describe;
 pub use running::{Origin, ReadUdp, RunningUdp, UdpBroadcast};
 pub use server::UdpServer;

@@ -1,5 +1,6 @@
 //! A UDP port and its life on a loop.
 
+use super::blocking::{self, UdpPort};
 use super::echo::Echo;
 use super::heap;
 use super::running::RunningUdp;
@@ -49,6 +50,7 @@ impl UdpServer {
         let common = Arc::new(Common::new(&options.name, 1, options.rx_queue as usize));
         let site = Rc::new(Site::new(common, options.clone(), machine));
         site.set_timer(lp);
+        blocking::reach(lp, &site);
         site.with(lp, |port| {
             prepare(port);
             if echo {
@@ -77,6 +79,12 @@ impl UdpServer {
     #[must_use]
     pub fn failure(&self) -> Option<String> {
         self.site.common.failure()
+    }
+
+    /// What reaches the port from other threads.
+    #[must_use]
+    pub fn port(&self) -> UdpPort {
+        UdpPort::new(Arc::clone(self.site.desk.calls()), Arc::clone(&self.site.common))
     }
 
     /// The port itself, for whoever is on its loop: between turns, or inside a callback of something else.
