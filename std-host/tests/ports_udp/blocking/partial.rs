@@ -1,7 +1,7 @@
 //! `udp = "asyn"` for threads: the partial reads of section 15 of the ports specification, and who keeps the cache.
 
 use super::{ALL, AT_ONCE, ONE, PATIENT, SOON, at_once, caller, port, read, until, until_received};
-use crate::harness::{CNT_END, pattern};
+use crate::harness::{CNT_END, PATIENCE, pattern};
 use std::net::UdpSocket;
 use std::sync::mpsc::{self, Sender};
 use std::thread::{self, JoinHandle};
@@ -89,21 +89,27 @@ fn datagram(events: &Events<UdpTold>) -> Vec<u8> {
 #[test]
 fn readers_that_call_together_get_a_datagram_each() {
     // Often enough the loop sees their calls at once.
-    for _ in 0..30 {
-        let (port, _caller) = cached(&[b"1", b"2", b"3"]);
+    for mode in ["asyn", "fifo"].into_iter().cycle().take(60) {
+        let port = port(&[("udp", mode)]);
+        let caller = caller(&port);
+        for payload in [b"1", b"2", b"3"] {
+            caller.send(payload).unwrap();
+        }
+        until_received(&port, if mode == "asyn" { 1 } else { 3 });
         let (release, held) = hold(&port);
-        let mut got: Vec<_> = thread::scope(|scope| {
-            let readers: Vec<_> = [AT_ONCE, None, PATIENT]
-                .map(|timeout| (port.port(), timeout))
-                .map(|(reader, timeout)| scope.spawn(move || read(&reader, 8, timeout).unwrap()))
-                .into();
-            thread::yield_now();
-            drop(release);
-            readers.into_iter().map(|reader| reader.join().unwrap()).collect()
-        });
+        let (sender, receiver) = mpsc::channel();
+        for timeout in [AT_ONCE, None, PATIENT] {
+            let (reader, sender) = (port.port(), sender.clone());
+            // It ends with the loop at the latest.
+            thread::spawn(move || sender.send(read(&reader, 8, timeout)));
+        }
+        thread::yield_now();
+        drop(release);
         held.join().unwrap();
+        let mut got: Vec<_> =
+            (0..3).map(|_| receiver.recv_timeout(PATIENCE).expect("there is one for each").unwrap()).collect();
         got.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
-        assert_eq!(got, ["1", "2", "3"].map(|text| (text.as_bytes().to_vec(), Eom::END)));
+        assert_eq!(got, ["1", "2", "3"].map(|text| (text.as_bytes().to_vec(), Eom::END)), "{mode}");
     }
 }
 
