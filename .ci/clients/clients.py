@@ -81,7 +81,7 @@ SUITES = {
     "faults": Suite(("faulty",)),
     "fault_captures": Suite((), "recorder"),
 }
-START_SECONDS = 20
+START_SECONDS = 60
 STOP_SECONDS = 60
 FIXED_PORT = threading.Lock()
 

@@ -11,7 +11,7 @@ import sys
 import traceback
 
 # How long a peer waits before it calls a missing reply a failure. No scenario measures time: this only ends a hang.
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 _scenarios = []
 

@@ -17,6 +17,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 
 import port_ncat
 import tools
@@ -88,6 +89,21 @@ def run(command, data=b"", status=0):
     return done.stdout
 
 
+def exchange(command, data):
+    """What a program prints that is given `data`, and the end of its input only when as much has come back."""
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as program:
+        patience = threading.Timer(PATIENCE, program.kill)
+        patience.start()
+        program.stdin.write(data)
+        program.stdin.flush()
+        heard = program.stdout.read(len(data))
+        program.stdin.close()
+        heard += program.stdout.read()
+        patience.cancel()
+    same(program.returncode, 0, f"status of {command[0]}")
+    return heard
+
+
 def echo(name, address="127.0.0.1:0", slots=2, **more):
     return {"name": name, "address": address, "slots": slots, "mode": "echo", **more}
 
@@ -138,10 +154,10 @@ def socat_gets_datagrams_of_1_and_65507_bytes_back_whole_and_one_of_none_harms_n
         at = f"UDP4:127.0.0.1:{plant.address[1]}"
         for size in (1, 65507):
             data = random.Random(size).randbytes(size)
-            same(run(["socat", "-b65507", "-t1", "-", at], data), data, f"datagram of {size} bytes")
+            same(exchange(["socat", "-b65507", "-t0", "-", at], data), data, f"datagram of {size} bytes")
         for _ in range(2):
             # At the end of its input it sends one without bytes, whose echo it cannot show.
-            same(run(["socat", "-t1", "-", f"{at},shut-null"], b"then"), b"then", "datagram of 4 bytes")
+            same(exchange(["socat", "-t0", "-", f"{at},shut-null"], b"then"), b"then", "datagram of 4 bytes")
 
 
 # --- ncat ------------------------------------------------------------------------------------------------------------

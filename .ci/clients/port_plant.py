@@ -9,7 +9,7 @@ import tempfile
 import threading
 import time
 
-PATIENCE = 60
+PATIENCE = 300
 """Seconds that anything may take. It only ends a hang."""
 
 _KEPT = 2000

@@ -8,6 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 use wharf_host::services::port::options::Options;
 use wharf_host::services::port::{Addr, OnClose, Server};
+use wharf_tests::loopback;
 
 const PATIENT: Option<Duration> = Some(Duration::from_secs(30));
 
@@ -17,7 +18,7 @@ fn descriptors() -> usize {
 
 #[test]
 fn a_thousand_reconnects_admit_nobody_between_and_leak_nothing() {
-    let mut options = Options::new("dev", "127.0.0.1:0").unwrap();
+    let mut options = Options::new("dev", &format!("{}:0", loopback::own())).unwrap();
     options.set("slots", "2").unwrap();
     let port = Server::spawn(options).unwrap();
     port.connect(PATIENT).unwrap();

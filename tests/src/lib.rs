@@ -9,6 +9,7 @@
 //! * [`modbus`]: the server of `wharf-core` over that plant, plugged into all of the above.
 //! * [`faults`]: faults at random.
 //! * [`port`]: a device port on the heap.
+//! * [`loopback`]: addresses of which no other test is given a port.
 //! * [`text`]: what the sides of a random connection send, each byte of which is checked.
 //! * [`fuzz`]: what the targets in `fuzz/` do with their bytes.
 //!
@@ -19,6 +20,7 @@ pub mod faults;
 pub mod fixture;
 pub mod fuzz;
 pub mod laws;
+pub mod loopback;
 pub mod modbus;
 pub mod naive;
 pub mod port;

@@ -4,7 +4,7 @@ use wharf_core::network::Network;
 use wharf_core::port::framing::Terminator;
 use wharf_core::port::server::{
     BOUNDARIES, Client, Config, Error, HalfClose, OnFull, Options, Overflow, Parts, Pick, PortOption, PortOptions,
-    Seat, Server, SlotOption, Storage, Watermarks,
+    SLOT_BUDGET, Seat, Server, SlotOption, Storage, Watermarks,
 };
 use wharf_core::slots::Entry;
 use wharf_core::timers::Node;
@@ -74,12 +74,16 @@ pub fn setting([slots, full, how, queues, short, off, eos, spans]: [u8; 8]) -> (
         let millis = if short >> bit & 1 == 0 { long } else { 20 + u32::from(bit) };
         if off >> bit & 1 == 0 { millis } else { 0 }
     };
+    // What takes a thousand turns shows no more than what takes three.
+    let is_long = [queues, queues >> 4].into_iter().any(|nibble| queue(nibble) > 200);
+    let budget = if is_long { SLOT_BUDGET } else { [SLOT_BUDGET, 64, 100, SLOT_BUDGET][usize::from(spans >> 6)] };
     let boundaries = how & 0x80 == 0;
     let overflow =
         [Overflow::Reject, Overflow::Partial, Overflow::Disconnect, Overflow::DropOldest][usize::from(how & 3)];
     let config = Config {
         rx_queue: queue(queues),
         tx_queue: queue(queues >> 4),
+        slot_budget: budget,
         pick: if slots & 8 == 0 { Pick::First } else { Pick::Rotate },
         port: PortOptions {
             on_full: on_full(full),
@@ -99,6 +103,7 @@ pub fn setting([slots, full, how, queues, short, off, eos, spans]: [u8; 8]) -> (
             overflow: if boundaries || overflow != Overflow::DropOldest { overflow } else { Overflow::Reject },
             watermarks: watermarks(how >> 3),
             process_eos: eos & 0x80 == 0,
+            echo: spans & 32 != 0,
         },
     };
     let memory = Memory {
@@ -145,7 +150,8 @@ pub fn slot_option(which: u8, value: u8) -> SlotOption<'static> {
         7 => SlotOption::Overflow(overflow[usize::from(value & 3)]),
         8 => SlotOption::Watermarks(Watermarks { high: value, low: value / 2 }),
         9 => SlotOption::ProcessEos(value & 1 == 0),
-        10 | 11 => SlotOption::InputEos(terminator(value)),
+        10 => SlotOption::InputEos(terminator(value)),
+        11 => SlotOption::Echo(value & 1 == 0),
         _ => SlotOption::OutputEos(terminator(value)),
     }
 }

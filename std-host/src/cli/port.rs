@@ -194,11 +194,11 @@ impl Serve {
         let wrong = |error: OptionError| error.to_string();
         let mut port = Options::new(&self.name, &self.address).map_err(wrong)?;
         let Service { echo, broker, log_file } = &self.service;
-        port.mode = match (echo, broker) {
+        port.set_mode(match (echo, broker) {
             (true, _) => Mode::Echo,
             (_, true) => Mode::Broker,
             _ => Mode::Log,
-        };
+        });
         if port.address.protocol() == Protocol::Tcp {
             port.slots = SLOTS;
         }

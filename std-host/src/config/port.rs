@@ -19,12 +19,8 @@ use std::time::Duration;
 use toml::{Table, Value as Toml};
 use wharf_core::port::address::{Host, Protocol};
 
-/// Keys of the design that this version does not implement.
-const PLANNED: &[&str] = &["slot_budget"];
-
 /// One `[[port]]`.
 pub(super) fn read(r: &mut Reader<'_>, unique: &mut Unique) -> Options {
-    r.not_yet(PLANNED);
     let name = r.need("name", &Form::Name.accepted(), |item| {
         let name = item.name_within(LONGEST_NAME)?;
         unique.names.add(name.clone(), &item);
@@ -38,7 +34,8 @@ pub(super) fn read(r: &mut Reader<'_>, unique: &mut Unique) -> Options {
     });
     let mut port = Options::with(name.unwrap_or_default(), address.unwrap_or_else(|| Options::default().address));
     let before = r.problems();
-    // Which keys there may be depends on the address, and on `udp`, which therefore stands before them in the table.
+    // Which keys there may be depends on the address, and on `udp`, which therefore stands before them in the table; how long
+    // queues are unless told otherwise depends on `mode`, likewise.
     let mut kind_is_known = place.is_some();
     let mut items = Vec::new();
     for key in OPTIONS.iter().filter(|key| !matches!(key.name, "name" | "address")) {

@@ -145,7 +145,7 @@ impl<T: 'static> Core<T> {
             handshakes: Handshakes::default(),
             pool: Pool::new(),
             datagrams: datagrams::Shared::default(),
-            timers: Timers::new(generation),
+            timers: Timers::new(generation, options.timer_budget),
             names: Names::new(),
             before_poll: Vec::new(),
             after_poll: Vec::new(),

@@ -88,6 +88,8 @@ pub(super) struct Timers<T: 'static> {
     wheel: Wheel<Vec<Node>>,
     /// At which ids start.
     generation: u32,
+    /// As many fire in one step.
+    budget: usize,
     /// The number of the next arming.
     order: u64,
     /// All of these come before what the wheel holds.
@@ -99,12 +101,13 @@ pub(super) struct Timers<T: 'static> {
 }
 
 impl<T> Timers<T> {
-    /// Ids start at `generation`.
-    pub(super) fn new(generation: u32) -> Self {
+    /// Ids start at `generation`; at most `budget` timers fire in one step.
+    pub(super) fn new(generation: u32, budget: u32) -> Self {
         Self {
             table: SlotTable::new(Vec::new()),
             wheel: Wheel::new(Vec::new()),
             generation,
+            budget: budget as usize,
             order: 0,
             due: BinaryHeap::new(),
             aside: Vec::new(),
@@ -132,8 +135,10 @@ impl<T> Timers<T> {
             let unused = || Entry::starting_at(self.generation);
             self.table.grow(|entries| entries.resize_with(capacity, unused));
             self.wheel.grow(|nodes| nodes.resize(capacity, Node::EMPTY));
-            self.due.reserve(capacity - self.due.len().min(capacity));
-            self.aside.reserve(capacity - self.aside.len().min(capacity));
+            // For what one step takes, and not for all timers that there are: most of them are far from due.
+            let room = capacity.min(self.budget);
+            self.due.reserve(room.saturating_sub(self.due.len()));
+            self.aside.reserve(room.saturating_sub(self.aside.len()));
             self.table.insert(timer).expect("the table has just grown")
         })
     }

@@ -1,6 +1,10 @@
 use super::*;
 use crate::event_loop::Lookup;
 use rustix::process::{Signal, getpid, kill_process};
+use std::sync::RwLock;
+
+/// A signal is everybody's in this process: whoever has a host here reads, and whoever sends one writes.
+static SIGNALS: RwLock<()> = RwLock::new(());
 
 /// Leaves the machine's runtime directory alone.
 const QUIET: &str = "[admin]\nsocket = false\n";
@@ -68,6 +72,7 @@ fn entries_are_dealt_over_the_loops_in_file_order_and_no_loop_is_without() {
 
 #[test]
 fn a_loop_without_room_for_calls_hears_of_a_signal_all_the_same() {
+    let _undisturbed = SIGNALS.read().unwrap_or_else(std::sync::PoisonError::into_inner);
     let text = "[[modbus.server]]\nname = \"a\"\nlisten = [\"127.0.0.1:0\"]\n\
                 [[modbus.server]]\nname = \"b\"\nlisten = [\"127.0.0.1:0\"]\n";
     let plant = crate::config::parse(&format!("{QUIET}[loop]\nthreads = 2\n{text}"), "plant.toml").unwrap();
@@ -91,6 +96,7 @@ fn a_loop_without_room_for_calls_hears_of_a_signal_all_the_same() {
 
 #[test]
 fn a_port_whose_name_is_resolved_later_is_told_once_it_listens() {
+    let _undisturbed = SIGNALS.read().unwrap_or_else(std::sync::PoisonError::into_inner);
     let plant = |name: &str| {
         let port = format!("[[port]]\nname = \"dev\"\naddress = \"{name}:0\"\nslots = 1\n");
         crate::config::parse(&format!("{QUIET}{port}"), "plant.toml").unwrap()
@@ -122,6 +128,7 @@ fn a_port_whose_name_is_resolved_later_is_told_once_it_listens() {
 
 #[test]
 fn a_port_that_must_open_at_once_and_cannot_ends_the_host_with_its_cause() {
+    let _undisturbed = SIGNALS.read().unwrap_or_else(std::sync::PoisonError::into_inner);
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
     for threads in [1, 2] {
@@ -137,6 +144,7 @@ fn a_port_that_must_open_at_once_and_cannot_ends_the_host_with_its_cause() {
 
 #[test]
 fn a_panic_on_another_loop_is_a_panic_of_the_process() {
+    let _undisturbed = SIGNALS.read().unwrap_or_else(std::sync::PoisonError::into_inner);
     let text = "[admin]\nsocket = false\n[loop]\nthreads = 2\n[[modbus.server]]\nname = \"a\"\nlisten = [\"127.0.0.1:0\"]\n\
                 [[modbus.server]]\nname = \"b\"\nlisten = [\"127.0.0.1:0\"]\n";
     let mut plant = crate::config::parse(text, "plant.toml").unwrap();
@@ -153,6 +161,7 @@ fn a_panic_on_another_loop_is_a_panic_of_the_process() {
 
 #[test]
 fn a_signal_as_soon_as_a_listener_is_announced_ends_in_order() {
+    let _alone = SIGNALS.write().unwrap_or_else(std::sync::PoisonError::into_inner);
     let text = "[admin]\nsocket = false\n[[modbus.server]]\nname = \"m\"\nlisten = [\"127.0.0.1:0\"]\n";
     let plant = crate::config::parse(text, "plant.toml").unwrap();
     let reader = Impatient::default();
@@ -163,6 +172,7 @@ fn a_signal_as_soon_as_a_listener_is_announced_ends_in_order() {
 
 #[test]
 fn a_host_whose_only_port_is_not_open_waits_until_it_is_told_to_end() {
+    let _undisturbed = SIGNALS.read().unwrap_or_else(std::sync::PoisonError::into_inner);
     use crate::event_loop::Turn;
     for protocol in ["tcp\"\nslots = 1", "udp\""] {
         let port = format!("{QUIET}[[port]]\nname = \"p\"\naddress = \"127.0.0.1:0 {protocol}\nauto_connect = false\n");

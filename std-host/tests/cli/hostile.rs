@@ -19,7 +19,7 @@ fn a_length_that_cannot_be_is_not_waited_for() {
 #[test]
 fn a_reply_that_is_begun_and_never_finished_is_given_up() {
     let server = Server::start([vec![Expect(ASK), Send("00"), Send("01 0000 0005 01 03 02"), AwaitEnd]]);
-    let output = server.run("read", &["holding", "0", "--json", "--timeout", "50ms"]);
+    let output = server.run("read", &["holding", "0", "--json", "--timeout", "2s"]);
     assert_eq!((status(&output), &json(&output)["error"]), (3, &value!("timeout")), "{output:?}");
 }
 

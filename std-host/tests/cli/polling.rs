@@ -1,10 +1,9 @@
 //! `wharf modbus read --every`, and what a failure in the middle of a long read says.
 
-use crate::{AwaitEnd, Expect, Send, Server, json, program, serving, status, stderr, stdout, wharf};
+use crate::{AwaitEnd, Expect, Send, Server, json, nobody, program, serving, status, stderr, stdout, wharf};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json as value;
 use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
 use std::process::{Output, Stdio};
 
 const ASK: [&str; 2] = ["0001 0000 0006 01 03 0000 0001", "0002 0000 0006 01 03 0000 0001"];
@@ -51,10 +50,11 @@ fn each_poll_is_a_json_line_and_a_failed_one_shows_in_the_status() {
 #[test]
 fn a_lost_connection_is_said_and_replaced_within_the_same_poll() {
     let first = || vec![Expect(ASK[0]), Send("0001 0000 0005 01 03 02 0007")];
-    // The second connection ends when it has been asked, the first between two polls.
+    // The second connection ends when it has been asked, the first between two polls, which are a second apart so that it
+    // has ended before it is asked.
     let server =
         Server::start([first(), vec![Expect(ASK[0]), Send("0001 0000 0005 01 03 02 0008"), Expect(ASK[1])], first()]);
-    let output = server.run("read", &["holding", "0", "--every", "20ms", "-n", "3", "--json"]);
+    let output = server.run("read", &["holding", "0", "--every", "1s", "-n", "3", "--json"]);
     let values: Vec<_> = lines(&output).iter().map(|line| line["values"].clone()).collect();
     assert_eq!((status(&output), values), (0, vec![value!([7]), value!([8]), value!([7])]), "{output:?}");
     assert_eq!(stderr(&output).matches("the server closed the connection").count(), 2, "{output:?}");
@@ -65,7 +65,7 @@ fn a_lost_connection_is_said_and_replaced_within_the_same_poll() {
 fn a_poll_without_a_reply_is_reported_and_the_next_begins_with_a_new_connection() {
     let server =
         Server::start([vec![Expect(ASK[0]), AwaitEnd], vec![Expect(ASK[0]), Send("0001 0000 0005 01 03 02 0008")]]);
-    let output = server.run("read", &["holding", "0", "--every", "1ms", "-n", "2", "--json", "--timeout", "300ms"]);
+    let output = server.run("read", &["holding", "0", "--every", "1ms", "-n", "2", "--json", "--timeout", "2s"]);
     let lines = lines(&output);
     assert_eq!((status(&output), lines.len()), (3, 2), "{output:?}");
     assert_eq!((&lines[0]["error"], &lines[1]["values"]), (&value!("timeout"), &value!([8])));
@@ -73,9 +73,7 @@ fn a_poll_without_a_reply_is_reported_and_the_next_begins_with_a_new_connection(
 
 #[test]
 fn polling_nobody_fails_every_time() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    drop(listener);
+    let (_holder, address) = nobody();
     let output = wharf(&["modbus", "read", &address, "holding", "0", "--every", "1ms", "-n", "3", "--json"]);
     let errors: Vec<_> = lines(&output).iter().map(|line| line["error"].clone()).collect();
     assert_eq!((status(&output), errors), (3, vec![value!("connect"); 3]));

@@ -398,10 +398,11 @@ fn what_cannot_be_opened_ends_with_3_and_says_what_to_do() {
 #[test]
 fn a_plant_tries_again_until_the_address_can_be_had() {
     let folder = Folder::new();
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = TcpListener::bind((wharf_tests::loopback::own(), 0)).unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let text = format!(
-        "[admin]\nsocket = false\n[[port]]\nname = \"dev\"\naddress = \"{address}\"\nslots = 1\nmode = \"echo\"\nreopen = \"1ms\"\n"
+        "[loop]\nslow_callback = \"0\"\n[admin]\nsocket = false\n\
+         [[port]]\nname = \"dev\"\naddress = \"{address}\"\nslots = 1\nmode = \"echo\"\nreopen = \"1ms\"\n"
     );
     std::fs::write(folder.0.join("hall.toml"), text).unwrap();
     let mut host = folder.start(&["run", "hall.toml"]);
@@ -441,6 +442,7 @@ fn a_wrong_port_ends_with_2_and_names_what_is_accepted() {
         (&["port", "report", "-l", "3"], "0..=2"),
         (&["port", "drop", "dev"], "such as dev:0"),
         (&["port", "drop", "dev:x"], "\"x\" is no slot"),
+        (&["port", "drop", "dev:+1"], "\"+1\" is no slot"),
         (&["port", "set", "dev:65536", "linger", "1s"], "\"65536\" is no slot"),
     ] {
         let output = folder.run(arguments);

@@ -1,9 +1,8 @@
 //! `wharf modbus scan`.
 
-use crate::{AwaitEnd, Expect, Send, Server, program, serving, status, stderr, stdout, wharf};
+use crate::{AwaitEnd, Expect, Send, Server, nobody, program, serving, status, stderr, stdout, wharf};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
 use std::process::{Output, Stdio};
 
 fn lines(output: &Output) -> Vec<Value> {
@@ -29,9 +28,10 @@ fn every_unit_of_a_server_is_found_and_named_in_order() {
     let mut line = String::new();
     BufReader::new(server.stdout.take().unwrap()).read_line(&mut line).unwrap();
     let address = line.trim_end().strip_prefix("listening ").unwrap();
-    let output = wharf(&["modbus", "scan", address, "--units", "1-254", "--json"]);
-    let people = wharf(&["modbus", "scan", address, "--units", "6-7"]);
-    let absent = wharf(&["modbus", "scan", address, "--units", "7", "--probe", "coils:10", "--json"]);
+    let output = wharf(&["modbus", "scan", address, "--units", "1-254", "--json", "--timeout", "30s"]);
+    let people = wharf(&["modbus", "scan", address, "--units", "6-7", "--timeout", "30s"]);
+    let absent =
+        wharf(&["modbus", "scan", address, "--units", "7", "--probe", "coils:10", "--json", "--timeout", "30s"]);
     server.kill().unwrap();
     server.wait().unwrap();
     let lines = lines(&output);
@@ -87,7 +87,7 @@ fn every_way_to_answer_is_told_apart() {
         Send("0009 0000 0005 04 04 02 0007 000A 0000 0005 05 03 02 0007"),
         AwaitEnd,
     ]]);
-    let arguments = ["--units", "1-5", "--probe", "input:5", "--parallel", "1", "--timeout", "500ms", "--json"];
+    let arguments = ["--units", "1-5", "--probe", "input:5", "--parallel", "1", "--timeout", "3s", "--json"];
     let output = server.run("scan", &arguments);
     let expected = [
         json!({ "unit": 1, "answer": "reply", "identity": { "vendor": "a", "0x80": "b" }, "server_id": [0x57, 0xFF] }),
@@ -119,7 +119,7 @@ fn a_silent_unit_is_asked_again_as_often_as_retries_say() {
         Send("0001 0000 0003 01 83 0A"),
         AwaitEnd,
     ]]);
-    let output = server.run("scan", &["--units", "1", "--timeout", "200ms", "--retries", "2", "--json"]);
+    let output = server.run("scan", &["--units", "1", "--timeout", "1s", "--retries", "2", "--json"]);
     assert_eq!((status(&output), &lines(&output)[0]["code"]), (0, &json!(10)), "{output:?}");
 }
 
@@ -163,7 +163,7 @@ fn a_server_of_one_connection_is_scanned_over_that_one() {
     let mut line = String::new();
     BufReader::new(server.stdout.take().unwrap()).read_line(&mut line).unwrap();
     let address = line.trim_end().strip_prefix("listening ").unwrap();
-    let output = wharf(&["modbus", "scan", address, "--units", "100-220", "--json"]);
+    let output = wharf(&["modbus", "scan", address, "--units", "100-220", "--json", "--timeout", "30s"]);
     server.kill().unwrap();
     server.wait().unwrap();
     std::fs::remove_file(&plant).unwrap();
@@ -177,9 +177,7 @@ fn a_server_of_one_connection_is_scanned_over_that_one() {
 
 #[test]
 fn scanning_nobody_ends_with_3() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    drop(listener);
+    let (_holder, address) = nobody();
     let output = wharf(&["modbus", "scan", &address, "--json"]);
     assert_eq!((status(&output), stdout(&output).as_str()), (3, ""));
     assert!(stderr(&output).contains(&format!("{address}: cannot connect to ")), "{output:?}");

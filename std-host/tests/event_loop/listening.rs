@@ -17,7 +17,7 @@ fn a_listener_pauses_by_hand_and_at_max_sockets() {
     let mut bench = bench(quiet);
     let key = bench.key;
     let options = ListenOptions { max_sockets: Some(1), ..ListenOptions::default() };
-    let id = bench.lp.loop_mut().listen("127.0.0.1:0".parse().unwrap(), key, options).unwrap();
+    let id = bench.lp.loop_mut().listen((wharf_tests::loopback::own(), 0).into(), key, options).unwrap();
     let mut set = bench.lp.loop_mut();
     let mut listener = set.listener(id).unwrap();
     let addr = listener.local_addr();

@@ -1,12 +1,13 @@
 //! Whether a connection begins at all (8.3).
 
-use crate::harness::{Client, End, fault, read, serve, serve_with};
+use crate::harness::{Client, End, Faulty, fault, read, serve, serve_with};
 use crate::harness::{PATIENCE, frame, holding};
 use std::io::{ErrorKind, Read};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 use wharf_core::modbus::server::Reason;
 use wharf_host::services::modbus::Event;
+use wharf_tests::loopback;
 
 #[test]
 fn a_connection_is_accepted_and_ended() {
@@ -61,7 +62,12 @@ fn accepting_stops_and_goes_on_at_run_time_and_connections_stay() {
     early.is_served();
 }
 
-fn refuses(server: &crate::harness::Faulty) -> bool {
+/// A server whose port nobody else is given while it does not listen.
+fn serve_apart(fault: &str) -> Faulty {
+    serve_with(&format!("listen = ['{}:0']", loopback::own()), fault)
+}
+
+fn refuses(server: &Faulty) -> bool {
     match TcpStream::connect_timeout(&server.address(), PATIENCE) {
         Ok(mut stream) => {
             // A connection that was complete before the listener closed is reset.
@@ -77,8 +83,8 @@ fn refuses(server: &crate::harness::Faulty) -> bool {
 
 #[test]
 fn nobody_listens_while_connections_are_refused_and_then_the_same_port_does_again() {
-    let server =
-        serve_with("listen = ['127.0.0.1:0', '127.0.0.1:0']", "{ name = 'f', kind = 'refuse', enabled = false }");
+    let listen = format!("listen = ['{}:0', '{}:0']", loopback::own(), loopback::own());
+    let server = serve_with(&listen, "{ name = 'f', kind = 'refuse', enabled = false }");
     let mut early = server.connect();
     early.is_served();
     assert!(server.fault("f", true, None).unwrap());
@@ -103,7 +109,7 @@ fn nobody_listens_while_connections_are_refused_and_then_the_same_port_does_agai
 
 #[test]
 fn listeners_come_back_by_themselves_when_a_window_closes() {
-    let server = serve("{ name = 'f', kind = 'refuse', until = '150ms' }");
+    let server = serve_apart("{ name = 'f', kind = 'refuse', until = '150ms' }");
     let mut client = loop {
         match TcpStream::connect(server.address()) {
             Ok(_) => break server.connect(),
@@ -116,7 +122,7 @@ fn listeners_come_back_by_themselves_when_a_window_closes() {
 
 #[test]
 fn connections_are_refused_for_a_while_from_now_on() {
-    let server = serve("{ name = 'f', kind = 'refuse', enabled = false }");
+    let server = serve_apart("{ name = 'f', kind = 'refuse', enabled = false }");
     let begun = Instant::now();
     assert!(server.fault("f", true, Some(Duration::from_millis(100))).unwrap());
     let mut client = loop {
@@ -131,7 +137,7 @@ fn connections_are_refused_for_a_while_from_now_on() {
 
 #[test]
 fn a_port_that_somebody_takes_meanwhile_is_asked_for_again() {
-    let server = serve("{ name = 'f', kind = 'refuse', enabled = false }");
+    let server = serve_apart("{ name = 'f', kind = 'refuse', enabled = false }");
     server.fault("f", true, None).unwrap();
     let other = std::net::TcpListener::bind(server.address()).unwrap();
     server.fault("f", false, None).unwrap();
@@ -152,7 +158,7 @@ fn a_port_that_somebody_takes_meanwhile_is_asked_for_again() {
 
 #[test]
 fn a_cycle_opens_and_closes_the_listeners_over_and_over() {
-    let server = serve("{ name = 'f', kind = 'refuse', cycle = { on = '30ms', off = '30ms' } }");
+    let server = serve_apart("{ name = 'f', kind = 'refuse', cycle = { on = '30ms', off = '30ms' } }");
     // It has closed at least three times when it has begun to act that often.
     while server.counts("f")[2] < 3 {
         std::thread::yield_now();

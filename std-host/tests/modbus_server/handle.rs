@@ -49,7 +49,8 @@ fn filled(id: u8, value: u16) -> Unit {
 
 #[test]
 fn a_server_of_a_library_starts_serves_and_stops_in_order() {
-    let server = spawn();
+    let listen = vec![(wharf_tests::loopback::own(), 0).into()];
+    let server = Server::spawn(Described { listen, ..described() }).unwrap();
     let events = server.subscribe(1024);
     let mut client = connect(&server);
     client.is_served();

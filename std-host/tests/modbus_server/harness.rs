@@ -117,10 +117,11 @@ impl Wharf {
         (status.code(), self.rest_of_log())
     }
 
+    /// Without what it says of callbacks that took long, which on a machine with much else to do they may.
     fn rest_of_log(&mut self) -> String {
         // Ended already, unless the test is about to fail.
         let _ = self.child.kill();
-        self.stderr.iter().collect::<Vec<_>>().join("\n")
+        self.stderr.iter().filter(|line| !line.contains(" WARN slow callback ")).collect::<Vec<_>>().join("\n")
     }
 }
 
@@ -199,7 +200,8 @@ impl Client {
 
     /// Sends requests and reads nothing, until the server takes no more because its replies find no room.
     pub(crate) fn get_stuck(&mut self) {
-        self.stream.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
+        // A server that has room for replies has its turn in that time, also on a machine with much else to do.
+        self.stream.set_write_timeout(Some(Duration::from_secs(3))).unwrap();
         let requests = more_than_fits();
         let mut sent = 0;
         loop {

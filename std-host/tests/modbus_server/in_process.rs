@@ -43,7 +43,7 @@ fn waiting(backlog: u16) -> usize {
     let mut lp = Loop::new().unwrap();
     let server = Server::bind(&mut lp.loop_mut(), &Described { backlog, ..described() }, |_| ()).unwrap();
     let address = server.local_addrs().next().unwrap();
-    let connect = |_| TcpStream::connect_timeout(&address, Duration::from_millis(300)).ok();
+    let connect = |_| TcpStream::connect_timeout(&address, Duration::from_secs(3)).ok();
     (0..50).map_while(connect).collect::<Vec<_>>().len()
 }
 

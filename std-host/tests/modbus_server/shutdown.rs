@@ -4,6 +4,7 @@ use crate::harness::{End, WHARF, Wharf, one_server, plant_file};
 use rustix::process::Signal;
 use std::net::TcpStream;
 use std::process::Command;
+use wharf_tests::loopback;
 
 /// Nothing but a signal and its peer can end a connection of this plant.
 const PATIENT: &str = "linger = \"10m\"\nshutdown_timeout = \"0\"\nidle_timeout = \"0\"\nwrite_timeout = \"0\"\n\
@@ -15,7 +16,8 @@ fn a_signal_ends_idle_connections_with_fin_and_the_process_with_0() {
     let deaf = hangup_is_ignored();
     for signal in [Signal::INT, Signal::TERM, Signal::HUP].into_iter().filter(|signal| *signal != Signal::HUP || !deaf)
     {
-        let wharf = Wharf::run(&one_server(PATIENT), 1);
+        let plant = one_server(PATIENT).replace("127.0.0.1:0", &format!("{}:0", loopback::own()));
+        let wharf = Wharf::run(&plant, 1);
         let (mut served, mut silent, mut partial) = (wharf.connect(), wharf.connect(), wharf.connect());
         partial.send(&[0, 1, 0, 0, 0]);
         served.is_served();

@@ -1,6 +1,8 @@
 //! Clients come, go and are replaced.
 
-use crate::harness::{AT_ONCE, Client, PATIENCE, PATIENT, SOON, departure, event, port, slot, until, until_waiting};
+use crate::harness::{
+    AT_ONCE, Client, PATIENCE, PATIENT, SOON, UNHURRIED, departure, event, port, slot, until, until_waiting,
+};
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -105,7 +107,7 @@ fn a_stale_id_never_reaches_the_next_client() {
 #[test]
 fn peer_and_stream_change_together() {
     // Every client says where it comes from, so what is read names who sent it.
-    let port = port(&[("input_eos", r"\n")]);
+    let port = port(&[&UNHURRIED[..], &[("input_eos", r"\n")]].concat());
     let address = port.local_addr().unwrap();
     let over = AtomicBool::new(false);
     let peers = Mutex::new(HashMap::new());
@@ -139,6 +141,8 @@ fn peer_and_stream_change_together() {
                     Err(error) => panic!("{error}"),
                 }
             }
+            // The last one still waits for our end.
+            server.drop_client(slot(0)).unwrap();
             messages
         });
         let mut served = 0;
@@ -213,27 +217,6 @@ fn sixty_clients_rush_eight_slots_without_hang() {
     until(|| port.run(|port| (0..8).all(|index| port.seated(index).is_none())).unwrap());
 }
 
-/// The options of keep-alive of the socket of this process that is connected to `peer`.
-#[cfg(target_os = "linux")]
-fn keepalive(peer: SocketAddr) -> (bool, u64, u64, u32) {
-    use rustix::net::sockopt;
-    use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
-    let own = pidfd_open(getpid(), PidfdFlags::empty()).unwrap();
-    let numbers = std::fs::read_dir("/proc/self/fd").unwrap().map(|entry| entry.unwrap().file_name());
-    let sockets = numbers.filter_map(|number| {
-        let socket = pidfd_getfd(&own, number.to_str()?.parse().ok()?, PidfdGetfdFlags::empty()).ok()?;
-        let found = SocketAddr::try_from(rustix::net::getpeername(&socket).ok()??).ok()?;
-        (found == peer).then_some(socket)
-    });
-    let socket = sockets.last().expect("the port has a socket for its client");
-    (
-        sockopt::socket_keepalive(&socket).unwrap(),
-        sockopt::tcp_keepidle(&socket).unwrap().as_secs(),
-        sockopt::tcp_keepintvl(&socket).unwrap().as_secs(),
-        sockopt::tcp_keepcnt(&socket).unwrap(),
-    )
-}
-
 #[test]
 fn a_pulled_cable_is_noticed() {
     let port = port(&[("slots", "3")]);
@@ -242,7 +225,7 @@ fn a_pulled_cable_is_noticed() {
     // The system asks a silent peer whether it is there.
     #[cfg(target_os = "linux")]
     for client in &clients {
-        assert_eq!(keepalive(client.address()), (true, 15, 5, 3));
+        assert_eq!(crate::sockets::tuning(client.address()), crate::sockets::DEFAULT);
     }
     // One that says nothing, one to which nothing goes either, and one that takes nothing: from here they look as they would
     // behind a cable that is gone.

@@ -1,6 +1,6 @@
 //! A port opens and closes.
 
-use crate::harness::{AT_ONCE, Client, PATIENT, SOON, event, options, port, slot, until};
+use crate::harness::{AT_ONCE, Client, PATIENT, SOON, UNHURRIED, event, options, port, slot, until};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, mpsc};
 use std::thread;
@@ -9,10 +9,11 @@ use wharf_core::port::server::OpenFailure;
 use wharf_host::event_loop::{Lookup, Loop, LoopOptions};
 use wharf_host::services::port::options::Options;
 use wharf_host::services::port::{Addr, Error, Event, OnClose, Port, Server};
+use wharf_tests::loopback;
 
 #[test]
 fn a_failed_bind_is_down() {
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = TcpListener::bind((loopback::own(), 0)).unwrap();
     let address = taken.local_addr().unwrap();
     let mut options = options(&[("auto_connect", "false")]);
     options.set("address", &address.to_string()).unwrap();
@@ -36,7 +37,7 @@ fn a_failed_bind_is_down() {
 
 #[test]
 fn a_port_that_opens_by_itself_comes_up_after_a_failure() {
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = TcpListener::bind((loopback::own(), 0)).unwrap();
     let mut options = options(&[("reopen", "1ms")]);
     options.set("address", &taken.local_addr().unwrap().to_string()).unwrap();
     let port = Server::spawn(options).unwrap();
@@ -69,7 +70,7 @@ fn a_subport_never_dials_its_own_listener() {
 
 #[test]
 fn disconnect_keep_leaves_the_clients() {
-    let port = port(&[("slots", "2")]);
+    let port = port(&[("slots", "2"), ("address", &format!("{}:0", loopback::own()))]);
     let mut client = Client::seated(&port, 0);
     let address = port.local_addr().unwrap();
     port.disconnect(OnClose::Keep).unwrap();
@@ -92,7 +93,7 @@ fn disconnect_keep_leaves_the_clients() {
 
 #[test]
 fn opening_waits_until_the_last_client_has_left_and_may_be_repeated() {
-    let port = port(&[]);
+    let port = port(&UNHURRIED);
     for _ in 0..10 {
         let client = Client::seated(&port, 0);
         port.disconnect(OnClose::Drop).unwrap();
@@ -105,13 +106,20 @@ fn opening_waits_until_the_last_client_has_left_and_may_be_repeated() {
 
 #[test]
 fn stopping_sends_what_is_queued_and_ends_the_loop() {
-    let port = port(&[]);
+    let port = port(&[("linger", "60s")]);
     let mut client = Client::seated(&port, 0);
-    assert_eq!(port.write(slot(0), &[7; 10_000], PATIENT), Ok(10_000));
-    let after = port.port();
+    // The client has not read, so that the system has taken all it can and the queue is full.
+    let filled = crate::writing::fill(&port, 0);
+    assert!(port.pending(slot(0)).unwrap().tx > 0);
+    let (after, id) = (port.port(), port.slot_id(slot(0)).unwrap());
     thread::scope(|scope| {
         let stopped = scope.spawn(|| port.stop());
-        assert_eq!(client.rest(), [7; 10_000]);
+        // It listens no more, and the loop goes on for the client.
+        until(|| after.local_addr().is_none());
+        for _ in 0..100 {
+            assert_eq!(after.slot_id(slot(0)), Ok(id));
+        }
+        assert!(client.rest() == vec![b'.'; filled]);
         drop(client);
         stopped.join().unwrap().unwrap();
     });
@@ -137,7 +145,7 @@ fn who_waits_for_a_port_hears_that_it_is_closed_again() {
     });
     with_lookup(lookup, "slow.example:0", |port| {
         thread::scope(|scope| {
-            let waits = scope.spawn(|| port.connect(None));
+            let waits = scope.spawn(|| port.connect(PATIENT));
             asks.recv_timeout(crate::harness::PATIENCE).unwrap();
             assert_eq!(port.connect(SOON), Err(Error::Timeout { bytes: 0 }));
             port.disconnect(OnClose::Keep).unwrap();

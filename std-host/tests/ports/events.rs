@@ -1,9 +1,10 @@
 //! What happens at a port, as threads hear of it.
 
-use crate::harness::{Client, PATIENT, event, port, slot};
+use crate::harness::{Client, PATIENCE, PATIENT, event, port, slot};
+use std::sync::mpsc;
 use wharf_core::port::framing::Eom;
 use wharf_core::port::server::Reason;
-use wharf_host::services::port::{Event, Events, Told};
+use wharf_host::services::port::{Event, Events, Running, Subscriber, Told};
 
 fn next(events: &Events) -> Told {
     events.next(PATIENT).expect("it is told in time")
@@ -55,12 +56,33 @@ fn who_is_1024_events_behind_loses_the_oldest_and_is_told() {
     assert!(messages.windows(2).all(|pair| pair[0] + 1 == pair[1]), "the latest are there, in order");
 }
 
+/// One who hears no more once it has been told something, and tells that it is gone.
+struct Once {
+    told: bool,
+    _gone: mpsc::Sender<()>,
+}
+
+impl Subscriber for Once {
+    fn event(&mut self, _: &mut Running<'_>, _: &Event) {
+        assert!(!std::mem::replace(&mut self.told, true), "it is told no more");
+    }
+
+    fn has_left(&self) -> bool {
+        self.told
+    }
+}
+
 #[test]
-fn a_subscription_that_is_dropped_is_over() {
+fn a_subscription_that_is_over_is_forgotten_and_no_other() {
     let port = port(&[]);
     let (dropped, kept) = (port.subscribe().unwrap(), port.subscribe().unwrap());
     drop(dropped);
-    let _client = Client::seated(&port, 0);
+    let (sender, gone) = mpsc::channel();
+    port.run(|port| port.subscribe(Box::new(Once { told: false, _gone: sender }))).unwrap();
+    let client = Client::seated(&port, 0);
     event(&kept, |event| matches!(event, Event::Connected { .. }).then_some(()));
     assert_eq!(kept.try_next(), None);
+    assert_eq!(gone.recv_timeout(PATIENCE), Err(mpsc::RecvTimeoutError::Disconnected));
+    drop(client);
+    event(&kept, |event| matches!(event, Event::Disconnected { .. }).then_some(()));
 }

@@ -18,6 +18,10 @@ pub(crate) const AT_ONCE: Option<Duration> = Some(Duration::ZERO);
 /// So short that it may well pass.
 pub(crate) const SOON: Option<Duration> = Some(Duration::from_millis(20));
 
+/// What a client has left is there until it is read, and the client until it is told to go: for tests whose threads may have
+/// to wait for a processor longer than a port waits for its program.
+pub(crate) const UNHURRIED: [(&str, &str); 3] = [("half_close_linger", "10m"), ("unread", "10m"), ("linger", "10m")];
+
 /// The options of a port on the loopback interface.
 pub(crate) fn options(keys: &[(&str, &str)]) -> Options {
     let mut options = Options::new("dev", "127.0.0.1:0").unwrap();

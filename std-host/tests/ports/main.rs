@@ -2,8 +2,11 @@
 
 mod clients;
 mod connecting;
+mod ended;
 mod events;
 mod harness;
 mod options;
 mod reading;
+#[cfg(target_os = "linux")]
+mod sockets;
 mod writing;

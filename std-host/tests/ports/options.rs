@@ -1,6 +1,7 @@
 //! Options of a port that runs, and of its slots.
 
-use crate::harness::{AT_ONCE, Client, PATIENT, port, slot};
+use crate::harness::{AT_ONCE, Client, PATIENCE, PATIENT, port, slot, until, until_received, until_waiting};
+use crate::writing::fill;
 use wharf_core::port::framing::Eom;
 use wharf_host::services::port::{Addr, Error, OnClose, Subport};
 
@@ -91,13 +92,29 @@ fn a_reader_that_waits_hears_of_a_new_terminator() {
     let port = port(&[("input_eos", r"\n")]);
     let mut client = Client::seated(&port, 0);
     client.send(b"ready;");
-    crate::harness::until_received(&port, 0, 6);
+    until_received(&port, 0, 6);
     let child = port.subport(0).unwrap();
     std::thread::scope(|scope| {
-        let waits = scope.spawn(|| read(&child));
-        crate::harness::until_waiting(&port, 1);
+        // At its timeout it would be given the same.
+        let waits = scope.spawn(|| child.read(&mut [0; 32], Some(2 * PATIENCE)));
+        until_waiting(&port, 1);
         port.set_option(Addr::Port, "input_eos", ";").unwrap();
-        assert_eq!(waits.join().unwrap(), (b"ready".to_vec(), Eom::EOS));
+        until(|| waits.is_finished());
+        assert_eq!(waits.join().unwrap().map(|read| (read.len, read.eom)), Ok((5, Eom::EOS)));
     });
     assert_eq!(child.read(&mut [0; 1], AT_ONCE), Err(Error::Timeout { bytes: 0 }));
+}
+
+#[test]
+fn a_writer_that_waits_hears_that_it_is_not_to_wait_any_more() {
+    let port = port(&[("write_stuck", "0")]);
+    let _deaf = Client::seated(&port, 0);
+    fill(&port, 0);
+    std::thread::scope(|scope| {
+        let waits = scope.spawn(|| port.write(slot(0), &[0; 1000], Some(2 * PATIENCE)));
+        until_waiting(&port, 1);
+        port.set_option(slot(0), "overflow", "disconnect").unwrap();
+        until(|| waits.is_finished());
+        assert_eq!(waits.join().unwrap(), Err(Error::NotConnected));
+    });
 }

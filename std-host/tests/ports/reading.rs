@@ -1,7 +1,7 @@
 //! What a reader gets, when, and in which order.
 
 use crate::harness::{
-    AT_ONCE, Client, PATIENT, SOON, departure, event, options, port, slot, until_received, until_waiting,
+    AT_ONCE, Client, PATIENT, SOON, UNHURRIED, departure, event, options, port, slot, until_received, until_waiting,
 };
 use std::thread;
 use wharf_core::port::framing::Eom;
@@ -21,7 +21,7 @@ fn a_waiting_reader_blocks_neither_writer_nor_drop() {
     let mut client = Client::seated(&port, 0);
     let reader = port.port();
     thread::scope(|scope| {
-        let waits = scope.spawn(move || reader.read(slot(0), &mut [0; 8], None));
+        let waits = scope.spawn(move || reader.read(slot(0), &mut [0; 8], PATIENT));
         until_waiting(&port, 1);
         assert_eq!(port.write(slot(0), b"hello", PATIENT), Ok(5));
         assert_eq!(client.take(5), b"hello");
@@ -38,7 +38,7 @@ fn a_waiting_reader_blocks_neither_writer_nor_drop() {
     let _client = Client::seated(&port, 0);
     let reader = port.port();
     thread::scope(|scope| {
-        let waits = scope.spawn(move || reader.read(slot(0), &mut [0; 8], None));
+        let waits = scope.spawn(move || reader.read(slot(0), &mut [0; 8], PATIENT));
         until_waiting(&port, 1);
         port.disconnect(OnClose::Drop).unwrap();
         assert_eq!(waits.join().unwrap(), Err(Error::NotConnected));
@@ -120,7 +120,7 @@ fn what_is_no_slot_is_refused_by_name() {
 
 #[test]
 fn a_closed_peer_reads_as_end_not_error() {
-    let port = port(&[("input_eos", r"\n")]);
+    let port = port(&[&UNHURRIED[..], &[("input_eos", r"\n")]].concat());
     let mut client = Client::seated(&port, 0);
     client.send(b"bye");
     drop(client);
@@ -152,7 +152,7 @@ fn the_end_is_given_to_the_first_reader_that_waits_and_to_no_other() {
 #[test]
 fn reader_and_flush_race_cleanly() {
     const RECORDS: u32 = 100_000;
-    let port = port(&[]);
+    let port = port(&UNHURRIED);
     let client = Client::seated(&port, 0);
     let (reader, flusher) = (port.port(), port.port());
     let (read, flushed) = thread::scope(|scope| {
@@ -199,28 +199,6 @@ fn a_reader_that_waited_in_vain_may_cost_the_connection() {
     assert_eq!(client.rest(), b"");
     drop(client);
     assert_eq!(event(&events, departure).1, Reason::ReadTimeout);
-}
-
-#[test]
-fn a_call_ends_with_the_loop_and_none_is_made_after_it() {
-    let port = port(&[("slots", "2")]);
-    let client = Client::seated(&port, 0);
-    let events = port.subscribe().unwrap();
-    let (reader, waiter, after) = (port.port(), port.port(), port.port());
-    thread::scope(|scope| {
-        let reads = scope.spawn(move || reader.read(slot(0), &mut [0; 8], None));
-        let waits = scope.spawn(move || waiter.wait_client(slot(1), None));
-        until_waiting(&port, 2);
-        // By force; the client is aborted before that.
-        drop(port);
-        assert_eq!(reads.join().unwrap(), Err(Error::NotConnected));
-        assert_eq!(waits.join().unwrap(), Err(Error::Ended));
-    });
-    assert_eq!(after.read(slot(0), &mut [0; 8], None), Err(Error::Ended));
-    assert_eq!(after.connect(None), Err(Error::Ended));
-    assert_eq!(after.option(Addr::Port, "linger"), Err(Error::Ended));
-    while events.next(None).is_some() {}
-    drop(client);
 }
 
 #[test]

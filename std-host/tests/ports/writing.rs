@@ -1,23 +1,23 @@
 //! What becomes of what is written.
 
-use crate::harness::{AT_ONCE, Client, PATIENT, SOON, port, slot, until, until_waiting};
+use crate::harness::{AT_ONCE, Client, PATIENCE, PATIENT, SOON, UNHURRIED, port, slot, until, until_waiting};
 use std::io::{Read, Write};
 use std::thread;
+use std::time::Duration;
 use wharf_core::port::framing::Eom;
 use wharf_core::port::server::Outcome;
 use wharf_host::services::port::{Addr, Broadcast, Error, Event, OnClose, Port, Running, Subscriber};
 
 /// Writes to a client that does not read, until not even a byte is taken; how many bytes that were.
-fn fill(port: &Port, index: u16) -> usize {
-    let (mut taken, mut refused) = (0, 0);
-    // A system that was slow is no client that is deaf.
+pub(crate) fn fill(port: &Port, index: u16) -> usize {
+    let (mut taken, mut len, mut refused) = (0, 1000, 0);
+    // A system that was slow is no client that is deaf: what it has put off it does before the next attempt, which counts anew.
     while refused < 3 {
-        let len = if refused == 0 { 1000 } else { 1 };
         match port.write(slot(index), &vec![b'.'; len], SOON) {
-            Ok(len) => taken += len,
+            Ok(accepted) => (taken, len, refused) = (taken + accepted, (2 * len).min(1000), 0),
             Err(Error::Timeout { bytes }) => {
-                taken += bytes;
-                refused += 1;
+                (taken, len) = (taken + bytes, 1);
+                refused = if bytes == 0 { refused + 1 } else { 0 };
             }
             Err(error) => panic!("{error}"),
         }
@@ -28,14 +28,15 @@ fn fill(port: &Port, index: u16) -> usize {
 #[test]
 fn sixteen_mebibytes_go_there_and_back() {
     const LEN: usize = 16 << 20;
-    let port = port(&[]);
+    let port = port(&UNHURRIED);
     let mut client = Client::seated(&port, 0);
     let mut out = client.0.try_clone().unwrap();
     let sent: Vec<u8> = (0_u32..).map(|number| (number.wrapping_mul(2_654_435_761) >> 24) as u8).take(LEN).collect();
     let (reader, writer) = (port.port(), port.port());
     thread::scope(|scope| {
         let received = scope.spawn(move || {
-            let (mut buffer, mut bytes) = (vec![0; 64 * 1024], Vec::with_capacity(LEN));
+            // Less than the queue holds, so that it goes round and round.
+            let (mut buffer, mut bytes) = (vec![0; 10_007], Vec::with_capacity(LEN));
             loop {
                 let read = reader.read(slot(0), &mut buffer, PATIENT).unwrap();
                 if read.eom == Eom::END {
@@ -62,8 +63,19 @@ fn a_write_that_runs_out_of_time_tells_how_much_was_taken() {
     let port = port(&[]);
     let mut client = Client::seated(&port, 0);
     let long = vec![b'x'; 64 << 20];
-    let Err(Error::Timeout { bytes }) = port.write(slot(0), &long, SOON) else { panic!("nobody reads") };
-    assert!(bytes > 16 * 1024 && bytes < long.len(), "{bytes}");
+    // In pieces, for it is longer than the queue; a system that has not come to the second is given twice the time.
+    let (mut bytes, mut time) = (0, Duration::from_millis(20));
+    loop {
+        let Err(Error::Timeout { bytes: taken }) = port.write(slot(0), &long, Some(time)) else {
+            panic!("nobody reads")
+        };
+        bytes += taken;
+        assert!(bytes < long.len() && time < PATIENCE, "{taken} of {bytes} in {time:?}");
+        if taken > 16 * 1024 {
+            break;
+        }
+        time *= 2;
+    }
     let filled = fill(&port, 0);
     assert_eq!(port.write(slot(0), b"y", AT_ONCE), Err(Error::Timeout { bytes: 0 }));
     // A short one goes whole or not at all.
@@ -229,7 +241,7 @@ fn a_writer_that_gives_up_lets_the_next_one_write() {
     thread::scope(|scope| {
         let gives_up = scope.spawn(move || first.write(slot(0), &[b'1'; 16 * 1024], SOON));
         until(|| gives_up.is_finished() || port.run(|port| port.waiting()).unwrap() == 1);
-        let waits = scope.spawn(move || second.write(slot(0), b"second", None));
+        let waits = scope.spawn(move || second.write(slot(0), b"second", PATIENT));
         assert_eq!(gives_up.join().unwrap(), Err(Error::Timeout { bytes: 0 }));
         let mut bytes = vec![0; taken];
         client.0.read_exact(&mut bytes).unwrap();
@@ -241,19 +253,26 @@ fn a_writer_that_gives_up_lets_the_next_one_write() {
 #[test]
 fn a_writer_hears_that_its_client_has_left() {
     let port = port(&[]);
-    let client = Client::seated(&port, 0);
-    let id = port.slot_id(slot(0)).unwrap().unwrap();
-    fill(&port, 0);
-    let (any, exact, drains) = (port.port(), port.port(), port.port());
-    thread::scope(|scope| {
-        let any = scope.spawn(move || any.write(slot(0), &[0; 9000], None));
-        let exact = scope.spawn(move || exact.write_to(id, &[0; 9000], None));
-        let drains = scope.spawn(move || drains.drain(slot(0), None));
-        until_waiting(&port, 3);
-        // Bytes that it has not read make this a reset.
-        drop(client);
-        assert_eq!(any.join().unwrap(), Err(Error::NotConnected));
-        assert_eq!(exact.join().unwrap(), Err(Error::Stale));
-        assert_eq!(drains.join().unwrap(), Err(Error::NotConnected));
-    });
+    // The one who is ahead has tried before, the other has not.
+    for exact_first in [false, true] {
+        let client = Client::seated(&port, 0);
+        let id = port.slot_id(slot(0)).unwrap().unwrap();
+        fill(&port, 0);
+        let write = |exact| {
+            if exact { port.write_to(id, &[0; 9000], PATIENT) } else { port.write(slot(0), &[0; 9000], PATIENT) }
+        };
+        let expected = |exact| Err(if exact { Error::Stale } else { Error::NotConnected });
+        thread::scope(|scope| {
+            let ahead = scope.spawn(|| write(exact_first));
+            until_waiting(&port, 1);
+            let behind = scope.spawn(|| write(!exact_first));
+            let drains = scope.spawn(|| port.drain(slot(0), PATIENT));
+            until_waiting(&port, 3);
+            // Bytes that it has not read make this a reset.
+            drop(client);
+            assert_eq!(ahead.join().unwrap(), expected(exact_first));
+            assert_eq!(behind.join().unwrap(), expected(!exact_first));
+            assert_eq!(drains.join().unwrap(), Err(Error::NotConnected));
+        });
+    }
 }

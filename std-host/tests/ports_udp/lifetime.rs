@@ -50,7 +50,7 @@ fn a_port_that_is_closed_while_its_name_is_looked_up_binds_nothing() {
 
 #[test]
 fn a_failed_bind_is_down_and_is_tried_again() {
-    let holder = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let holder = UdpSocket::bind((wharf_tests::loopback::own(), 0)).unwrap();
     let address = format!("{} udp", holder.local_addr().unwrap());
     let mut bench = bench(&options(&address, &[("reopen", "1ms")]), false);
     assert_eq!(bench.port.local_addr(), None);

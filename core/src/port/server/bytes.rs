@@ -37,7 +37,8 @@ impl Place<'_> {
             crate::log::discard("port", "input of a client that is being closed, or that nobody reads");
             self.client.unread = self.client.unread.saturating_add(len.into());
         } else {
-            self.client.rx.push(self.rx, bytes);
+            let rest = self.reflect(now, bytes);
+            self.client.rx.push(self.rx, rest);
             self.client.news.add(News::DATA);
         }
         Ok(())
@@ -62,6 +63,8 @@ impl Place<'_> {
         self.client.tx.consume(self.tx_capacity(), len);
         self.client.boundaries.sent(self.boundaries, len);
         (self.client.last_any, self.client.stuck_since) = (now, now);
+        // A queue that is filled up again at once was never low.
+        self.echo(now);
         self.watch_low();
         Ok(())
     }

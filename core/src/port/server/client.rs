@@ -1,10 +1,10 @@
 //! The record of one client's stay in a slot.
 
+use super::How;
 use super::event::Reason;
 use super::options::{HalfClose, Options};
 use super::ring::Ring;
 use super::written::{Boundaries, Outcome};
-use super::{How, SLOT_BUDGET};
 use crate::port::framing::Scan;
 use crate::time::{self, Instant};
 use core::net::SocketAddr;
@@ -228,6 +228,11 @@ impl Client {
         matches!(self.state, State::Open | State::PeerEnded) && matches!(self.ending, Ending::Open)
     }
 
+    /// Whether what it sends is queued for itself.
+    pub(super) const fn echoes(&self, options: &Options) -> bool {
+        options.echo && self.takes_output()
+    }
+
     /// Whether queued output is still to be sent.
     pub(super) const fn sends(&self) -> bool {
         matches!(self.state, State::Open | State::PeerEnded | State::Flushing)
@@ -257,12 +262,12 @@ impl Client {
         }
     }
 
-    /// What the client may still receive and send in this turn.
-    pub(super) const fn budget(&self, turn: u16) -> (u32, u32) {
+    /// What the client may still receive and send in this turn, of so many bytes.
+    pub(super) const fn budget(&self, turn: u16, all: u32) -> (u32, u32) {
         if self.turn == turn {
-            (SLOT_BUDGET.saturating_sub(self.rx_spent), SLOT_BUDGET.saturating_sub(self.tx_spent))
+            (all.saturating_sub(self.rx_spent), all.saturating_sub(self.tx_spent))
         } else {
-            (SLOT_BUDGET, SLOT_BUDGET)
+            (all, all)
         }
     }
 
@@ -288,8 +293,10 @@ impl Client {
     fn spans(&self, options: &Options) -> [(Expiry, Option<Instant>); 6] {
         let open = matches!(self.state, State::Open | State::PeerEnded | State::LocalEnded);
         let ending = self.input_ended || self.hung_up || self.state == State::Residue;
-        let unread = ending && !self.rx.is_empty() && self.state != State::Closing;
-        let half = self.state == State::PeerEnded && options.half_close == HalfClose::Drain;
+        // What is still on its way back to the client is neither unread nor over.
+        let echoes = self.state == State::PeerEnded && self.echoes(options);
+        let unread = ending && !self.rx.is_empty() && self.state != State::Closing && !echoes;
+        let half = self.state == State::PeerEnded && options.half_close == HalfClose::Drain && !echoes;
         let span = |runs: bool, since: Instant, millis: u32| {
             if runs { time::expiry(since, Duration::from_millis(millis.into())) } else { None }
         };

@@ -119,7 +119,8 @@ impl<S: Storage> Server<S> {
         for index in indices {
             change.make(self.seat_mut(index)?);
             self.with_client(index, |place| {
-                if matches!(option, SlotOption::InputEos(_) | SlotOption::ProcessEos(_)) {
+                // What was to be sent back is there to be read from now on, and the other way round.
+                if matches!(option, SlotOption::InputEos(_) | SlotOption::ProcessEos(_) | SlotOption::Echo(_)) {
                     place.frame_anew();
                 } else if matches!(option, SlotOption::Overflow(_)) {
                     place.keep_boundaries();
@@ -146,6 +147,7 @@ impl<S: Storage> Server<S> {
             SlotOption::Watermarks(value) if !value.is_valid() => return Err(Error::BadValue),
             SlotOption::Watermarks(value) => Change::Watermarks(value),
             SlotOption::ProcessEos(value) => Change::ProcessEos(value),
+            SlotOption::Echo(value) => Change::Echo(value),
             SlotOption::InputEos(bytes) => {
                 Change::InputEos(self.terminator(bytes, self.config.rx_queue, indices, Direction::Input)?)
             }
@@ -220,6 +222,7 @@ enum Change {
     Overflow(Overflow),
     Watermarks(super::Watermarks),
     ProcessEos(bool),
+    Echo(bool),
     InputEos(u8),
     OutputEos(u8),
 }
@@ -232,6 +235,7 @@ impl Change {
             Self::Overflow(value) => seat.options.overflow = value,
             Self::Watermarks(value) => seat.options.watermarks = value,
             Self::ProcessEos(value) => seat.options.process_eos = value,
+            Self::Echo(value) => seat.options.echo = value,
             Self::InputEos(number) => seat.input_eos = number,
             Self::OutputEos(number) => seat.output_eos = number,
         }

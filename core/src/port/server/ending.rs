@@ -132,7 +132,8 @@ impl Place<'_> {
     /// The socket is to be closed. What an ending of our own leaves unread is given up.
     fn close(&mut self, reason: Reason, how: How) {
         let reason = *self.client.reason.get_or_insert(reason);
-        if !reason.is_from_peer() {
+        // Nobody reads what could not be sent back.
+        if !reason.is_from_peer() || self.seat.options.echo {
             self.give_up();
         }
         self.client.state = State::Closing;

@@ -148,6 +148,12 @@ impl<S: Storage> Server<S> {
         self.clients.get(slot).map(|client| client.state)
     }
 
+    /// Bytes of a client that wait to be read, and to be sent.
+    #[must_use]
+    pub fn queued(&self, slot: SlotId) -> [u32; 2] {
+        self.clients.get(slot).map_or([0; 2], |client| [client.rx.len(), client.tx.len()])
+    }
+
     /// What has become of a client's bytes.
     #[must_use]
     pub fn counters(&self, slot: SlotId) -> Option<Counters> {
@@ -221,6 +227,13 @@ impl<S: Storage> Server<S> {
         core::mem::replace(&mut self.allow, allow)
     }
 
+    /// Whether what a client sends is of use to somebody: it is not while the client is being closed, or once nobody has
+    /// read what it left.
+    #[must_use]
+    pub fn keeps(&self, slot: SlotId) -> bool {
+        self.clients.get(slot).is_some_and(|client| client.hears() && !client.discards())
+    }
+
     /// What is received and unread, the oldest first. Nothing if the client has left.
     #[must_use]
     pub fn received(&self, slot: SlotId) -> [&[u8]; 2] {
@@ -234,10 +247,7 @@ impl<S: Storage> Server<S> {
     pub fn transmit(&self, slot: SlotId) -> [&[u8]; 2] {
         let Some(client) = self.clients.get(slot) else { return [&[]; 2] };
         let [_, tx] = self.queues(slot.index());
-        let offered = usize::try_from(client.offered).unwrap_or(usize::MAX);
-        let [first, second] = client.tx.slices(tx);
-        let (first, rest) = (first.get(..offered).unwrap_or(first), offered.saturating_sub(first.len()));
-        [first, second.get(..rest).unwrap_or(second)]
+        client.tx.front(tx, client.offered)
     }
 
     /// Bytes of a message that a client's send queue has room for, with the terminator behind it. 0 if it takes none.
@@ -400,18 +410,21 @@ impl<S: Storage> Server<S> {
     /// gets his deadline.
     fn poll_client(&mut self) -> Option<Output> {
         while let Some(index) = self.schedule.first() {
-            self.schedule.remove(self.seats.as_mut(), index);
-            let Some(slot) = self.clients.id_at(index) else { continue };
-            let Some(mut place) = self.place_of_all(slot) else { continue };
+            let slot = self.clients.id_at(index);
+            let Some((slot, mut place)) = slot.and_then(|slot| Some((slot, self.place_of_all(slot)?))) else {
+                self.schedule.remove(self.seats.as_mut(), index);
+                continue;
+            };
             match place.work() {
                 Work::Now(task) => {
                     let output = place.start(task);
                     let moved = place.reclassify();
                     if task == Task::Disconnect {
+                        self.schedule.remove(self.seats.as_mut(), index);
                         self.leave(slot);
                     } else {
                         self.recount(moved);
-                        self.schedule.add(self.seats.as_mut(), index, Turn::This);
+                        self.schedule.rotate(self.seats.as_mut());
                     }
                     return Some(output);
                 }
@@ -423,6 +436,7 @@ impl<S: Storage> Server<S> {
                 Work::Nothing => {
                     let deadline = place.client.deadline(&place.seat.options);
                     self.arm(index, deadline);
+                    self.schedule.remove(self.seats.as_mut(), index);
                 }
             }
         }
@@ -452,8 +466,10 @@ impl<S: Storage> Server<S> {
         slot: SlotId,
         f: impl FnOnce(&mut Place<'_>) -> Result<R, Error>,
     ) -> Result<R, Error> {
+        let now = self.now;
         let mut place = self.place(slot).ok_or(Error::Stale { slot })?;
         let result = f(&mut place)?;
+        place.echo(now);
         let moved = place.reclassify();
         self.recount(moved);
         self.schedule.add(self.seats.as_mut(), slot.index(), Turn::This);
@@ -462,9 +478,11 @@ impl<S: Storage> Server<S> {
 
     /// The same to whoever sits in a slot.
     pub(super) fn with_client(&mut self, index: u32, f: impl FnOnce(&mut Place<'_>)) {
+        let now = self.now;
         let Some(slot) = self.clients.id_at(index) else { return };
         if let Some(mut place) = self.place(slot) {
             f(&mut place);
+            place.echo(now);
             let moved = place.reclassify();
             self.recount(moved);
         }
@@ -515,7 +533,8 @@ impl<S: Storage> Server<S> {
         let boundaries = self.boundaries.as_mut().get_mut(first..).unwrap_or_default();
         let boundaries = boundaries.get_mut(..BOUNDARIES).unwrap_or_default();
         let output_eos = terminator(self.terminators.as_ref(), number);
-        Some(Place { id: slot, client, seat, rx, tx, boundaries, output_eos, turn: self.turn })
+        let (turn, budget) = (self.turn, self.config.slot_budget);
+        Some(Place { id: slot, client, seat, rx, tx, boundaries, output_eos, turn, budget })
     }
 
     fn queues(&self, index: u32) -> [&[u8]; 2] {

@@ -43,6 +43,7 @@ mod admission;
 mod bytes;
 mod client;
 mod command;
+mod echo;
 mod ending;
 mod event;
 mod listener;
@@ -78,7 +79,7 @@ pub const MAX_SLOTS: usize = 65_535;
 pub const MIN_QUEUE: u32 = 64;
 /// Bytes of the largest queue, 16 MiB.
 pub const MAX_QUEUE: u32 = 16 << 20;
-/// Bytes that one slot may move in each direction in a turn.
+/// Bytes that one slot may move in each direction in a turn unless told otherwise.
 pub const SLOT_BUDGET: u32 = 64 << 10;
 /// Clients that may be accepted in a turn.
 pub const ACCEPT_BUDGET: u8 = 16;

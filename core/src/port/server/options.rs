@@ -1,6 +1,6 @@
 //! What can be configured. Spans are whole milliseconds in a `u32`, 1..=4 294 967 295; 0 is off.
 
-use super::{Error, MAX_QUEUE, MAX_TEXT, MIN_QUEUE};
+use super::{Error, MAX_QUEUE, MAX_TEXT, MIN_QUEUE, SLOT_BUDGET};
 use heapless::Vec;
 
 /// What is fixed when the port is made, and what it starts with.
@@ -10,6 +10,8 @@ pub struct Config {
     pub rx_queue: u32,
     /// Bytes of each slot's send queue, likewise.
     pub tx_queue: u32,
+    /// Bytes that a slot may move in each direction in a turn, likewise.
+    pub slot_budget: u32,
     /// Which free slot a newcomer gets.
     pub pick: Pick,
     /// What the port starts with.
@@ -23,6 +25,7 @@ impl Default for Config {
         Self {
             rx_queue: 16 << 10,
             tx_queue: 16 << 10,
+            slot_budget: SLOT_BUDGET,
             pick: Pick::First,
             port: PortOptions::DEFAULT,
             slots: Options::DEFAULT,
@@ -32,8 +35,8 @@ impl Default for Config {
 
 impl Config {
     pub(super) fn check(&self) -> Result<(), Error> {
-        let fits = |queue: &u32| (MIN_QUEUE..=MAX_QUEUE).contains(queue);
-        if self.slots.watermarks.is_valid() && [self.rx_queue, self.tx_queue].iter().all(fits) {
+        let fits = |len: &u32| (MIN_QUEUE..=MAX_QUEUE).contains(len);
+        if self.slots.watermarks.is_valid() && [self.rx_queue, self.tx_queue, self.slot_budget].iter().all(fits) {
             Ok(())
         } else {
             Err(Error::BadValue)
@@ -76,6 +79,9 @@ pub struct Options {
     pub watermarks: Watermarks,
     /// Whether terminators count at all.
     pub process_eos: bool,
+    /// Whether what a client sends is queued for itself as it comes, as far as there is room, for as long as it may be sent
+    /// output. Once its input has ended and all is sent, it is dropped. Only then does it count as unread, or as half closed.
+    pub echo: bool,
 }
 
 impl Options {
@@ -91,6 +97,7 @@ impl Options {
         overflow: Overflow::Reject,
         watermarks: Watermarks { high: 75, low: 25 },
         process_eos: true,
+        echo: false,
     };
 }
 
@@ -228,6 +235,8 @@ pub enum SlotOption<'a> {
     Watermarks(Watermarks),
     /// [`Options::process_eos`].
     ProcessEos(bool),
+    /// [`Options::echo`].
+    Echo(bool),
     /// What ends a message that comes in; empty is off. It counts for every byte that is not delivered yet.
     InputEos(&'a [u8]),
     /// What is put behind a message that goes out; empty is off.

@@ -40,7 +40,7 @@ impl Place<'_> {
             State::Closing | State::Residue => return Work::Nothing,
             State::Open | State::PeerEnded | State::LocalEnded | State::Flushing => {}
         }
-        let (rx_budget, tx_budget) = client.budget(self.turn);
+        let (rx_budget, tx_budget) = client.budget(self.turn, self.budget);
         let mut late = false;
         if client.sends() && client.offered == 0 && !client.tx.is_empty() && client.writable {
             match client.tx.len().min(tx_budget) {

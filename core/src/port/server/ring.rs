@@ -26,7 +26,12 @@ impl Ring {
 
     /// The queued bytes, the oldest first.
     pub(super) fn slices(self, region: &[u8]) -> [&[u8]; 2] {
-        let (start, len) = (index(self.start), index(self.len));
+        self.front(region, self.len)
+    }
+
+    /// The oldest of them, at most `count`.
+    pub(super) fn front(self, region: &[u8], count: u32) -> [&[u8]; 2] {
+        let (start, len) = (index(self.start), index(self.len.min(count)));
         let (before, after) = region.split_at_checked(start).unwrap_or((region, &[]));
         match after.split_at_checked(len) {
             Some((all, _)) => [all, &[]],
@@ -120,6 +125,8 @@ mod tests {
                     }
                 }
                 assert_eq!(ring.slices(&region).concat(), list);
+                let count = rng.index(capacity as usize + 2);
+                assert_eq!(ring.front(&region, count as u32).concat(), list[..count.min(list.len())]);
                 assert_eq!((ring.len() as usize, ring.is_empty()), (list.len(), list.is_empty()));
             }
         }

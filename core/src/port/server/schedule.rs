@@ -71,6 +71,15 @@ impl Schedule {
         }
     }
 
+    /// The slot that is looked at next is the last of those that are due now.
+    pub(super) fn rotate(&mut self, seats: &mut [Seat]) {
+        let first = self.due.first;
+        if first != self.due.last {
+            self.remove(seats, first);
+            self.add(seats, first, Turn::This);
+        }
+    }
+
     /// Takes a slot out of the list that it is in.
     pub(super) fn remove(&mut self, seats: &mut [Seat], index: u32) {
         let Some(place) = link(seats, index) else { return };
@@ -136,7 +145,12 @@ mod tests {
         schedule.remove(&mut seats, 4);
         schedule.remove(&mut seats, 2);
         schedule.add(&mut seats, 9, Turn::This);
-        assert_eq!(drain(&mut schedule, &mut seats), [3, 1, 0]);
+        schedule.rotate(&mut seats);
+        assert_eq!(drain(&mut schedule, &mut seats), [1, 0, 3]);
+        schedule.rotate(&mut seats);
+        schedule.add(&mut seats, 2, Turn::This);
+        schedule.rotate(&mut seats);
+        assert_eq!(drain(&mut schedule, &mut seats), [2]);
         assert_eq!(drain(&mut schedule, &mut seats), []);
     }
 

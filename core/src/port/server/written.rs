@@ -79,7 +79,8 @@ impl Place<'_> {
         self.tx_room().saturating_sub(self.eos_len())
     }
 
-    fn tx_room(&self) -> u32 {
+    /// Bytes that fit now.
+    pub(super) fn tx_room(&self) -> u32 {
         self.client.tx.room(self.tx_capacity())
     }
 
@@ -97,7 +98,7 @@ impl Place<'_> {
         let terminator = if *terminate { self.eos_len() } else { 0 };
         let total = len.saturating_add(terminator);
         if total <= self.tx_room() {
-            self.queue(now, bytes, *terminate);
+            self.queue(now, [bytes, &[]], *terminate);
             return Ok(Receipt { accepted: bytes.len(), ..Receipt::default() });
         }
         match (mode, self.seat.options.overflow) {
@@ -105,7 +106,7 @@ impl Place<'_> {
                 // The last byte stays with the caller until the terminator fits as well.
                 let fits = bytes.len().saturating_sub(1).min(to_usize(self.tx_room()));
                 match bytes.get(..fits) {
-                    Some(part) if !part.is_empty() => self.queue(now, part, false),
+                    Some(part) if !part.is_empty() => self.queue(now, [part, &[]], false),
                     _ => return Err(self.full(terminator)),
                 }
                 Ok(Receipt { accepted: fits, ..Receipt::default() })
@@ -121,7 +122,7 @@ impl Place<'_> {
             (Mode::Policy, Overflow::DropOldest) => {
                 let needed = total.saturating_sub(self.tx_room());
                 let lost = self.drop_oldest(needed).ok_or_else(|| self.full(terminator))?;
-                self.queue(now, bytes, *terminate);
+                self.queue(now, [bytes, &[]], *terminate);
                 Ok(Receipt { accepted: bytes.len(), lost: lost.into(), discarded: 0 })
             }
         }
@@ -145,12 +146,13 @@ impl Place<'_> {
         Error::Full { room: to_usize(self.tx_room().saturating_sub(terminator)) }
     }
 
-    /// Puts into the queue what is known to fit.
-    fn queue(&mut self, now: Instant, bytes: &[u8], terminated: bool) {
+    /// Puts into the queue what is known to fit: one message, in two parts.
+    pub(super) fn queue(&mut self, now: Instant, [first, second]: [&[u8]; 2], terminated: bool) {
         if self.client.tx.is_empty() {
             self.client.stuck_since = now;
         }
-        let mut queued = self.client.tx.push(self.tx, bytes);
+        let mut queued = self.client.tx.push(self.tx, first);
+        queued = queued.saturating_add(self.client.tx.push(self.tx, second));
         if terminated {
             queued = queued.saturating_add(self.client.tx.push(self.tx, self.output_eos.as_bytes()));
         }

@@ -136,8 +136,9 @@ impl Session {
             Side::Start(..) => self.start(),
             Side::Hello(..) => self.hello(&mut cipher, ask),
             Side::Connected(_) => {
-                while self.is_handshaking() && self.pull(&mut cipher) {}
-                self.failure.clone().map_or(Ok(()), Err)
+                while self.is_handshaking() && self.failure.is_none() && self.pull(&mut cipher) {}
+                // What is wrong behind the end of a handshake is told after what was decrypted before it.
+                self.failure.clone().filter(|_| self.is_handshaking()).map_or(Ok(()), Err)
             }
             Side::Failed => self.failure.clone().map_or(Ok(()), Err),
         };

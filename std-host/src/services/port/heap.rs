@@ -32,7 +32,8 @@ pub(super) fn parts(slots: usize, config: &Config, allow: Box<[Network]>) -> io:
     let bytes = slots * (config.rx_queue as usize + config.tx_queue as usize);
     // Zeroed memory that the system maps when it is touched cannot be asked for so that a refusal comes back.
     if Vec::<u8>::new().try_reserve_exact(bytes).is_err() {
-        let what = format!("there is no memory for {slots} slots with queues of {bytes} bytes in all");
+        let what =
+            format!("there is no memory for the queues, {bytes} bytes in all: lower slots, rx_queue or tx_queue");
         return Err(io::Error::new(io::ErrorKind::OutOfMemory, what));
     }
     Ok(Parts {

@@ -239,6 +239,16 @@ impl Place {
 mod tests {
     use super::*;
     use std::path::PathBuf;
+    use std::time::Instant;
+
+    /// Waits until `what` is so.
+    fn until(what: impl Fn() -> bool) {
+        let end = Instant::now() + Duration::from_secs(30);
+        while !what() {
+            assert!(Instant::now() < end, "it does not come to be");
+            thread::yield_now();
+        }
+    }
 
     fn file(name: &str) -> (PathBuf, Sink) {
         let path = std::env::temp_dir().join(format!("wharf-lines-{}-{name}", std::process::id()));
@@ -271,9 +281,7 @@ mod tests {
         let moved = path.with_extension("1");
         let mut lines = Lines::new("dev");
         lines.put(&sink, |text| text.push_str("one"));
-        while lines.counts().written < 1 {
-            thread::yield_now();
-        }
+        until(|| lines.counts().written == 1);
         std::fs::rename(&path, &moved).unwrap();
         lines.reopen();
         lines.put(&sink, |text| text.push_str("two"));
@@ -320,9 +328,7 @@ mod tests {
         let sink = Sink::File(path.to_str().unwrap().into());
         let mut lines = Lines::new("dev");
         lines.put(&sink, |text| text.push_str("one"));
-        while lines.counts().lost < 1 {
-            thread::yield_now();
-        }
+        until(|| lines.counts().lost == 1);
         std::fs::create_dir(&folder).unwrap();
         lines.put(&sink, |text| text.push_str("two"));
         drop(lines);

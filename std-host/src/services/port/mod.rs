@@ -3,8 +3,8 @@
 //! A [`Server`] is a TCP port on its loop. What happens at it is decided in the core, by
 //! [`wharf_core::port::server`]; `site` carries that out on the sockets, whose callbacks are in `clients` and whose
 //! listener is in `listening`. A program on the loop works with the port by [`Running`] and hears of it as a
-//! [`Subscriber`]; `relay` has the two that the command line offers. Other threads have [`Port`] and [`Subport`], whose calls
-//! wait; they are in `blocking`.
+//! [`Subscriber`], as `broker` and `log` do for two modes of a port; an echo is the machine's own business. Other threads
+//! have [`Port`] and [`Subport`], whose calls wait; they are in `blocking`.
 //!
 //! A UDP port is another machine with another face, in [`udp`]: it has no slots.
 //!
@@ -14,6 +14,7 @@
 //! | [`trace`] | a transfer as text, and the names of the files for it |
 
 mod blocking;
+mod broker;
 mod calls;
 mod clients;
 mod common;
@@ -26,7 +27,6 @@ mod lines;
 mod listening;
 mod log;
 pub mod options;
-mod relay;
 pub mod report;
 mod running;
 mod server;

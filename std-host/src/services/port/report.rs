@@ -153,7 +153,7 @@ fn seat(port: &Running<'_>, level: Level, index: u32) -> Seat {
     let ago = |then: Instant| now.saturating_duration_since(then);
     let client = machine.id_at(index).and_then(|slot| {
         let (seated, counters) = (machine.seated(slot)?, machine.counters(slot)?);
-        watch.see(counters.queued_rx, counters.queued_tx);
+        watch.see(machine.queued(slot));
         let sends = matches!(seated.state, State::Open | State::PeerEnded | State::Flushing);
         Some(Seated {
             slot,

@@ -1,13 +1,13 @@
 //! A port and its life on a loop.
 
 use super::blocking::{self, Port};
+use super::broker::Broker;
 use super::clients::Clients;
 use super::common::Common;
 use super::heap;
 use super::lines::Lines;
 use super::log::{self, Log};
-use super::options::{HalfClose, Millis, Mode, Options};
-use super::relay::{Broker, Echo};
+use super::options::{Mode, Options};
 use super::running::Running;
 use super::site::Site;
 use super::subscribers::Subscriber;
@@ -52,14 +52,6 @@ impl Server {
                 Error::Io { op: "append to", object, source }
             })?;
         }
-        let mut options = options.clone();
-        if options.mode == Mode::Echo {
-            // Everything comes back, however slowly it is taken. A client that takes nothing is found by `write_stuck`, and
-            // what waits for it is not unread before that.
-            options.slot.half_close = HalfClose::Keep;
-            options.slot.unread = Millis(options.slot.unread.0.max(options.slot.write_stuck.0));
-        }
-        let options = &options;
         let config = options.server();
         let parts = heap::parts(options.slots.into(), &config, options.allow.clone().into());
         let parts =
@@ -78,13 +70,13 @@ impl Server {
         site.with(lp, |port| {
             prepare(port);
             let served: Option<Box<dyn Subscriber>> = match options.mode {
-                Mode::Echo => Some(Box::new(Echo::default())),
                 Mode::Broker => Some(Box::new(Broker::new(options.tx_queue))),
                 Mode::Log => {
                     let lines = site.log.get_or_init(|| Rc::new(RefCell::new(Lines::new(&options.name))));
                     Some(Box::new(Log::new(Rc::clone(lines), &options.log_file)))
                 }
-                Mode::None => None,
+                // An echo is the business of the machine.
+                Mode::None | Mode::Echo => None,
             };
             served.into_iter().for_each(|served| port.subscribe(served));
             if options.auto_connect {

@@ -268,17 +268,25 @@ impl Site {
             let slot = traces::slot_of(event);
             self.with_whom(slot, |whom| self.traces.event(whom, event));
         }
-        // Whoever is told may subscribe others, who hear of what comes next.
-        let mut subscribers = self.subscribers.take();
-        let port = &mut Running::new(self, self.now.get());
-        subscribers.tell(port, event);
+        self.with_subscribers(|subscribers, port| subscribers.tell(port, event));
         if let Event::DataReady { slot } | Event::InputEnded { slot } = *event {
-            self.delivery.borrow_mut().deliver(&mut subscribers, port, slot);
+            self.deliver(slot);
         } else if let Event::Disconnected { slot, .. } = *event {
             self.delivery.borrow_mut().forget(slot);
         }
-        self.subscribers.borrow_mut().join(subscribers);
         self.touch(event);
+    }
+
+    /// Gives the subscribers the messages of a client that are theirs.
+    fn deliver(&self, slot: SlotId) {
+        self.with_subscribers(|subscribers, port| self.delivery.borrow_mut().deliver(subscribers, port, slot));
+    }
+
+    /// Whoever is told something may subscribe others, who hear of what comes next.
+    fn with_subscribers(&self, f: impl FnOnce(&mut Subscribers, &mut Running<'_>)) {
+        let mut subscribers = self.subscribers.take();
+        f(&mut subscribers, &mut self.running());
+        self.subscribers.borrow_mut().join(subscribers);
     }
 
     /// Calls of other threads may wait for this.
@@ -320,11 +328,12 @@ impl Site {
             Some(bytes) => {
                 self.totals.borrow_mut().rx += bytes.len() as u64;
                 self.trace(Some(slot), Levels::DRIVER, Direction::Rx, [&bytes, &[]], concat!("site.rs:", line!()));
-                self.tell(now, Input::Received { slot, bytes: &bytes });
                 // What the machine throws away is for nobody.
-                let is_kept = self.machine.borrow().received(slot).iter().any(|part| !part.is_empty());
-                if is_kept && self.copies(slot) {
+                let is_kept = self.copies(slot) && self.machine.borrow().keeps(slot);
+                self.tell(now, Input::Received { slot, bytes: &bytes });
+                if is_kept {
                     self.delivery.borrow_mut().copy(slot, &bytes);
+                    self.deliver(slot);
                 }
                 self.watch_queues(slot);
             }
@@ -401,9 +410,8 @@ impl Site {
     }
 
     fn watch_queues(&self, slot: SlotId) {
-        if let Some(counters) = self.machine.borrow().counters(slot) {
-            self.with_watch(slot.index(), |watch| watch.see(counters.queued_rx, counters.queued_tx));
-        }
+        let queued = self.machine.borrow().queued(slot);
+        self.with_watch(slot.index(), |watch| watch.see(queued));
     }
 
     fn transmit<T: 'static>(&self, lp: &mut LoopMut<'_, T>, slot: SlotId) {

@@ -76,11 +76,10 @@ impl Totals {
 
 impl Watch {
     /// The queues are this long; only the longest ever is kept.
-    pub(super) fn see(&mut self, rx: u64, tx: u64) {
-        let [most_rx, most_tx] = &mut self.longest;
-        // A queue has 16 MiB at most.
-        *most_rx = (*most_rx).max(u32::try_from(rx).unwrap_or(u32::MAX));
-        *most_tx = (*most_tx).max(u32::try_from(tx).unwrap_or(u32::MAX));
+    pub(super) fn see(&mut self, queued: [u32; 2]) {
+        for (longest, queued) in self.longest.iter_mut().zip(queued) {
+            *longest = (*longest).max(queued);
+        }
     }
 
     /// The system has taken so many of the bytes that it was shown.

@@ -11,6 +11,7 @@ use std::cell::RefCell;
 use std::io::{Read, Write};
 use std::rc::Rc;
 use std::thread;
+use std::time::Duration;
 use wharf_host::event_loop::{
     CloseReason, Closed, Error, Handler, ListenOptions, LoopMut, LoopOptions, Socket, TlsConfig,
 };
@@ -24,7 +25,9 @@ pub(super) fn pattern() -> Vec<u8> {
 }
 
 pub(super) fn bench(config: &TlsConfig, act: impl FnMut(&str, &mut Probed<'_>, &[u8]) + 'static) -> Bench {
-    bench_with(config, LoopOptions::default(), act)
+    // However long a machine takes that has much else to do.
+    let options = LoopOptions { handshake_timeout: Duration::from_secs(600), ..LoopOptions::default() };
+    bench_with(config, options, act)
 }
 
 pub(super) fn bench_with(

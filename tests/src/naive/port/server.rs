@@ -21,7 +21,7 @@ use std::collections::VecDeque;
 use wharf_core::Instant;
 use wharf_core::port::server::{
     ACCEPT_BUDGET, Command, Config, Counters, Error, Event, Failure, How, Input, Options, Outcome, Output, PortOptions,
-    Reason, SLOT_BUDGET, State,
+    Reason, State,
 };
 use wharf_core::slots::SlotId;
 
@@ -55,6 +55,8 @@ pub struct Port {
     setup: Setup,
     rx_queue: usize,
     tx_queue: usize,
+    /// Bytes that a slot may move in each direction in a turn.
+    slot_budget: usize,
     rotate: bool,
     options: PortOptions,
     slots: Vec<Slot>,
@@ -148,6 +150,7 @@ impl Port {
         Self {
             rx_queue: config.rx_queue as usize,
             tx_queue: config.tx_queue as usize,
+            slot_budget: config.slot_budget as usize,
             rotate: config.pick == wharf_core::port::server::Pick::Rotate,
             options: config.port.clone(),
             slots: vec![slot; setup.slots],
@@ -330,8 +333,11 @@ impl Port {
         if len < shown {
             client.can_write = client.write_edge;
         }
-        let marks = self.slots[place].options.watermarks;
-        self.client(slot)?.watch_low(marks, queue);
+        let options = self.slots[place].options;
+        let client = self.client(slot)?;
+        // A queue that is filled up again at once was never low.
+        client.echo(&options, queue, now);
+        client.watch_low(options.watermarks, queue);
         Ok(())
     }
 
@@ -350,7 +356,7 @@ impl Port {
         for slot in &mut self.slots {
             slot.resting = false;
             if let Some(client) = &mut slot.client {
-                (client.read_budget, client.write_budget) = (SLOT_BUDGET as usize, SLOT_BUDGET as usize);
+                (client.read_budget, client.write_budget) = (self.slot_budget, self.slot_budget);
             }
         }
         if let Some(waiting) = &mut self.waiting {
@@ -388,8 +394,15 @@ impl Port {
 
     /// What follows in every slot, and for the port, until nothing does.
     fn follow(&mut self) {
+        let (now, queue) = (self.now, self.tx_queue);
         for slot in &mut self.slots {
             let Some(client) = &mut slot.client else { continue };
+            client.gets_all_back = slot.options.echo;
+            client.echo(&slot.options, queue, now);
+            if client.has_all_back(&slot.options) {
+                slot.end_owed = false;
+                client.flush(Reason::PeerClosed, now);
+            }
             client.follow();
             if client.state == State::Residue && (client.rx.is_empty() || !client.is_from_peer()) {
                 let unread = client.unread + client.rx.len() as u64;

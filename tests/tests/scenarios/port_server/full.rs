@@ -1,7 +1,9 @@
 //! What becomes of a client that comes when no slot is free.
 
-use super::harness::{Bench, plain};
-use wharf_core::port::server::{Command, Event, Failure, How, OnFull, Output, PortOption, Reason, Refusal, State};
+use super::harness::{Bench, Peer, plain};
+use wharf_core::port::server::{
+    AcceptFailure, Command, Event, Failure, How, OnFull, Output, PortOption, Reason, Refusal, State,
+};
 use wharf_core::slots::SlotId;
 
 fn is_left(bench: &Bench, who: usize) -> Option<Reason> {
@@ -118,6 +120,39 @@ fn kick_idle_replaces_who_has_been_idle_the_longest_but_not_before_kick_after() 
     let last = bench.come();
     bench.run();
     assert_eq!(bench.slot(last).index(), bench.slot(late).index(), "what is sent to a client counts as well");
+}
+
+#[test]
+fn a_parked_connection_is_decided_about_although_accepting_fails() {
+    use AcceptFailure::{Exhausted, Fatal, Transient};
+    for (on_full, kind) in [OnFull::KickOldest, OnFull::KickIdle]
+        .into_iter()
+        .flat_map(|on_full| [Transient, Exhausted, Fatal].map(|kind| (on_full, kind)))
+    {
+        let mut bench = Bench::new(plain(on_full), 1);
+        bench.ask(Command::SetPort(PortOption::KickAfter(1000))).unwrap();
+        let first = bench.client();
+        bench.sleep(1000);
+        let parked = bench.come();
+        bench.turn();
+        assert_eq!(bench.outputs.last(), Some(&Output::Yield), "{on_full:?} {kind:?}: the next turn decides");
+        assert_eq!((bench.peers[parked].slot, bench.peers[parked].refused), (None, None), "{on_full:?} {kind:?}");
+        bench.cannot_accept(kind);
+        // No time passes: the pause of a port without descriptors is not waited for.
+        bench.run();
+        assert_eq!(is_left(&bench, first), Some(Reason::Kicked), "{on_full:?} {kind:?}");
+        let Peer { slot, refused, .. } = bench.peers[parked];
+        let (seated, open) = (slot.map(SlotId::index), bench.descriptors);
+        if kind == Fatal {
+            assert_eq!((seated, refused, open), (None, Some(Refusal::Down), 0), "{on_full:?}: nothing is left open");
+        } else {
+            assert_eq!(
+                (seated, refused, open),
+                (Some(0), None, 2),
+                "{on_full:?} {kind:?}: the listener and the client"
+            );
+        }
+    }
 }
 
 #[test]

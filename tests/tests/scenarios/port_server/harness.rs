@@ -246,6 +246,11 @@ impl Bench {
         }
     }
 
+    /// No connection could be taken from the listening socket, in the turn that goes on.
+    pub(super) fn cannot_accept(&mut self, kind: AcceptFailure) {
+        self.tell(Input::AcceptFailed { kind });
+    }
+
     /// Time passes, deadline by deadline.
     pub(super) fn sleep(&mut self, millis: u64) {
         let end = self.now.saturating_add(Duration::from_millis(millis));

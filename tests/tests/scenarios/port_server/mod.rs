@@ -5,6 +5,7 @@
 mod accepting;
 mod broadcasting;
 mod bytes;
+mod echo;
 mod ending;
 mod full;
 mod harness;

@@ -168,6 +168,27 @@ fn a_damaged_record_fails_after_the_good_ones_and_sends_an_alert() {
 }
 
 #[test]
+fn a_damaged_record_behind_a_handshake_is_no_failure_of_the_handshake() {
+    let authority = Authority::new();
+    let (client, server) = (authority.client().client().unwrap(), authority.server(&["localhost"]).server().unwrap());
+    let mut pair = Pair::new(&client, "localhost", &server, 1500);
+    assert_eq!(pair.client.handshake(&[], nobody).unwrap(), Step::Blocked);
+    assert_eq!(pair.server.handshake(&sent(&mut pair.client), nobody).unwrap(), Step::Blocked);
+    assert_eq!(pair.client.handshake(&sent(&mut pair.server), nobody).unwrap(), Step::Done);
+    pair.client.encrypt(&[IoSlice::new(b"good")]);
+    // All that the server has to get yet, in one piece.
+    let mut cipher = sent(&mut pair.client);
+    cipher.extend([23, 3, 3, 0, 20]);
+    cipher.extend([0; 20]);
+    assert_eq!(pair.server.handshake(&cipher, nobody).unwrap(), Step::Done);
+    let mut room = [0; 10];
+    assert!(pair.server.has_input());
+    assert_eq!((pair.server.decrypt(&[], &mut room).unwrap(), &room[..4]), (4, &b"good"[..]));
+    pair.server.decrypt(&[], &mut room).unwrap_err();
+    assert!(pair.server.wants_transmit(), "the client is told");
+}
+
+#[test]
 fn what_is_no_tls_is_refused() {
     let authority = Authority::new();
     let mut server = Session::server(&authority.server(&["localhost"]).server().unwrap());

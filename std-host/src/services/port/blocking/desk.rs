@@ -353,3 +353,6 @@ fn try_one(port: &mut Running<'_>, transfer: &Transfer, state: &mut State) -> bo
     transfer.answer(state, answer);
     true
 }
+
+#[cfg(test)]
+mod tests;

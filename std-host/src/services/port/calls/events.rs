@@ -120,3 +120,16 @@ impl<T> Drop for Feed<T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subscription_has_left_when_it_is_dropped() {
+        let (events, subscriber) = pair(Told::Missed);
+        assert!(!subscriber.has_left());
+        drop(events);
+        assert!(subscriber.has_left());
+    }
+}

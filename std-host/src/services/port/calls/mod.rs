@@ -127,7 +127,7 @@ impl<F: Face> Calls<F> {
     }
 
     /// Has the loop look at a call, for the first time or again. After the end of the loop it is answered here.
-    fn push(&self, transfer: &Arc<Transfer<F>>) {
+    pub(super) fn push(&self, transfer: &Arc<Transfer<F>>) {
         let mut inbox = self.inbox();
         if inbox.ended {
             drop(inbox);

@@ -49,7 +49,7 @@ pub(in crate::services::port) struct State<F: Face> {
 }
 
 impl<F: Face> Transfer<F> {
-    pub(super) fn new(ask: F::Ask) -> Arc<Self> {
+    pub(in crate::services::port) fn new(ask: F::Ask) -> Arc<Self> {
         let state = State {
             phase: Phase::Idle,
             ask,
@@ -78,7 +78,11 @@ impl<F: Face> Transfer<F> {
     }
 
     /// Waits for the answer. At `end` the loop is asked, by `hurry`, for what it can say by then.
-    pub(super) fn wait(&self, mut end: Option<Instant>, hurry: impl Fn()) -> Result<F::Answer, Error> {
+    pub(in crate::services::port) fn wait(
+        &self,
+        mut end: Option<Instant>,
+        hurry: impl Fn(),
+    ) -> Result<F::Answer, Error> {
         let mut state = self.state();
         loop {
             if let Some(answer) = state.answer.take() {
@@ -103,7 +107,7 @@ impl<F: Face> Transfer<F> {
 
 impl<F: Face> State<F> {
     /// Begins a call that has no bytes.
-    pub(super) fn begin(&mut self, ask: F::Ask, patient: bool) {
+    pub(in crate::services::port) fn begin(&mut self, ask: F::Ask, patient: bool) {
         self.phase = Phase::Asked;
         self.ask = ask;
         self.overdue = !patient;
@@ -122,7 +126,7 @@ impl<F: Face> State<F> {
         is_new
     }
 
-    pub(super) fn is_waiting(&self) -> bool {
+    pub(in crate::services::port) fn is_waiting(&self) -> bool {
         self.phase == Phase::Waiting
     }
 

@@ -1,7 +1,7 @@
 //! The options as the machines of the core take them. What those do not know is the host's own: who gets messages, who may
 //! connect, options of sockets, trace.
 
-use super::{Key, Options};
+use super::{Key, Mode, Options};
 use wharf_core::port::datagrams::{self, Setting};
 use wharf_core::port::server::{self, Command, PortOption, SlotOption};
 
@@ -14,6 +14,7 @@ impl Options {
         server::Config {
             rx_queue: self.rx_queue,
             tx_queue: self.tx_queue,
+            slot_budget: self.slot_budget,
             pick: self.pick,
             port: server::PortOptions {
                 on_full: self.on_full,
@@ -34,6 +35,7 @@ impl Options {
                 overflow: slot.overflow,
                 watermarks: slot.watermarks,
                 process_eos: slot.process_eos,
+                echo: self.mode == Mode::Echo,
             },
         }
     }

@@ -39,11 +39,17 @@ use crate::event_loop::Keepalive;
 use std::path::{Path, absolute};
 use wharf_core::network::Network;
 use wharf_core::port::address::Protocol;
+use wharf_core::port::server::SLOT_BUDGET;
 
 /// The longest name of a port, in bytes.
 pub const LONGEST_NAME: usize = 60;
 /// The text of `trace_file` that stands for standard error.
 pub const STDERR: &str = "stderr";
+
+/// Bytes of a queue of a TCP port unless told otherwise.
+const QUEUE: u32 = 16 << 10;
+/// The same with [`Mode::Echo`]: what a slot may move in a turn, so that this takes one read and one write.
+const ECHO_QUEUE: u32 = SLOT_BUDGET;
 
 /// Everything that is set for a port. Those of another [kind](Ports) than the port is mean nothing to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +66,8 @@ pub struct Options {
     pub rx_queue: u32,
     /// Bytes of each slot's send queue, likewise.
     pub tx_queue: u32,
+    /// Bytes that a slot may move in each direction in a turn of the port, likewise.
+    pub slot_budget: u32,
     /// Datagrams in the ring of a UDP port, 1..=4096.
     pub depth: u16,
     /// Which free slot a newcomer gets.
@@ -224,8 +232,9 @@ impl Options {
             address,
             slots: 1,
             udp: Udp::Fifo,
-            rx_queue: if is_udp { 256 << 10 } else { 16 << 10 },
-            tx_queue: 16 << 10,
+            rx_queue: if is_udp { 256 << 10 } else { QUEUE },
+            tx_queue: QUEUE,
+            slot_budget: SLOT_BUDGET,
             depth: 64,
             pick: Pick::First,
             on_full: OnFull::Close,
@@ -338,7 +347,23 @@ impl Options {
     }
 
     pub(crate) fn put(&mut self, key: &Key, value: values::Value) {
+        let mode = self.mode;
         assert!(key.put(self, value), "the form of {} makes what its field takes", key.name);
+        if self.mode != mode {
+            self.set_mode(self.mode);
+        }
+    }
+
+    /// Sets what the host does by itself, and the queues to the default of that unless they have another length already.
+    pub fn set_mode(&mut self, mode: Mode) {
+        self.mode = mode;
+        let is_tcp = self.address.protocol() == Protocol::Tcp;
+        let (before, after) = if mode == Mode::Echo { (QUEUE, ECHO_QUEUE) } else { (ECHO_QUEUE, QUEUE) };
+        for queue in [&mut self.rx_queue, &mut self.tx_queue] {
+            if is_tcp && *queue == before {
+                *queue = after;
+            }
+        }
     }
 }
 

@@ -164,6 +164,7 @@ pub static OPTIONS: &[Key] = &[
     row!(Fixed All log_file: Form::Path),
     row!(Fixed Queued rx_queue: QUEUE),
     row!(Fixed Tcp tx_queue: QUEUE),
+    row!(Fixed Tcp slot_budget: QUEUE),
     row!(Fixed Fifo depth: Form::Count(1, 4096)),
     row!(Fixed Tcp pick: choice::<Pick>()),
     row!(Down Tcp backlog: Form::Count(1, 65_535)),

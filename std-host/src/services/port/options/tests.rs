@@ -36,6 +36,7 @@ const VALUES: &[(&str, &str, &[Written])] = &[
     ("log_file", "", &[("/var/log/%x \"ü\"", ""), ("", "")]),
     ("rx_queue", "16KiB", &[("64", ""), ("16M", "16MiB"), ("1.5k", "1536"), ("4096", "4KiB")]),
     ("tx_queue", "16KiB", &[("64", ""), ("16 MiB", "16MiB")]),
+    ("slot_budget", "64KiB", &[("64", ""), ("16 MiB", "16MiB")]),
     ("depth", "64", &[("1", ""), ("4096", "")]),
     ("pick", "first", &[("rotate", ""), ("first", "")]),
     ("backlog", "128", &[("1", ""), ("65535", "")]),
@@ -124,7 +125,8 @@ fn a_key_sets_itself_and_nothing_else() {
         after.set(key, text).unwrap();
         for other in OPTIONS.iter().filter(|other| other.ports.has(&before) && other.ports.has(&after)) {
             let changed = other.value(&before) != other.value(&after);
-            assert_eq!(changed, other.name == *key, "{key} and {}", other.name);
+            let follows = *key == "mode" && other.name.ends_with("x_queue");
+            assert_eq!(changed, other.name == *key || follows, "{key} and {}", other.name);
         }
     }
 }
@@ -235,7 +237,7 @@ fn keys_are_set_when_and_for_what_the_specification_says() {
     let names = |choose: &dyn Fn(&Key) -> bool| -> BTreeSet<_> {
         OPTIONS.iter().filter(|key| choose(key)).map(|key| key.name).collect()
     };
-    let fixed = ["name", "slots", "udp", "mode", "log_file", "rx_queue", "tx_queue", "depth", "pick"];
+    let fixed = ["name", "slots", "udp", "mode", "log_file", "rx_queue", "tx_queue", "slot_budget", "depth", "pick"];
     assert_eq!(names(&|key| key.change == Change::Fixed), BTreeSet::from(fixed));
     let down = ["address", "backlog", "reuse_port", "v6only", "localhost"];
     assert_eq!(names(&|key| key.change == Change::Down), BTreeSet::from(down));
@@ -490,4 +492,22 @@ fn the_machine_of_udp_starts_with_the_options_and_is_told_each_that_it_knows() {
     let row = table::key("rx_queue").unwrap();
     assert_eq!(row.form, form::Form::Size(64, 16 << 20));
     assert_eq!(datagrams::QUEUE_BYTES, 64..=16 << 20);
+}
+
+#[test]
+fn an_echo_has_longer_queues_unless_told_otherwise() {
+    let queues = |port: &Options| (port.rx_queue, port.tx_queue);
+    let mut port = Options::new("dev", ":0").unwrap();
+    assert_eq!(queues(&port), (16 << 10, 16 << 10));
+    port.set("mode", "echo").unwrap();
+    assert_eq!(queues(&port), (64 << 10, 64 << 10));
+    port.set("mode", "broker").unwrap();
+    assert_eq!(queues(&port), (16 << 10, 16 << 10));
+    port.set("tx_queue", "1KiB").unwrap();
+    port.set("mode", "echo").unwrap();
+    port.set("rx_queue", "16KiB").unwrap();
+    assert_eq!(queues(&port), (16 << 10, 1 << 10), "what is set stays");
+    let mut udp = Options::new("dev", ":0 udp").unwrap();
+    udp.set("mode", "echo").unwrap();
+    assert_eq!(udp.rx_queue, 256 << 10);
 }

@@ -76,7 +76,8 @@ impl Rig {
         let _taken = self.ask(Command::Set { index: None, option: SlotOption::Unread(1000) });
         let _taken = self.ask(Command::Close(OnClose::Drop));
         self.settle();
-        for _ in 0..200 {
+        // What a peer has sent is thrown away by the budget of a turn.
+        for _ in 0..5000 {
             while !self.pending.is_empty() {
                 self.resolve(0, false);
                 self.settle();

@@ -89,6 +89,8 @@ pub(super) struct Client {
     /// What else it may be said to leave for, because all of that ran out together.
     pub(super) or_else: Vec<Reason>,
     pub(super) closing: bool,
+    /// Nobody reads what it sends: it has that back.
+    pub(super) gets_all_back: bool,
     pub(super) was_high: bool,
     pub(super) told_high: bool,
     pub(super) connected: Instant,
@@ -140,6 +142,7 @@ impl Client {
             reason: None,
             or_else: Vec::new(),
             closing: false,
+            gets_all_back: false,
             was_high: false,
             told_high: false,
             connected: now,
@@ -291,7 +294,7 @@ impl Client {
         // What was asked is of no interest any more.
         (self.reading, self.writing) = (None, None);
         self.reason = self.reason.or(Some(reason));
-        if !self.is_from_peer() {
+        if self.gets_all_back || !self.is_from_peer() {
             self.give_up_input();
         }
         self.unsent += self.queued() as u64;
@@ -312,6 +315,29 @@ impl Client {
         self.flushing_since = now;
         if !self.is_from_peer() {
             self.give_up_input();
+        }
+    }
+
+    /// Whether it has ended and everything that it sent is back with it.
+    pub(super) fn has_all_back(&self, options: &Options) -> bool {
+        let echoes = options.echo && self.takes_output();
+        echoes && self.state == State::PeerEnded && self.rx.is_empty() && self.tx.is_empty()
+    }
+
+    /// Sends back what it has sent, as far as that fits.
+    pub(super) fn echo(&mut self, options: &Options, queue: usize, now: Instant) {
+        if !options.echo || !self.takes_output() {
+            return;
+        }
+        let ready = Output::Notify(Event::DataReady { slot: self.id });
+        self.owed.retain(|owed| owed.output != ready);
+        let len = self.rx.len().min(queue - self.queued());
+        let back: Vec<u8> = self.rx.drain(..len).collect();
+        if !back.is_empty() {
+            self.consumed += back.len() as u64;
+            (self.last_program_read, self.last_program_write) = (now, now);
+            self.queue(&back, now);
+            self.watch_high(options.watermarks, queue);
         }
     }
 
@@ -366,11 +392,13 @@ impl Client {
         }
         if let Some(gone) = self.gone_since {
             let read = self.last_program_read;
-            if self.state == State::PeerEnded && options.half_close == HalfClose::Drain {
+            // Where bytes go back by themselves, that is all there is to be done.
+            let echoes = self.state == State::PeerEnded && options.echo && self.takes_output();
+            if self.state == State::PeerEnded && options.half_close == HalfClose::Drain && !echoes {
                 let since = self.ended_since.max(read).max(self.last_program_write);
                 runs(Timeout::HalfClose, since, options.half_close_linger);
             }
-            if !self.rx.is_empty() && self.state != State::Closing {
+            if !self.rx.is_empty() && self.state != State::Closing && !echoes {
                 runs(Timeout::Unread, gone.max(read), options.unread);
             }
         }

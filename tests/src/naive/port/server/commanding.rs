@@ -82,7 +82,7 @@ impl Port {
         };
         for at in which {
             let slot = &mut self.slots[at];
-            if matches!(option, SlotOption::InputEos(_) | SlotOption::ProcessEos(_)) {
+            if matches!(option, SlotOption::InputEos(_) | SlotOption::ProcessEos(_) | SlotOption::Echo(_)) {
                 // What is queued may be a message by now.
                 if let Some(client) = slot.client.as_mut().filter(|client| !client.rx.is_empty()) {
                     let ready = Output::Notify(Event::DataReady { slot: client.id });
@@ -117,6 +117,7 @@ impl Port {
                     options.watermarks = marks;
                 }
                 SlotOption::ProcessEos(whether) => options.process_eos = whether,
+                SlotOption::Echo(whether) => options.echo = whether,
                 SlotOption::InputEos(eos) => {
                     longest(eos, self.rx_queue)?;
                     slot.input_eos = eos.to_vec();

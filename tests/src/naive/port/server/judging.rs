@@ -106,8 +106,7 @@ impl Port {
         if !place.owed.is_empty() {
             return Err("the last client has not been taken leave of".into());
         }
-        let budget = wharf_core::port::server::SLOT_BUDGET as usize;
-        place.client = Some(Client::new(slot, waiting.peer, self.now, budget));
+        place.client = Some(Client::new(slot, waiting.peer, self.now, self.slot_budget));
         place.end_owed = false;
         self.rotor = at + 1;
         self.accepts -= 1;
