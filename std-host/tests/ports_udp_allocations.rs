@@ -1,14 +1,15 @@
-//! A datagram costs a UDP port no allocation once it is warm: a test binary of its own, because the allocator is counted
-//! for the whole process, and without the test harness, whose thread allocates when it likes.
+//! A datagram costs a UDP port no allocation once it is warm, nor does a call that waits for it: a test binary of its own,
+//! because the allocator is counted for the whole process, and without the test harness, whose thread allocates when it likes.
 
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use std::alloc::System;
 use std::net::{SocketAddr, UdpSocket};
 use std::thread;
+use std::time::Duration;
 use wharf_host::event_loop::Loop;
-use wharf_host::services::port::Addr;
 use wharf_host::services::port::options::{Mode, Options, Udp};
-use wharf_host::services::port::udp::{Event, Received, RunningUdp, UdpServer, UdpSubscriber};
+use wharf_host::services::port::udp::{Event, Received, RunningUdp, UdpBroadcast, UdpPort, UdpServer, UdpSubscriber};
+use wharf_host::services::port::{Addr, Error};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
@@ -70,10 +71,74 @@ fn datagrams_allocate_nothing(what: &str, options: &Options, subscriber: Option<
     assert_eq!((change.allocations, change.reallocations), (0, 0), "{what}: {change:?}");
 }
 
+const PATIENT: Option<Duration> = Some(Duration::from_secs(30));
+const ONE: Addr = Addr::Slot(0);
+
+/// Every call that waits, and some that do not. A reader that waits is woken by the client.
+fn calls(port: &UdpPort, client: &UdpSocket, rounds: usize, told: &mut UdpBroadcast) {
+    let (mut buffer, mut back) = ([0; 2048], [0; 2048]);
+    for round in 0..rounds {
+        let timeout = if round % 2 == 0 { None } else { PATIENT };
+        client.send(&[6; 1000]).unwrap();
+        let read = port.read(ONE, &mut buffer, timeout).unwrap();
+        assert_eq!(read.len, 1000);
+        assert_eq!(port.write(ONE, &buffer[..1000], timeout), Ok(1000));
+        port.reply(read.from.unwrap().peer, b"by name", timeout).unwrap();
+        port.broadcast_into(b"to all", timeout, told).unwrap();
+        assert_eq!(port.write(Addr::Port, b"sum", timeout), Ok(3));
+        port.drain(ONE, timeout).unwrap();
+        for len in [1000, 7, 6, 3] {
+            assert_eq!(client.recv(&mut back).unwrap(), len);
+        }
+        assert!(port.peer(ONE).unwrap().is_some());
+        assert_eq!(port.read(ONE, &mut buffer, Some(Duration::ZERO)), Err(Error::Timeout { bytes: 0 }));
+        if round % 100 == 0 {
+            assert_eq!(port.read(ONE, &mut buffer, Some(Duration::from_micros(1))), Err(Error::Timeout { bytes: 0 }));
+        }
+        assert_eq!((port.flush(ONE).unwrap(), port.pending(ONE).unwrap().rx), (0, 0));
+    }
+}
+
+/// The same of a cache: what is there is read at once, and no more.
+fn cached(port: &UdpPort, client: &UdpSocket, rounds: usize) {
+    let mut buffer = [0; 64];
+    for _ in 0..rounds {
+        client.send(&[7; 100]).unwrap();
+        while port.pending(ONE).unwrap().rx == 0 {
+            thread::yield_now();
+        }
+        for len in [64, 36, 0] {
+            assert_eq!(port.read(ONE, &mut buffer, None).unwrap().len, len);
+        }
+        assert_eq!(port.write(ONE, b"no", None), Err(Error::ReadOnly));
+    }
+}
+
+fn calls_on_a_warm_handle_allocate_nothing(options: &Options, calls: impl Fn(&UdpPort, &UdpSocket, usize)) {
+    let port = UdpServer::spawn(options.clone()).unwrap();
+    port.connect(PATIENT).unwrap();
+    let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+    client.set_read_timeout(PATIENT).unwrap();
+    client.connect(port.local_addr().unwrap()).unwrap();
+    // What goes out has come to the end of its memory a few times, where a datagram is put together.
+    calls(&port, &client, 1500);
+    let region = Region::new(ALLOCATOR);
+    calls(&port, &client, 3000);
+    let change = region.change();
+    assert_eq!((change.allocations, change.reallocations), (0, 0), "{:?}: {change:?}", options.udp);
+    port.stop().unwrap();
+}
+
 fn main() {
     let options = Options::new("dev", "127.0.0.1:0 udp").unwrap();
     datagrams_allocate_nothing("reader", &options, Some(Box::new(Reader([0; 2048]))));
     datagrams_allocate_nothing("echo", &Options { mode: Mode::Echo, ..options.clone() }, None);
     let relay = Relay(UdpSocket::bind("127.0.0.1:0").unwrap());
-    datagrams_allocate_nothing("asyn", &Options { udp: Udp::Asyn, ..options }, Some(Box::new(relay)));
+    let asyn = Options { udp: Udp::Asyn, ..options.clone() };
+    datagrams_allocate_nothing("asyn", &asyn, Some(Box::new(relay)));
+    let told = std::cell::RefCell::new(UdpBroadcast::default());
+    calls_on_a_warm_handle_allocate_nothing(&options, |port, client, rounds| {
+        calls(port, client, rounds, &mut told.borrow_mut());
+    });
+    calls_on_a_warm_handle_allocate_nothing(&asyn, cached);
 }

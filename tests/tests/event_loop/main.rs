@@ -20,6 +20,7 @@ mod port_bench;
 mod port_loop;
 mod port_model;
 mod port_udp;
+mod port_udp_threads;
 mod ports;
 mod streams;
 mod timeouts;

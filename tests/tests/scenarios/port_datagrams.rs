@@ -347,6 +347,31 @@ fn each_udp_peer_gets_its_own_reply() {
 }
 
 #[test]
+fn who_was_read_last_and_what_waits_to_be_sent_are_told() {
+    let mut port = Port::new(FIFO);
+    port.arrive([Found::Datagram(peer(1), b"x".to_vec()), Found::Datagram(peer(2), b"y".to_vec())]);
+    assert_eq!((port.machine.last_read(), port.machine.outgoing()), (None, 0..0));
+    port.read(1);
+    assert_eq!(port.machine.last_read(), Some(peer(1)));
+    // Nothing is carried out between these, so that all of it waits.
+    for to in [To::LastRead, To::Everyone, To::Peer(peer(9))] {
+        let write = Input::Requested(Command::Write { to, bytes: b"" });
+        port.machine.handle_input(port.now, write).expect("there is room");
+    }
+    assert_eq!(port.machine.outgoing(), 0..4, "empty ones count, and for each peer");
+    port.drain();
+    assert_eq!((port.machine.outgoing(), port.sent.len()), (4..4, 4));
+    // What is given up is behind it, too.
+    port.machine
+        .handle_input(port.now, Input::Requested(Command::Write { to: To::LastRead, bytes: b"z" }))
+        .expect("room");
+    assert_eq!(port.machine.outgoing(), 4..5);
+    port.input(Input::Requested(Command::Close)).expect("a close is never refused");
+    assert_eq!((port.machine.outgoing(), port.sent.len()), (5..5, 4));
+    assert_eq!(port.machine.last_read(), Some(peer(1)));
+}
+
+#[test]
 fn datagrams_of_0_1_and_65507_bytes_arrive_whole_and_are_echoed() {
     let mut port = Port::new(FIFO);
     let longest: Vec<u8> = (0..=250).cycle().take(MAX_PAYLOAD_V4).collect();

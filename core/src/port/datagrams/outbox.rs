@@ -5,6 +5,7 @@
 use super::ring::{read, wrap, write};
 use super::{MAX_PAYLOAD, MAX_PAYLOAD_V4, OUTPUT_DEPTH};
 use core::net::SocketAddr;
+use core::ops::Range;
 use heapless::Deque;
 
 /// What became of one peer's copy of a broadcast.
@@ -38,16 +39,24 @@ pub(super) struct Outbox<T> {
     tail: usize,
     /// Bytes of all entries, those of a broadcast once for each peer.
     waiting: usize,
+    /// Entries that were here and are not any more.
+    gone: u64,
 }
 
 impl<T> Outbox<T> {
     pub(super) const fn new(bytes: T) -> Self {
-        Self { bytes, entries: Deque::new(), used: 0, tail: 0, waiting: 0 }
+        Self { bytes, entries: Deque::new(), used: 0, tail: 0, waiting: 0, gone: 0 }
     }
 
     /// Bytes to be sent.
     pub(super) const fn waiting(&self) -> usize {
         self.waiting
+    }
+
+    /// The numbers of the datagrams that wait.
+    pub(super) fn numbers(&self) -> Range<u64> {
+        let count = u64::try_from(self.entries.len()).unwrap_or(u64::MAX);
+        self.gone..self.gone.saturating_add(count)
     }
 
     /// To whom the first datagram goes.
@@ -63,6 +72,7 @@ impl<T> Outbox<T> {
     /// Forgets all datagrams and tells how many there were.
     pub(super) fn clear(&mut self) -> usize {
         let count = self.entries.len();
+        self.gone = self.numbers().end;
         self.entries.clear();
         (self.used, self.tail, self.waiting) = (0, 0, 0);
         count
@@ -71,6 +81,7 @@ impl<T> Outbox<T> {
     /// Takes the first datagram out and gives its length.
     pub(super) fn pop(&mut self) -> Option<usize> {
         let Entry { len, last, .. } = self.entries.pop_front()?;
+        self.gone = self.gone.saturating_add(1);
         self.waiting = self.waiting.saturating_sub(len);
         if last {
             self.used = self.used.saturating_sub(len);

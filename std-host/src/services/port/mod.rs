@@ -15,6 +15,7 @@
 
 mod blocking;
 mod broker;
+mod calls;
 mod clients;
 mod common;
 pub mod control;
@@ -36,7 +37,8 @@ pub mod trace;
 mod traces;
 pub mod udp;
 
-pub use blocking::{Events, Pending, Port, Subport, Threaded, Told};
+pub use blocking::{Pending, Port, Subport, Told};
+pub use calls::{Events, Threaded};
 pub use describe::describe;
 pub use error::Error;
 pub use heap::Heap;

@@ -1,6 +1,6 @@
 //! A port and its life on a loop.
 
-use super::blocking::Port;
+use super::blocking::{self, Port};
 use super::broker::Broker;
 use super::clients::Clients;
 use super::common::Common;
@@ -58,7 +58,7 @@ impl Server {
         let site = Rc::new(Site::new(common, options.clone(), machine, messages));
         let key = lp.context(Clients { site: Rc::clone(&site) });
         site.key.get_or_init(|| key);
-        site.desk.calls().reach(lp, key);
+        blocking::reach(site.desk.calls(), lp, key);
         site.set_timer(lp);
         site.with(lp, |port| {
             prepare(port);

@@ -4,7 +4,7 @@
 //! until it asks for nothing more. What a subscriber does to the port meanwhile is an input like any other, and is
 //! carried out by the drive that is under way.
 
-use super::blocking::{Calls, Desk};
+use super::blocking::Desk;
 use super::clients::{self, Clients};
 use super::common::Common;
 use super::delivery::Delivery;
@@ -93,7 +93,7 @@ impl Site {
             own_options: RefCell::new(HashMap::new()),
             machine: RefCell::new(machine),
             subscribers: RefCell::new(Subscribers::default()),
-            desk: Desk::new(Arc::new(Calls::new()), slots),
+            desk: Desk::new(slots),
             delivery: RefCell::new(Delivery::default()),
             totals: RefCell::default(),
             watches: RefCell::new(vec![Watch::default(); slots].into()),
@@ -163,13 +163,6 @@ impl Site {
         let result = f(&mut Running::new(self, now));
         self.drive(lp);
         result
-    }
-
-    /// Other threads have called.
-    pub(super) fn look<T: 'static>(self: &Rc<Self>, lp: &mut LoopMut<'_, T>) {
-        self.begin(lp);
-        self.desk.receive(&mut self.running());
-        self.drive(lp);
     }
 
     /// The port at the time of the present callback.

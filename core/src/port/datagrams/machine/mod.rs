@@ -17,6 +17,7 @@ use crate::time::{Instant, earliest, expiry};
 use calls::Direction;
 use checks::check_timeout;
 use core::net::SocketAddr;
+use core::ops::Range;
 use phases::{Phase, Then};
 
 /// A UDP port over received bytes `B`, a [`Record`] for each received datagram `R`, and bytes to be sent `T`.
@@ -175,6 +176,13 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, R: AsRef<[Record]> + AsMut<[Record]>, T: AsRe
     #[must_use]
     pub const fn pending(&self) -> Pending {
         Pending { rx: self.ring.unread_bytes(), tx: self.outbox.waiting() }
+    }
+
+    /// The numbers of the datagrams that wait to be sent, those of a broadcast one for each peer. The first that was ever
+    /// queued is 0. One whose number is below them has been sent, or given up.
+    #[must_use]
+    pub fn outgoing(&self) -> Range<u64> {
+        self.outbox.numbers()
     }
 
     /// Whether what is kept is owed to the reader, and so must not go without being counted: it takes part, or there are no

@@ -5,24 +5,24 @@
 //! to a slot *touches* it. Once the machine has nothing more to do, the lines of the slots that were touched are served,
 //! and of no others: a port with thousands of readers that wait looks at the few for which there is something.
 
-use super::calls::Calls;
+use super::ask::{Answer, Ask, State, Transfer};
 use super::serve::{self, Tried};
-use super::transfer::{Answer, Ask, Phase, State, Transfer};
+use crate::services::port::calls::{self, Arrivals, Calls, Places, is_first};
 use crate::services::port::error::Error;
 use crate::services::port::running::{Addr, Running};
 use crate::services::port::site::Site;
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
+
+type Queue = calls::Line<Site>;
 
 /// The calls of a port that its loop has seen and not answered.
 pub(in crate::services::port) struct Desk {
-    calls: Arc<Calls>,
-    /// Those that have just come. None is taken out before it is answered or stands in a line.
-    came: RefCell<VecDeque<Arc<Transfer>>>,
+    arrivals: Arrivals<Site>,
     lines: RefCell<Lines>,
-    /// How many places in lines are taken; without any nothing need be touched.
-    waiting: Cell<usize>,
+    /// Without any that is taken nothing need be touched.
+    places: Places,
     marks: Box<[Mark]>,
     /// Slots whose first writer has begun its message.
     begun: Cell<usize>,
@@ -35,15 +35,15 @@ struct Lines {
     /// Slots for which a call has ever waited.
     slots: HashMap<u32, Line>,
     /// Calls about the whole port. They do not get in each other's way.
-    port: VecDeque<Arc<Transfer>>,
+    port: Queue,
 }
 
 #[derive(Default)]
 struct Line {
-    readers: VecDeque<Arc<Transfer>>,
-    writers: VecDeque<Arc<Transfer>>,
+    readers: Queue,
+    writers: Queue,
     /// They do not get in each other's way either.
-    others: VecDeque<Arc<Transfer>>,
+    others: Queue,
 }
 
 /// What is known of a slot without looking into its lines.
@@ -54,12 +54,11 @@ struct Mark {
 }
 
 impl Desk {
-    pub(in crate::services::port) fn new(calls: Arc<Calls>, slots: usize) -> Self {
+    pub(in crate::services::port) fn new(slots: usize) -> Self {
         Self {
-            calls,
-            came: RefCell::default(),
+            arrivals: Arrivals::new(),
             lines: RefCell::default(),
-            waiting: Cell::new(0),
+            places: Places::default(),
             marks: std::iter::repeat_with(Mark::default).take(slots).collect(),
             begun: Cell::new(0),
             touched: RefCell::default(),
@@ -67,18 +66,18 @@ impl Desk {
         }
     }
 
-    pub(in crate::services::port) const fn calls(&self) -> &Arc<Calls> {
-        &self.calls
+    pub(in crate::services::port) const fn calls(&self) -> &Arc<Calls<Site>> {
+        self.arrivals.calls()
     }
 
     /// How many places in lines are taken.
     pub(in crate::services::port) const fn waiting(&self) -> usize {
-        self.waiting.get()
+        self.places.taken()
     }
 
     /// Something has happened to a slot.
     pub(in crate::services::port) fn touch(&self, index: u32) {
-        if self.waiting.get() == 0 {
+        if self.places.taken() == 0 {
             return;
         }
         self.port_touched.set(true);
@@ -99,11 +98,10 @@ impl Desk {
 
     /// The port could not be opened, or is not to be any more: who waits for it need not wait longer.
     pub(in crate::services::port) fn not_opened(&self, why: Option<&str>) {
-        self.lines.borrow_mut().port.retain(|transfer| {
+        self.places.retain(&mut self.lines.borrow_mut().port, |transfer| {
             let mut state = transfer.state();
             let waits = state.ask == Ask::Connect;
             if waits {
-                self.left(1);
                 transfer.answer(&mut state, Err(Error::PortDown { why: why.map(str::to_owned) }));
             }
             !waits
@@ -122,22 +120,13 @@ impl Desk {
 
     /// Sees to the calls that have just come. They are answered by [`Desk::serve`] at the earliest.
     pub(in crate::services::port) fn receive(&self, port: &mut Running<'_>) {
-        let mut came = self.came.borrow_mut();
-        self.calls.swap(&mut came);
-        while let Some(transfer) = came.front() {
-            let mut state = transfer.state();
-            match state.phase {
-                Phase::Asked => {
-                    state.phase = Phase::Waiting;
-                    self.begin(port, transfer, &mut state);
-                }
-                Phase::Waiting if state.overdue => self.finish(transfer, &mut state),
-                // It was answered before it came here a second time.
-                Phase::Waiting | Phase::Idle => {}
+        self.arrivals.receive(|transfer, state, is_late| {
+            if is_late {
+                self.finish(transfer, state);
+            } else {
+                self.begin(port, transfer, state);
             }
-            drop(state);
-            came.pop_front();
-        }
+        });
     }
 
     /// Serves whoever waits for what was touched. Whether the machine may have something to do then.
@@ -161,18 +150,15 @@ impl Desk {
 
     /// The loop has ended, and with it every call.
     pub(in crate::services::port) fn end(&self) {
-        let mut all: Vec<_> = self.calls.end().into();
-        // Only a panic leaves one of these in use.
-        if let (Ok(mut came), Ok(mut lines)) = (self.came.try_borrow_mut(), self.lines.try_borrow_mut()) {
-            all.extend(came.drain(..));
-            all.extend(lines.port.drain(..));
+        let mut all = Queue::new();
+        // Only a panic leaves them in use.
+        if let Ok(mut lines) = self.lines.try_borrow_mut() {
+            all.append(&mut lines.port);
             for Line { readers, writers, others } in lines.slots.values_mut() {
                 all.extend(readers.drain(..).chain(writers.drain(..)).chain(others.drain(..)));
             }
         }
-        for transfer in all {
-            transfer.answer(&mut transfer.state(), Err(Error::Ended));
-        }
+        self.arrivals.end(all);
     }
 
     /// A call begins.
@@ -193,7 +179,7 @@ impl Desk {
             let answer = serve::too_late(port, state);
             return transfer.answer(state, answer);
         }
-        self.join(line, transfer);
+        self.places.join(line, transfer);
         self.touch_place(index);
     }
 
@@ -204,23 +190,23 @@ impl Desk {
         }
         let mut lines = self.lines.borrow_mut();
         for index in 0..port.slots() {
-            if !state.awaits(index) {
+            if !state.notes.awaits(index) {
                 continue;
             }
             let is_first = lines.slots.get(&index).is_none_or(|line| line.writers.is_empty());
             if is_first && !serve::share(port, state, index) {
                 continue;
             }
-            state.awaited += 1;
+            state.notes.awaited += 1;
             if !state.overdue {
                 let line = lines.slots.entry(index).or_default();
-                self.join(&mut line.writers, transfer);
+                self.places.join(&mut line.writers, transfer);
                 if is_first {
-                    self.mark_begun(index, state.has_begun(index));
+                    self.mark_begun(index, state.notes.has_begun(index));
                 }
             }
         }
-        if state.awaited == 0 || state.overdue {
+        if state.notes.awaited == 0 || state.overdue {
             transfer.answer(state, Ok(Answer::DONE));
         }
     }
@@ -229,11 +215,11 @@ impl Desk {
     fn finish(&self, transfer: &Arc<Transfer>, state: &mut State) {
         let mut lines = self.lines.borrow_mut();
         if state.ask == Ask::Broadcast {
-            for (index, _) in (0..).zip(&state.shares).filter(|(index, _)| state.awaits(*index)) {
+            for (index, _) in (0..).zip(&state.notes.shares).filter(|(index, _)| state.notes.awaits(*index)) {
                 if let Some(line) = lines.slots.get_mut(&index) {
                     // Another writer may be in the middle of a message, with this one behind it.
-                    let is_first = line.writers.front().is_some_and(|first| Arc::ptr_eq(first, transfer));
-                    self.leave(&mut line.writers, transfer);
+                    let is_first = is_first(&line.writers, transfer);
+                    self.places.leave(&mut line.writers, transfer);
                     if is_first {
                         self.mark_begun(index, false);
                     }
@@ -243,11 +229,11 @@ impl Desk {
             return transfer.answer(state, Ok(Answer::DONE));
         }
         let Place { line, index, alone } = lines.place(state.ask);
-        if alone || line.front().is_some_and(|front| Arc::ptr_eq(front, transfer)) {
+        if alone || is_first(line, transfer) {
             // Its last attempt is the next.
             return self.touch_place(index);
         }
-        self.leave(line, transfer);
+        self.places.leave(line, transfer);
         transfer.answer(state, serve::behind(state));
     }
 
@@ -258,8 +244,7 @@ impl Desk {
             if !serve_one(port, transfer) {
                 break;
             }
-            line.readers.pop_front();
-            self.left(1);
+            self.places.pop(&mut line.readers);
             served = true;
         }
         let mut begun = false;
@@ -271,62 +256,41 @@ impl Desk {
             // Even a message that waits for more room may have had some.
             served = true;
             if waits {
-                begun = state.has_begun(index);
+                begun = state.notes.has_begun(index);
                 break;
             }
             if is_for_all {
-                state.awaited -= 1;
-                if state.awaited == 0 {
+                state.notes.awaited -= 1;
+                if state.notes.awaited == 0 {
                     transfer.answer(&mut state, Ok(Answer::DONE));
                 }
             }
             drop(state);
-            line.writers.pop_front();
-            self.left(1);
+            self.places.pop(&mut line.writers);
         }
         self.mark_begun(index, begun);
         self.serve_all(port, &mut line.others) || served
     }
 
     /// Serves the line of the whole port.
-    fn serve_port(&self, port: &mut Running<'_>, line: &mut VecDeque<Arc<Transfer>>) -> bool {
-        let before = line.len();
+    fn serve_port(&self, port: &mut Running<'_>, line: &mut Queue) -> bool {
         let mut late = false;
-        line.retain(|transfer| {
+        let served = self.places.retain(line, |transfer| {
             let mut state = transfer.state();
             let served = try_one(port, transfer, &mut state);
             late |= served && state.ask == Ask::Connect && port.local_addr().is_none();
             !served
         });
-        self.left(before - line.len());
         // A port that was to be opened by a call which has failed is down, unless others still wait for it.
         if late && !line.iter().any(|transfer| transfer.state().ask == Ask::Connect) {
             port.withdraw();
         }
-        before != line.len()
+        served
     }
 
     /// Serves whoever can be served of those who do not get in each other's way.
-    fn serve_all(&self, port: &mut Running<'_>, line: &mut VecDeque<Arc<Transfer>>) -> bool {
-        let before = line.len();
-        line.retain(|transfer| !serve_one(port, transfer));
-        self.left(before - line.len());
-        before != line.len()
-    }
-
-    fn join(&self, line: &mut VecDeque<Arc<Transfer>>, transfer: &Arc<Transfer>) {
-        line.push_back(Arc::clone(transfer));
-        self.waiting.set(self.waiting.get() + 1);
-    }
-
-    fn leave(&self, line: &mut VecDeque<Arc<Transfer>>, transfer: &Arc<Transfer>) {
-        let before = line.len();
-        line.retain(|other| !Arc::ptr_eq(other, transfer));
-        self.left(before - line.len());
-    }
-
-    fn left(&self, count: usize) {
-        self.waiting.set(self.waiting.get() - count);
+    fn serve_all(&self, port: &mut Running<'_>, line: &mut Queue) -> bool {
+        self.places.retain(line, |transfer| !serve_one(port, transfer))
     }
 
     fn touch_place(&self, index: Option<u32>) {
@@ -348,7 +312,7 @@ impl Desk {
 
 /// Where a call waits.
 struct Place<'a> {
-    line: &'a mut VecDeque<Arc<Transfer>>,
+    line: &'a mut Queue,
     /// Of which slot; `None` for the whole port.
     index: Option<u32>,
     /// Whether nobody is ahead of it whoever is in the line.

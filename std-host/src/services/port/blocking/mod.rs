@@ -1,35 +1,35 @@
 //! The face of a TCP port for threads: calls that wait.
 //!
-//! A thread puts its call into a queue, has the loop look at it, and sleeps until the loop has answered; `transfer` is one
-//! such call, `calls` the queue, `desk` what waits on the loop, and `serve` what is tried for it. Nothing is locked while a
-//! call waits, so whatever one thread waits for, another may do.
+//! The way of a call to the loop and back is that of every kind of port, in `calls`. What a TCP port is asked for is in
+//! `ask`; `desk` is what waits on the loop, and `serve` what is tried for it. Nothing is locked while a call waits, so
+//! whatever one thread waits for, another may do.
 //!
 //! A handle keeps the buffers of its calls for the calls to come. Once they have grown to the largest request, a call
 //! allocates nothing, here or on the loop.
 
-mod calls;
+mod ask;
 mod desk;
-mod events;
+mod face;
 mod serve;
+mod spawn;
 mod subport;
-mod threaded;
-mod transfer;
+mod told;
 
-pub(super) use calls::Calls;
+pub use ask::Pending;
 pub(super) use desk::Desk;
-pub use events::{Events, Told};
+pub(super) use face::reach;
 pub use subport::Subport;
-pub use threaded::Threaded;
-pub use transfer::Pending;
+pub use told::Told;
 
+use super::calls::{Calls, Events, Pool, pair};
 use super::common::Common;
 use super::error::Error;
 use super::running::{Addr, Broadcast, Read, Running};
-use calls::Pool;
+use super::site::Site;
+use ask::{Answer, Ask, State, Whom};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use transfer::{Answer, Ask, State, Whom};
 use wharf_core::port::server::{OnClose, Outcome};
 use wharf_core::slots::SlotId;
 
@@ -40,13 +40,13 @@ use wharf_core::slots::SlotId;
 /// [`Error::OnLoopThread`] and [`Error::Ended`], and with [`Error::OutOfRange`] for a slot that the port does not have.
 /// Whoever has clones of a handle shares nothing but the port with them.
 pub struct Port {
-    pub(super) calls: Arc<Calls>,
-    pub(super) common: Arc<Common>,
-    pool: Pool,
+    calls: Arc<Calls<Site>>,
+    common: Arc<Common>,
+    pool: Pool<Site>,
 }
 
 impl Port {
-    pub(super) fn new(calls: Arc<Calls>, common: Arc<Common>) -> Self {
+    pub(super) fn new(calls: Arc<Calls<Site>>, common: Arc<Common>) -> Self {
         Self { calls, common, pool: Pool::default() }
     }
 
@@ -114,7 +114,7 @@ impl Port {
                 Ask::Broadcast,
                 timeout,
                 |state| state.put(bytes),
-                |_, state| state.shares.iter().map(|share| taken(share.outcome, state.len)).sum(),
+                |_, state| state.notes.shares.iter().map(|share| taken(share.outcome, state.len)).sum(),
             ),
             Addr::Slot(_) => self.write_whom(self.slot(addr)?, bytes, timeout),
         }
@@ -148,7 +148,7 @@ impl Port {
             timeout,
             |state| state.put(bytes),
             |_, state| {
-                let outcomes = || state.shares.iter().map(|share| share.outcome);
+                let outcomes = || state.notes.shares.iter().map(|share| share.outcome);
                 result.outcomes.clear();
                 result.outcomes.extend(outcomes());
                 result.queued = outcomes().map(|outcome| u32::from(outcome == Outcome::Queued)).sum();
@@ -275,7 +275,7 @@ impl Port {
     /// # Errors
     /// Only those of every call.
     pub fn subscribe(&self) -> Result<Events, Error> {
-        let (events, subscriber) = events::pair();
+        let (events, subscriber) = pair(Told::Missed);
         self.run(move |port| port.subscribe(Box::new(subscriber)))?;
         Ok(events)
     }

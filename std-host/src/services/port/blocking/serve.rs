@@ -1,6 +1,6 @@
 //! What is tried for a call, each time that something has happened.
 
-use super::transfer::{Answer, Ask, Pending, Share, State, Whom};
+use super::ask::{Answer, Ask, Pending, Share, State, Whom};
 use crate::services::port::error::Error;
 use crate::services::port::running::{Addr, Running};
 use wharf_core::port::server::{self, Command, Counters, Mode, Outcome, Reason, To};
@@ -56,8 +56,8 @@ pub(super) fn too_late(port: &mut Running<'_>, state: &State) -> Result<Answer, 
     if let Ask::Read(whom) = state.ask {
         read_timed_out(port, state, whom);
     } else if let Ask::Drain(whom) = state.ask {
-        let left = match state.client.map(|slot| port.counters(slot)) {
-            Some(counters) => counters.map_or(0, |counters| state.mark.saturating_sub(sent(&counters))),
+        let left = match state.notes.client.map(|slot| port.counters(slot)) {
+            Some(counters) => counters.map_or(0, |counters| state.notes.mark.saturating_sub(sent(&counters))),
             None => pending(port, whom.addr).tx,
         };
         return Err(Error::Timeout { bytes: to_usize(left) });
@@ -67,7 +67,7 @@ pub(super) fn too_late(port: &mut Running<'_>, state: &State) -> Result<Answer, 
 
 /// The same for one that was not the first of its line.
 pub(super) fn behind(state: &State) -> Result<Answer, Error> {
-    Err(Error::Timeout { bytes: state.done })
+    Err(Error::Timeout { bytes: state.notes.done })
 }
 
 fn read(port: &mut Running<'_>, state: &mut State, whom: Whom) -> Result<Answer, Error> {
@@ -96,19 +96,19 @@ fn read_timed_out(port: &mut Running<'_>, state: &State, whom: Whom) {
 }
 
 fn write(port: &mut Running<'_>, state: &mut State, whom: Whom) -> Result<Answer, Error> {
-    let slot = match state.client {
+    let slot = match state.notes.client {
         Some(slot) => slot,
-        None => *state.client.insert(client(port, whom)?),
+        None => *state.notes.client.insert(client(port, whom)?),
     };
-    match queue(port, slot, &state.bytes[state.done..state.len], state.done > 0) {
-        Ok(queued) => state.done += queued,
+    match queue(port, slot, &state.bytes[state.notes.done..state.len], state.notes.done > 0) {
+        Ok(queued) => state.notes.done += queued,
         // It is leaving, or has left.
         Err(Error::Stale | Error::OutputEnded) if !port.state(slot).is_some_and(is_there) => {
             return Err(gone(whom));
         }
         Err(error) => return Err(error),
     }
-    if state.done == state.len { Ok(Answer::DONE) } else { Err(Error::WouldBlock) }
+    if state.notes.done == state.len { Ok(Answer::DONE) } else { Err(Error::WouldBlock) }
 }
 
 /// Queues what fits of a message, whose beginning may be queued already: how much that was, and [`Error::WouldBlock`] if
@@ -142,7 +142,7 @@ pub(super) fn begin_broadcast(port: &Running<'_>, state: &mut State) -> Result<(
     for index in 0..port.slots() {
         let client = port.slot_at(index);
         let outcome = if client.is_some() { Outcome::Full } else { Outcome::Free };
-        state.shares.push(Share { client, outcome });
+        state.notes.shares.push(Share { client, outcome });
     }
     Ok(())
 }
@@ -150,7 +150,7 @@ pub(super) fn begin_broadcast(port: &Running<'_>, state: &mut State) -> Result<(
 /// Queues what fits of a message for all, for one slot. Whether more of it is to come.
 pub(super) fn share(port: &mut Running<'_>, state: &mut State, index: u32) -> bool {
     let len = state.len;
-    let Some(Share { client: Some(slot), outcome }) = state.shares.get_mut(index as usize) else { return false };
+    let Some(Share { client: Some(slot), outcome }) = state.notes.shares.get_mut(index as usize) else { return false };
     let done = match *outcome {
         Outcome::Full => 0,
         Outcome::Partial { accepted } => accepted as usize,
@@ -167,17 +167,17 @@ pub(super) fn share(port: &mut Running<'_>, state: &mut State, index: u32) -> bo
 }
 
 fn drain(port: &Running<'_>, state: &mut State, whom: Whom) -> Result<Answer, Error> {
-    let slot = match state.client {
+    let slot = match state.notes.client {
         Some(slot) => slot,
         None => {
-            let slot = *state.client.insert(client(port, whom)?);
-            state.mark = port.counters(slot).map_or(0, |counters| counters.accepted);
+            let slot = *state.notes.client.insert(client(port, whom)?);
+            state.notes.mark = port.counters(slot).map_or(0, |counters| counters.accepted);
             slot
         }
     };
     match port.counters(slot) {
         Some(counters) if counters.unsent == 0 => {
-            if sent(&counters) < state.mark {
+            if sent(&counters) < state.notes.mark {
                 Err(Error::WouldBlock)
             } else {
                 Ok(Answer::DONE)
@@ -195,7 +195,7 @@ const fn sent(counters: &Counters) -> u64 {
 
 /// Every slot need be seen once without output.
 fn drain_all(port: &Running<'_>, state: &mut State) -> Result<Answer, Error> {
-    while let Ok(index) = u32::try_from(state.mark) {
+    while let Ok(index) = u32::try_from(state.notes.mark) {
         if index >= port.slots() {
             break;
         }
@@ -203,7 +203,7 @@ fn drain_all(port: &Running<'_>, state: &mut State) -> Result<Answer, Error> {
         if counters.is_some_and(|counters| counters.queued_tx > 0) {
             return Err(Error::WouldBlock);
         }
-        state.mark += 1;
+        state.notes.mark += 1;
     }
     Ok(Answer::DONE)
 }

@@ -1,6 +1,6 @@
 //! One slot as threads see it.
 
-use super::transfer::{Ask, Whom};
+use super::ask::{Ask, Whom};
 use super::{Pending, Port};
 use crate::services::port::error::Error;
 use crate::services::port::running::{Addr, Read};

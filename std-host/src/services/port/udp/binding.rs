@@ -1,4 +1,7 @@
 //! The socket of a UDP port: from the text of its address to a bound socket.
+//!
+//! The loop gives a closed socket back at the end of its iteration. Until then its address is taken, so a port that is closed
+//! and opened again at once may have to wait a little.
 
 use super::site::Site;
 use super::socket::Port;
@@ -41,8 +44,16 @@ pub(super) fn unbind<T: 'static>(lp: &mut LoopMut<'_, T>, site: &Site) {
     site.common.set_local(None);
     if let Some(Ok(mut socket)) = site.socket.take().map(|id| lp.udp(id)) {
         socket.close();
+        site.begin_release();
     }
     site.tell_now(Input::Shut);
+}
+
+/// Goes on with an attempt that found the address taken by the port's own last socket, once that is gone.
+pub(super) fn resume<T: 'static>(lp: &mut LoopMut<'_, T>, site: &Rc<Site>) {
+    if !site.is_releasing() && site.put_off.take().is_some_and(|attempt| site.is_attempt(attempt)) {
+        bind(lp, site);
+    }
 }
 
 /// Binds to the first of these addresses that can be had.
@@ -62,8 +73,12 @@ fn open<T: 'static>(lp: &mut LoopMut<'_, T>, site: &Rc<Site>, addresses: &[Socke
             Err(error) => last = Some(error),
         }
     }
-    if let Some(error) = last {
-        failed(site, kind(&error), &error);
+    let Some(error) = last else { return };
+    let kind = kind(&error);
+    if kind == OpenFailure::AddressInUse && site.is_releasing() {
+        site.put_off.set(Some(site.this_attempt()));
+    } else {
+        failed(site, kind, &error);
     }
 }
 

@@ -5,6 +5,14 @@
 //! `socket` has its callbacks. A program on the loop works with the port by [`RunningUdp`], and hears of it as a
 //! [`UdpSubscriber`]; `echo` and `log` are those that the plant file offers. What is seen of it from outside, its trace
 //! and its report, is in `seen` and `report`; `home` is how those who come from other threads find it.
+//! Other threads have [`UdpPort`], whose calls wait; it is in `blocking`.
+//!
+//! # Why a face of its own
+//!
+//! [`UdpServer::spawn`] is to [`Server::spawn`](super::Server::spawn) what [`UdpServer::bind`] is to
+//! [`Server::bind`](super::Server::bind): which kind of port an address means is chosen by name, and each refuses the
+//! other's addresses in words. One `spawn` for both would give a handle that has slots, clients and half-closes without a
+//! meaning on UDP, and a read that could not tell whose datagram it is.
 //!
 //! # Receiving
 //!
@@ -15,6 +23,7 @@
 //! A batch is bounded by the loop, so each packet of it may use a whole budget of the machine.
 
 mod binding;
+mod blocking;
 mod describe;
 mod echo;
 mod heap;
@@ -28,6 +37,7 @@ mod site;
 mod socket;
 mod subscribers;
 
+pub use blocking::{UdpPort, UdpTold};
 pub use describe::describe;
 pub(super) use home::Home;
 pub use report::UdpReport;

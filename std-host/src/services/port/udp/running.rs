@@ -8,6 +8,7 @@ use crate::services::port::report::Level;
 use crate::services::port::trace::{Direction, Levels};
 use crate::services::port::{Addr, Error};
 use std::net::SocketAddr;
+use std::ops::Range;
 use wharf_core::port::datagrams::{self, Command, Counters, Input, Outcome, Pending, To};
 use wharf_core::port::framing::Eom;
 use wharf_core::{Instant, Machine};
@@ -44,6 +45,14 @@ pub struct UdpBroadcast {
     pub accepted: usize,
     /// The peers heard within `peer_ttl`, and what became of the datagram for each.
     pub outcomes: Vec<(SocketAddr, Outcome)>,
+}
+
+impl UdpBroadcast {
+    /// Sums up the outcomes of a datagram of so many bytes.
+    pub(super) fn count(&mut self, len: usize) {
+        self.queued = self.outcomes.iter().filter(|(_, outcome)| *outcome == Outcome::Queued).count();
+        self.accepted = self.queued * len;
+    }
 }
 
 /// A UDP port on its loop. Nothing here waits: what cannot be done now is [`Error::WouldBlock`], and an event tells when
@@ -91,6 +100,14 @@ impl<'a> RunningUdp<'a> {
     /// Closes the port, and gives up what is unread and unsent. `PortDown` follows.
     pub fn disconnect(&mut self) {
         let _ = self.command(Command::Close);
+        self.site.desk.not_opened(Some("it was closed meanwhile"));
+    }
+
+    /// Leaves a port that could not be opened in time closed, unless it opens by itself.
+    pub(super) fn withdraw(&mut self) {
+        if !self.site.options.borrow().auto_connect {
+            let _ = self.command(Command::Close);
+        }
     }
 
     /// The next bytes of a datagram. What is left of it comes with the next read, or is lost with `rest = "discard"`. In
@@ -151,10 +168,22 @@ impl<'a> RunningUdp<'a> {
     /// # Errors
     /// [`Error::ReadOnly`] in asyn mode, [`Error::PortDown`].
     pub fn broadcast(&mut self, bytes: &[u8]) -> Result<UdpBroadcast, Error> {
+        let mut broadcast = UdpBroadcast::default();
+        self.broadcast_into(bytes, &mut broadcast.outcomes)?;
+        broadcast.count(bytes.len());
+        Ok(broadcast)
+    }
+
+    /// The same into outcomes that are used again.
+    pub(super) fn broadcast_into(
+        &mut self,
+        bytes: &[u8],
+        outcomes: &mut Vec<(SocketAddr, Outcome)>,
+    ) -> Result<(), Error> {
         self.queue(To::Everyone, bytes)?;
-        let outcomes: Vec<_> = self.site.machine.borrow().outcomes().collect();
-        let queued = outcomes.iter().filter(|(_, outcome)| *outcome == Outcome::Queued).count();
-        Ok(UdpBroadcast { queued, accepted: queued * bytes.len(), outcomes })
+        outcomes.clear();
+        outcomes.extend(self.site.machine.borrow().outcomes());
+        Ok(())
     }
 
     /// Discards what has been received and not been read; how many bytes that was. Subscribers lose nothing.
@@ -171,6 +200,28 @@ impl<'a> RunningUdp<'a> {
     #[must_use]
     pub fn pending(&self) -> Pending {
         self.site.machine.borrow().pending()
+    }
+
+    /// Who sent the datagram last read; `None` before the first.
+    #[must_use]
+    pub fn last_read(&self) -> Option<SocketAddr> {
+        self.site.machine.borrow().last_read()
+    }
+
+    /// The numbers of the datagrams that wait to be sent.
+    pub(super) fn outgoing(&self) -> Range<u64> {
+        self.site.machine.borrow().outgoing()
+    }
+
+    /// Whether the last socket has been closed and is not gone yet.
+    pub(super) const fn is_releasing(&self) -> bool {
+        self.site.is_releasing()
+    }
+
+    /// Calls of other threads that wait for something.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.site.desk.waiting()
     }
 
     /// What has happened since the port was made.
@@ -260,7 +311,7 @@ impl<'a> RunningUdp<'a> {
 }
 
 /// A UDP port has the addresses -1 and 0.
-const fn check(addr: Addr) -> Result<(), Error> {
+pub(super) const fn check(addr: Addr) -> Result<(), Error> {
     match addr {
         Addr::Port | Addr::Slot(0) => Ok(()),
         Addr::Slot(index) => Err(Error::OutOfRange { addr: index as i32, slots: 1 }),

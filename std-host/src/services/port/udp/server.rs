@@ -1,5 +1,6 @@
 //! A UDP port and its life on a loop.
 
+use super::blocking::{self, UdpPort};
 use super::echo::Echo;
 use super::heap;
 use super::home::Home;
@@ -54,6 +55,7 @@ impl UdpServer {
         let site = Rc::new(Site::new(common, options.clone(), machine, messages));
         let home = lp.context(Home { site: Rc::clone(&site) });
         site.set_timer(lp);
+        blocking::reach(lp, &site);
         site.with(lp, |port| {
             prepare(port);
             served.into_iter().for_each(|served| port.subscribe(served));
@@ -85,6 +87,12 @@ impl UdpServer {
     #[must_use]
     pub fn failure(&self) -> Option<String> {
         self.site.common.failure()
+    }
+
+    /// What reaches the port from other threads.
+    #[must_use]
+    pub fn port(&self) -> UdpPort {
+        UdpPort::new(Arc::clone(self.site.desk.calls()), Arc::clone(&self.site.common))
     }
 
     /// The port itself, for whoever is on its loop: between turns, or inside a callback of something else.

@@ -5,6 +5,7 @@
 //! carried out by the drive that is under way.
 
 use super::binding;
+use super::blocking::Desk;
 use super::heap::Machine as PortMachine;
 use super::running::RunningUdp;
 use super::seen::Seen;
@@ -19,7 +20,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use wharf_core::port::datagrams::{Event, Input, Output, Pending};
+use wharf_core::port::datagrams::{Command, Event, Input, Output, Pending};
 use wharf_core::{Instant, Machine, Step};
 
 /// A port with everything that its socket, its timer and its handles reach.
@@ -32,9 +33,15 @@ pub(super) struct Site {
     pub(super) hearers: Cell<usize>,
     /// What is seen of the port from outside.
     pub(super) seen: Seen,
+    /// The calls of other threads.
+    pub(super) desk: Desk,
     pub(super) socket: Cell<Option<UdpId>>,
     /// The number of the last attempt to open the socket.
     attempt: Cell<u64>,
+    /// The attempt that goes on once the last socket is gone.
+    pub(super) put_off: Cell<Option<u64>>,
+    /// Iterations of the loop that have yet to begin until the last socket is surely gone.
+    releasing: Cell<u8>,
     /// One datagram in one piece: on its way to subscribers, or to the system.
     whole: RefCell<Vec<u8>>,
     /// Datagrams that the system has dropped on this socket, as far as the machine was told.
@@ -59,8 +66,11 @@ impl Site {
             machine: RefCell::new(machine),
             subscribers: RefCell::default(),
             hearers: Cell::new(0),
+            desk: Desk::new(),
             socket: Cell::new(None),
             attempt: Cell::new(0),
+            put_off: Cell::new(None),
+            releasing: Cell::new(0),
             whole: RefCell::default(),
             dropped: Cell::new(0),
             iteration: Cell::new(0),
@@ -74,10 +84,12 @@ impl Site {
 
     /// Gives the port its timer. Once, before anything else.
     pub(super) fn set_timer<T: 'static>(self: &Rc<Self>, lp: &mut LoopMut<'_, T>) {
-        let site = Rc::clone(self);
+        let life = Life(Rc::clone(self));
         let timer = lp.add_idle_timer(move |lp, _| {
+            let Life(site) = &life;
             site.armed.set(None);
             let now = site.begin(lp);
+            binding::resume(lp, site);
             site.machine.borrow_mut().handle_timeout(now);
             site.drive(lp);
         });
@@ -90,6 +102,8 @@ impl Site {
         self.now.set(now);
         if self.iteration.replace(lp.iteration()) != lp.iteration() {
             self.yields.set(false);
+            self.release();
+            self.forget_left();
             self.tell_now(Input::TurnStarted);
         }
         now
@@ -108,10 +122,25 @@ impl Site {
         lp: &mut LoopMut<'_, T>,
         f: impl FnOnce(&mut RunningUdp<'_>) -> R,
     ) -> R {
-        let now = self.begin(lp);
-        let result = f(&mut RunningUdp::new(self, now));
+        self.begin(lp);
+        let result = f(&mut self.running());
         self.drive(lp);
         result
+    }
+
+    /// The port at the time of the present callback.
+    pub(super) fn running(&self) -> RunningUdp<'_> {
+        RunningUdp::new(self, self.now.get())
+    }
+
+    /// Those who want to hear no more take no part in what comes.
+    fn forget_left(&self) {
+        let left = self.subscribers.borrow_mut().forget_left();
+        if left > 0 {
+            let count = self.hearers.get() - left;
+            self.hearers.set(count);
+            self.tell_now(Input::Requested(Command::Subscribed { count }));
+        }
     }
 
     /// Tells the machine what happened. What it refuses comes from a socket that has just been given up.
@@ -133,6 +162,7 @@ impl Site {
     fn take(&self, packet: &Packet<'_>) {
         let Packet { peer, payload: bytes, truncated, .. } = *packet;
         self.trace(Some(peer), Levels::DRIVER, Direction::Rx, [bytes, &[]], concat!("site.rs:", line!()));
+        self.forget_left();
         self.tell_now(Input::Datagram { peer, bytes, truncated });
         self.see_queues();
     }
@@ -151,6 +181,31 @@ impl Site {
         self.attempt.get()
     }
 
+    /// The last socket is closed. It is gone at the end of the iteration, which is the next one if this is between two.
+    pub(super) fn begin_release(&self) {
+        self.releasing.set(2);
+        self.yields.set(true);
+    }
+
+    pub(super) const fn is_releasing(&self) -> bool {
+        self.releasing.get() > 0
+    }
+
+    /// An iteration has begun.
+    fn release(&self) {
+        let left = self.releasing.get().saturating_sub(1);
+        if self.releasing.replace(left) > 0 {
+            // An attempt goes on when the timer fires.
+            self.yields.set(left > 0 || self.put_off.get().is_some());
+            self.desk.touch();
+        }
+    }
+
+    /// The attempt under way.
+    pub(super) const fn this_attempt(&self) -> u64 {
+        self.attempt.get()
+    }
+
     /// Whether this is still the attempt under way.
     pub(super) fn is_attempt(&self, attempt: u64) -> bool {
         self.attempt.get() == attempt
@@ -165,6 +220,7 @@ impl Site {
             let step = self.machine.borrow_mut().poll_output();
             match step {
                 Step::Do(output) => self.act(lp, output),
+                Step::Wait(_) if self.desk.serve(self) => {}
                 Step::Wait(deadline) => {
                     self.arm(lp, deadline);
                     break;
@@ -193,7 +249,10 @@ impl Site {
             }
             Output::Unbind => binding::unbind(lp, self),
             Output::Receive { .. } => self.receive(lp),
-            Output::Send { peer } => self.send(lp, peer),
+            Output::Send { peer } => {
+                self.send(lp, peer);
+                self.desk.touch();
+            }
             Output::Yield => self.yields.set(true),
             Output::Notify(event) => self.notify(&event),
         }
@@ -283,7 +342,7 @@ impl Site {
         self.seen.event(&self.options, event);
         // Whoever is told may subscribe others, who hear of what comes next.
         let mut subscribers = self.subscribers.take();
-        let port = &mut RunningUdp::new(self, self.now.get());
+        let port = &mut self.running();
         subscribers.tell(port, event);
         // What was dropped on its arrival is told at once, and not when the next one comes.
         if matches!(event, Event::DataReady | Event::Overflowed { .. }) {
@@ -292,6 +351,19 @@ impl Site {
             self.whole.replace(whole);
         }
         self.subscribers.borrow_mut().join(subscribers);
+        self.desk.told(event, || self.common.failure());
+    }
+}
+
+/// Held by the loop, which drops it when it ends: then nobody answers any more.
+struct Life(Rc<Site>);
+
+impl Drop for Life {
+    fn drop(&mut self) {
+        self.0.common.set_local(None);
+        self.0.desk.end();
+        // Those that hear of the port, too, hear no more.
+        drop(self.0.subscribers.try_borrow_mut().map(|mut subscribers| std::mem::take(&mut *subscribers)));
     }
 }
 

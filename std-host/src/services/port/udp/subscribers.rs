@@ -40,6 +40,11 @@ pub trait UdpSubscriber {
 
     /// So many datagrams are gone that came before the next one: they were dropped when the ring was full.
     fn lost(&mut self, port: &mut RunningUdp<'_>, count: u64) {}
+
+    /// Whether it wants to hear no more, and may be dropped.
+    fn has_left(&self) -> bool {
+        false
+    }
 }
 
 /// All of them, in the order in which they came, each with how far it has got if datagrams are for it.
@@ -49,6 +54,17 @@ pub(super) struct Subscribers(Vec<(Box<dyn UdpSubscriber>, Option<Cursor>)>);
 impl Subscribers {
     pub(super) fn add(&mut self, subscriber: Box<dyn UdpSubscriber>, cursor: Option<Cursor>) {
         self.0.push((subscriber, cursor));
+    }
+
+    /// Drops those that have left; how many of them got datagrams.
+    pub(super) fn forget_left(&mut self) -> usize {
+        let mut left = 0;
+        self.0.retain(|(subscriber, cursor)| {
+            let has_left = subscriber.has_left();
+            left += usize::from(has_left && cursor.is_some());
+            !has_left
+        });
+        left
     }
 
     pub(super) fn tell(&mut self, port: &mut RunningUdp<'_>, event: &Event) {

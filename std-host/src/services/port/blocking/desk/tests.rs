@@ -1,6 +1,6 @@
 use super::*;
 use crate::event_loop::Loop;
-use crate::services::port::blocking::transfer::Whom;
+use crate::services::port::blocking::ask::Whom;
 use crate::services::port::options::Options;
 use crate::services::port::server::Server;
 use std::net::TcpStream;
@@ -11,7 +11,7 @@ use wharf_core::{Machine, Step};
 
 /// A call for which no thread waits.
 fn call(ask: Ask, message: &[u8]) -> Arc<Transfer> {
-    let transfer = Transfer::new();
+    let transfer = Transfer::new(ask);
     transfer.state().begin(ask, true);
     transfer.state().put(message);
     transfer
@@ -51,7 +51,7 @@ fn nobody_writes_into_the_middle_of_a_message_whoever_gives_up_behind_it() {
     with_a_client(|site| {
         let desk = &site.desk;
         let bring = |transfer: &Arc<Transfer>| {
-            desk.calls.push(transfer);
+            desk.calls().push(transfer);
             desk.receive(&mut site.running());
         };
         // What is on the loop could write now: there is room in the queue, and the line is not served yet.
@@ -68,13 +68,13 @@ fn nobody_writes_into_the_middle_of_a_message_whoever_gives_up_behind_it() {
         is_kept_out();
         let behind = call(Ask::Broadcast, b"behind");
         bring(&behind);
-        assert_eq!((desk.waiting(), behind.state().awaited), (2, 1), "it waits behind the other");
+        assert_eq!((desk.waiting(), behind.state().notes.awaited), (2, 1), "it waits behind the other");
         is_kept_out();
         behind.state().overdue = true;
         bring(&behind);
-        assert_eq!((desk.waiting(), behind.state().phase), (1, Phase::Idle), "it has gone with its answer");
+        assert_eq!((desk.waiting(), behind.state().is_waiting()), (1, false), "it has gone with its answer");
         is_kept_out();
-        while long.state().phase == Phase::Waiting {
+        while long.state().is_waiting() {
             desk.touch(0);
             assert!(desk.serve(site), "there is room");
             sent.extend(send_all(site));
@@ -91,12 +91,12 @@ fn a_message_that_is_given_up_in_its_middle_keeps_nobody_out() {
         for (ask, is_done) in [(Ask::Write(Whom { addr: Addr::Slot(0), client: None }), false), (Ask::Broadcast, true)]
         {
             let long = call(ask, &[b'w'; 40_000]);
-            desk.calls.push(&long);
+            desk.calls().push(&long);
             desk.receive(&mut site.running());
             desk.serve(site);
             assert!(desk.has_begun(0) && desk.has_begun_any());
             long.state().overdue = true;
-            desk.calls.push(&long);
+            desk.calls().push(&long);
             desk.receive(&mut site.running());
             desk.serve(site);
             assert_eq!(
@@ -123,7 +123,7 @@ fn a_writer_that_gives_up_lets_the_next_one_write() {
         site.running().write_to(slot, &full).unwrap();
         let [first, second, third] = ["first", "second", "3"].map(|text| call(Ask::Write(whom), text.as_bytes()));
         for transfer in [&first, &second, &third] {
-            desk.calls.push(transfer);
+            desk.calls().push(transfer);
         }
         desk.receive(&mut site.running());
         desk.serve(site);
@@ -131,14 +131,14 @@ fn a_writer_that_gives_up_lets_the_next_one_write() {
         // One in the middle has its answer at once, and the others stay where they are.
         let give_up = |transfer: &Arc<Transfer>| {
             transfer.state().overdue = true;
-            desk.calls.push(transfer);
+            desk.calls().push(transfer);
             desk.receive(&mut site.running());
         };
         give_up(&second);
-        assert_eq!((second.state().phase, desk.waiting()), (Phase::Idle, 2));
+        assert_eq!((second.state().is_waiting(), desk.waiting()), (false, 2));
         give_up(&first);
         desk.serve(site);
-        assert_eq!((first.state().phase, third.state().phase, desk.waiting()), (Phase::Idle, Phase::Idle, 0));
+        assert_eq!((first.state().is_waiting(), third.state().is_waiting(), desk.waiting()), (false, false, 0));
         let answers = [first, second, third].map(|transfer| transfer.wait(None, || ()).map(|_| ()));
         assert_eq!(answers, [Err(Error::Timeout { bytes: 0 }), Err(Error::Timeout { bytes: 0 }), Ok(())]);
         let queued = site.running().counters(slot).unwrap().queued_tx;

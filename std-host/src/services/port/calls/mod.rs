@@ -1,12 +1,28 @@
-//! The way from threads to the loop: a queue of calls, and what has the loop look at it.
+//! The way from threads to a port on its loop: calls that wait, as every kind of port has them.
+//!
+//! A thread puts its call into a queue, has the loop look at it, and sleeps until the loop has answered; [`Transfer`] is
+//! one such call, [`Calls`] the queue, `reach` what has the loop look, [`Arrivals`] the loop's side of the queue, and
+//! [`Places`] counts who waits there in which line. What the calls are, and who is served when, is each port's own, as a
+//! [`Face`] says. `events` is a queue the other way, and `threaded` a port with a loop and a thread of its own.
 
-use super::transfer::{Answer, Ask, State, Transfer};
-use crate::event_loop::{ContextKey, Handle, LoopMut, Rejected, Why};
-use crate::services::port::clients::Clients;
-use crate::services::port::error::Error;
-use crate::services::port::running::Running;
-use crate::services::port::site::Site;
+mod arrivals;
+mod events;
+mod reach;
+mod threaded;
+mod transfer;
+
+pub(super) use arrivals::{Arrivals, Line, Places, is_first};
+pub use events::Events;
+pub(super) use events::{Feed, pair};
+pub use threaded::Threaded;
+pub(super) use threaded::start;
+pub(super) use transfer::{Notes, State, Transfer};
+
+use super::error::Error;
+use crate::event_loop::LoopMut;
+use reach::{Job, Reach};
 use std::collections::VecDeque;
+use std::fmt::Debug;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
 use std::thread::{self, ThreadId};
@@ -15,22 +31,40 @@ use std::time::{Duration, Instant};
 /// Calls that the queue has room for from the beginning; more threads at once make it grow.
 const CALLS: usize = 64;
 
+/// One kind of port, on its loop, as its calls see it.
+pub(super) trait Face: Sized + 'static {
+    /// What a call asks for.
+    type Ask: Copy + Debug + Send + 'static;
+    /// What the loop says.
+    type Answer: Debug + Send + 'static;
+    /// What the loop writes down about a call that is under way.
+    type Notes: Notes + Send + 'static;
+    /// The port as whoever is on its loop sees it.
+    type Running<'a>;
+
+    /// Calls have come.
+    fn look<T: 'static>(self: &Rc<Self>, lp: &mut LoopMut<'_, T>);
+
+    /// Lets `job` act on the port and carries out what follows.
+    fn run<T: 'static>(self: &Rc<Self>, lp: &mut LoopMut<'_, T>, job: impl FnOnce(&mut Self::Running<'_>));
+}
+
 /// The calls of a port that its loop has not seen.
-pub(in crate::services::port) struct Calls {
-    inbox: Mutex<Inbox>,
-    reach: OnceLock<Box<dyn Reach>>,
+pub(super) struct Calls<F: Face> {
+    inbox: Mutex<Inbox<F>>,
+    reach: OnceLock<Box<dyn Reach<F>>>,
     /// The thread of the loop.
     thread: ThreadId,
 }
 
-struct Inbox {
-    came: VecDeque<Arc<Transfer>>,
+struct Inbox<F: Face> {
+    came: VecDeque<Arc<Transfer<F>>>,
     ended: bool,
 }
 
-impl Calls {
+impl<F: Face> Calls<F> {
     /// Made on the thread of the loop.
-    pub(in crate::services::port) fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             inbox: Mutex::new(Inbox { came: VecDeque::with_capacity(CALLS), ended: false }),
             reach: OnceLock::new(),
@@ -38,25 +72,29 @@ impl Calls {
         }
     }
 
-    /// Says where the port is. Once, before any call.
-    pub(in crate::services::port) fn reach<T: 'static>(&self, lp: &LoopMut<'_, T>, key: ContextKey<Clients>) {
-        self.reach.get_or_init(|| remote(lp.handle(), key));
+    /// Says where the port is: `find` finds it on its loop. Once, before any call.
+    pub(super) fn reach<T: 'static>(
+        &self,
+        lp: &LoopMut<'_, T>,
+        find: impl Fn(&LoopMut<'_, T>) -> Rc<F> + Copy + Send + Sync + 'static,
+    ) {
+        self.reach.get_or_init(|| reach::remote(lp.handle(), find));
     }
 
     /// Makes a call and waits for its answer. `prepare` gives it its bytes, `take` takes what came of it.
     pub(super) fn call<R>(
         &self,
-        pool: &Pool,
-        ask: Ask,
+        pool: &Pool<F>,
+        ask: F::Ask,
         timeout: Option<Duration>,
-        prepare: impl FnOnce(&mut State),
-        take: impl FnOnce(Answer, &mut State) -> R,
+        prepare: impl FnOnce(&mut State<F>),
+        take: impl FnOnce(F::Answer, &mut State<F>) -> R,
     ) -> Result<R, Error> {
         if thread::current().id() == self.thread {
             return Err(Error::OnLoopThread);
         }
         let patient = timeout.is_none_or(|timeout| !timeout.is_zero());
-        let transfer = pool.take();
+        let transfer = pool.take(ask);
         {
             let mut state = transfer.state();
             state.begin(ask, patient);
@@ -74,13 +112,13 @@ impl Calls {
     /// Has the loop call `f` with the port, and waits for what it returns.
     pub(super) fn run<R: Send + 'static>(
         &self,
-        f: impl FnOnce(&mut Running<'_>) -> R + Send + 'static,
+        f: impl FnOnce(&mut F::Running<'_>) -> R + Send + 'static,
     ) -> Result<R, Error> {
         if thread::current().id() == self.thread {
             return Err(Error::OnLoopThread);
         }
         let (sender, receiver) = mpsc::sync_channel(1);
-        let job: Job = Box::new(move |port| {
+        let job: Job<F> = Box::new(move |port: &mut F::Running<'_>| {
             // Nobody can have stopped waiting: the receiver is on the stack of a thread that is blocked in `recv`.
             let _ = sender.send(f(port));
         });
@@ -89,7 +127,7 @@ impl Calls {
     }
 
     /// Has the loop look at a call, for the first time or again. After the end of the loop it is answered here.
-    pub(super) fn push(&self, transfer: &Arc<Transfer>) {
+    pub(super) fn push(&self, transfer: &Arc<Transfer<F>>) {
         let mut inbox = self.inbox();
         if inbox.ended {
             drop(inbox);
@@ -104,89 +142,49 @@ impl Calls {
     }
 
     /// Exchanges the queue for an empty one.
-    pub(super) fn swap(&self, empty: &mut VecDeque<Arc<Transfer>>) {
+    fn swap(&self, empty: &mut VecDeque<Arc<Transfer<F>>>) {
         std::mem::swap(&mut self.inbox().came, empty);
     }
 
     /// The loop has ended: what came is given back, and nothing comes any more.
-    pub(super) fn end(&self) -> VecDeque<Arc<Transfer>> {
+    fn end(&self) -> VecDeque<Arc<Transfer<F>>> {
         let mut inbox = self.inbox();
         inbox.ended = true;
         std::mem::take(&mut inbox.came)
     }
 
-    fn inbox(&self) -> MutexGuard<'_, Inbox> {
+    fn inbox(&self) -> MutexGuard<'_, Inbox<F>> {
         // A panic under this lock leaves the queue whole.
         self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl std::fmt::Debug for Calls {
+impl<F: Face> Debug for Calls<F> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Calls").field("thread", &self.thread).finish_non_exhaustive()
     }
 }
 
 /// The transfers of one handle that no call uses: as many as it ever had calls at once. Each keeps its buffer.
-#[derive(Debug, Default)]
-pub(super) struct Pool(Mutex<Vec<Arc<Transfer>>>);
+pub(super) struct Pool<F: Face>(Mutex<Vec<Arc<Transfer<F>>>>);
 
-impl Pool {
-    fn take(&self) -> Arc<Transfer> {
-        self.idle().pop().unwrap_or_else(Transfer::new)
+impl<F: Face> Pool<F> {
+    fn take(&self, ask: F::Ask) -> Arc<Transfer<F>> {
+        self.idle().pop().unwrap_or_else(|| Transfer::new(ask))
     }
 
-    fn give(&self, transfer: Arc<Transfer>) {
+    fn give(&self, transfer: Arc<Transfer<F>>) {
         self.idle().push(transfer);
     }
 
-    fn idle(&self) -> MutexGuard<'_, Vec<Arc<Transfer>>> {
+    fn idle(&self) -> MutexGuard<'_, Vec<Arc<Transfer<F>>>> {
         // A panic under this lock leaves the list whole.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-type Job = Box<dyn FnOnce(&mut Running<'_>) + Send>;
-
-/// The way to a port, whatever the data of its loop are.
-trait Reach: Send + Sync {
-    /// Has the loop look at the calls that came.
-    fn look(&self);
-    /// Has the loop do a job; after its end the job is dropped.
-    fn run(&self, job: Job);
-}
-
-/// The one kind of [`Reach`].
-struct Remote<T: 'static, F> {
-    handle: Handle<T>,
-    key: ContextKey<Clients>,
-    look: Arc<F>,
-}
-
-fn remote<T: 'static>(handle: Handle<T>, key: ContextKey<Clients>) -> Box<dyn Reach> {
-    let look = Arc::new(move |lp: &mut LoopMut<'_, T>| site(lp, key).look(lp));
-    Box::new(Remote { handle, key, look })
-}
-
-fn site<T: 'static>(lp: &LoopMut<'_, T>, key: ContextKey<Clients>) -> Rc<Site> {
-    let site = lp.handler(key).map(|clients| Rc::clone(&clients.site));
-    site.expect("a deferred call runs on its own loop, and inside no callback")
-}
-
-impl<T, F> Reach for Remote<T, F>
-where
-    F: Fn(&mut LoopMut<'_, T>) + Send + Sync + 'static,
-{
-    fn look(&self) {
-        if let Err(Rejected { why: Why::Full, f: look }) = self.handle.defer_shared(Arc::clone(&self.look)) {
-            // Nobody would ask again. A loop that has ended answers by its end.
-            let _ = self.handle.defer_always(move |lp| look(lp));
-        }
-    }
-
-    fn run(&self, job: Job) {
-        let key = self.key;
-        // Dropped after the end of the loop, which its sender takes for the answer.
-        let _ = self.handle.defer_always(move |lp| site(lp, key).with(lp, job));
+impl<F: Face> Default for Pool<F> {
+    fn default() -> Self {
+        Self(Mutex::default())
     }
 }

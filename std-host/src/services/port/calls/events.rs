@@ -1,72 +1,51 @@
 //! What happens at a port, for threads: a bounded queue that never makes the loop wait.
 
-use crate::services::port::running::Running;
-use crate::services::port::subscribers::Subscriber;
+use crate::services::port::Told;
 use std::collections::VecDeque;
+use std::fmt::Debug;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
-use wharf_core::port::framing::Eom;
-use wharf_core::port::server::Event;
-use wharf_core::slots::SlotId;
 
 /// What one who hears late still finds.
 const CAPACITY: usize = 1024;
 
-/// What a subscriber is told.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Told {
-    /// Something happened.
-    Event(Event),
-    /// A client with `consumer` `"push"` or `"both"` has sent a message.
-    Message {
-        /// Who.
-        slot: SlotId,
-        /// Without its terminator.
-        bytes: Vec<u8>,
-        /// Why it ends there.
-        eom: Eom,
-    },
-    /// So many of the above came before the next one and were not taken in time.
-    Missed(u64),
-}
-
 /// A subscription of a thread. It keeps the latest 1024 things that nobody has taken. Dropping it ends it.
-pub struct Events {
-    queue: Arc<Queue>,
+pub struct Events<T = Told> {
+    queue: Arc<Queue<T>>,
 }
 
-struct Queue {
-    told: Mutex<Waiting>,
+struct Queue<T> {
+    told: Mutex<Waiting<T>>,
     came: Condvar,
 }
 
-#[derive(Default)]
-struct Waiting {
-    told: VecDeque<Told>,
+struct Waiting<T> {
+    told: VecDeque<T>,
     missed: u64,
+    /// How many were missed, as something that is told.
+    tell_missed: fn(u64) -> T,
     /// Nothing comes any more.
     ended: bool,
 }
 
 /// A subscription and what feeds it on the loop.
-pub(super) fn pair() -> (Events, impl Subscriber + Send) {
-    let waiting = Waiting { told: VecDeque::with_capacity(CAPACITY), ..Waiting::default() };
+pub(in crate::services::port) fn pair<T>(tell_missed: fn(u64) -> T) -> (Events<T>, Feed<T>) {
+    let waiting = Waiting { told: VecDeque::with_capacity(CAPACITY), missed: 0, tell_missed, ended: false };
     let queue = Arc::new(Queue { told: Mutex::new(waiting), came: Condvar::new() });
     let feed = Feed(Arc::downgrade(&queue));
     (Events { queue }, feed)
 }
 
-impl Events {
+impl<T> Events<T> {
     /// The oldest that is here.
     #[must_use]
-    pub fn try_next(&self) -> Option<Told> {
+    pub fn try_next(&self) -> Option<T> {
         self.queue.waiting().take()
     }
 
     /// The oldest, waiting for one until the timeout, or for ever; `None` also once the loop has ended.
     #[must_use]
-    pub fn next(&self, timeout: Option<Duration>) -> Option<Told> {
+    pub fn next(&self, timeout: Option<Duration>) -> Option<T> {
         let end = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let came = &self.queue.came;
         let mut waiting = self.queue.waiting();
@@ -88,33 +67,33 @@ impl Events {
     }
 }
 
-impl std::fmt::Debug for Events {
+impl<T> Debug for Events<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Events").field("waiting", &self.queue.waiting().told.len()).finish_non_exhaustive()
     }
 }
 
-impl Queue {
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+impl<T> Queue<T> {
+    fn waiting(&self) -> MutexGuard<'_, Waiting<T>> {
         // A panic under this lock leaves the queue whole.
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Waiting {
-    fn take(&mut self) -> Option<Told> {
+impl<T> Waiting<T> {
+    fn take(&mut self) -> Option<T> {
         match std::mem::take(&mut self.missed) {
             0 => self.told.pop_front(),
-            missed => Some(Told::Missed(missed)),
+            missed => Some((self.tell_missed)(missed)),
         }
     }
 }
 
-/// The subscriber on the loop.
-struct Feed(Weak<Queue>);
+/// What a subscriber on the loop tells a thread by.
+pub(in crate::services::port) struct Feed<T>(Weak<Queue<T>>);
 
-impl Feed {
-    fn tell(&self, told: impl FnOnce() -> Told) {
+impl<T> Feed<T> {
+    pub(in crate::services::port) fn tell(&self, told: impl FnOnce() -> T) {
         let Some(queue) = self.0.upgrade() else { return };
         let told = told();
         let mut waiting = queue.waiting();
@@ -126,23 +105,14 @@ impl Feed {
         drop(waiting);
         queue.came.notify_one();
     }
-}
 
-impl Subscriber for Feed {
-    fn event(&mut self, _: &mut Running<'_>, event: &Event) {
-        self.tell(|| Told::Event(*event));
-    }
-
-    fn message(&mut self, _: &mut Running<'_>, slot: SlotId, bytes: &[u8], eom: Eom) {
-        self.tell(|| Told::Message { slot, bytes: bytes.to_vec(), eom });
-    }
-
-    fn has_left(&self) -> bool {
+    /// Nobody hears it any more.
+    pub(in crate::services::port) fn has_left(&self) -> bool {
         self.0.strong_count() == 0
     }
 }
 
-impl Drop for Feed {
+impl<T> Drop for Feed<T> {
     fn drop(&mut self) {
         if let Some(queue) = self.0.upgrade() {
             queue.waiting().ended = true;
@@ -157,7 +127,7 @@ mod tests {
 
     #[test]
     fn a_subscription_has_left_when_it_is_dropped() {
-        let (events, subscriber) = pair();
+        let (events, subscriber) = pair(Told::Missed);
         assert!(!subscriber.has_left());
         drop(events);
         assert!(subscriber.has_left());
