@@ -54,6 +54,8 @@ pub(super) struct Site {
     now: Cell<Instant>,
     timer: OnceCell<TimerId>,
     armed: Cell<Option<Instant>>,
+    /// When the machine wants to be called if nothing happens before.
+    deadline: Cell<Option<Instant>>,
     driving: Cell<bool>,
 }
 
@@ -78,6 +80,7 @@ impl Site {
             now: Cell::new(Instant::ORIGIN),
             timer: OnceCell::new(),
             armed: Cell::new(None),
+            deadline: Cell::new(None),
             driving: Cell::new(false),
         }
     }
@@ -232,6 +235,7 @@ impl Site {
 
     /// Sees to it that the machine gets its next call in time.
     fn arm<T: 'static>(&self, lp: &mut LoopMut<'_, T>, deadline: Option<Instant>) {
+        self.deadline.set(deadline);
         let due = if self.yields.get() { Some(lp.now()) } else { deadline };
         let Some(timer) = self.timer.get().copied().filter(|_| self.armed.replace(due) != due) else { return };
         let armed = match due {
@@ -334,7 +338,7 @@ impl Site {
 
     /// When the machine wants to be called if nothing happens before.
     pub(super) const fn deadline(&self) -> Option<Instant> {
-        self.armed.get()
+        self.deadline.get()
     }
 
     fn notify(&self, event: &Event) {
