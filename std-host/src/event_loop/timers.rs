@@ -135,7 +135,8 @@ impl<T> Timers<T> {
             let unused = || Entry::starting_at(self.generation);
             self.table.grow(|entries| entries.resize_with(capacity, unused));
             self.wheel.grow(|nodes| nodes.resize(capacity, Node::EMPTY));
-            // For what one step takes, and not for all timers that there are: most of them are far from due.
+            // For what one step fires, and not for all timers that there are, most of which are far from due. Only more than that
+            // in one millisecond need more room, once.
             let room = capacity.min(self.budget);
             self.due.reserve(room.saturating_sub(self.due.len()));
             self.aside.reserve(room.saturating_sub(self.aside.len()));

@@ -116,14 +116,32 @@ fn stopping_sends_what_is_queued_and_ends_the_loop() {
         let stopped = scope.spawn(|| port.stop());
         // It listens no more, and the loop goes on for the client.
         until(|| after.local_addr().is_none());
+        let opened = scope.spawn(|| {
+            let opened = after.connect(None);
+            if opened.is_ok() {
+                // Else the loop would go on for ever.
+                after.disconnect(OnClose::Drop).unwrap();
+            }
+            opened
+        });
         for _ in 0..100 {
             assert_eq!(after.slot_id(slot(0)), Ok(id));
         }
         assert!(client.rest() == vec![b'.'; filled]);
         drop(client);
         stopped.join().unwrap().unwrap();
+        assert_eq!(opened.join().unwrap(), Err(Error::Ended), "nobody opens a port that is being stopped");
     });
     assert_eq!(after.connect(None), Err(Error::Ended));
+    assert_eq!(after.local_addr(), None);
+}
+
+#[test]
+fn a_port_whose_loop_was_ended_by_force_is_down() {
+    let port = port(&[]);
+    let after = port.port();
+    assert!(after.local_addr().is_some());
+    drop(port);
     assert_eq!(after.local_addr(), None);
 }
 

@@ -108,7 +108,7 @@ fn each_level_has_its_own_lines() {
 fn a_broadcast_is_one_line_and_a_datagram_for_each_peer() {
     let folder = Folder::new();
     for (level, expected) in [
-        ("device", &["dev > 0", "dev > 2 hi"][..]),
+        ("device", &["dev > 2 hi"][..]),
         ("driver", &["dev PEER < 1 a", "dev OTHER < 1 b", "dev PEER > 2 hi", "dev OTHER > 2 hi"]),
     ] {
         let file = folder.path(level);

@@ -293,8 +293,8 @@ impl Client {
     fn spans(&self, options: &Options) -> [(Expiry, Option<Instant>); 6] {
         let open = matches!(self.state, State::Open | State::PeerEnded | State::LocalEnded);
         let ending = self.input_ended || self.hung_up || self.state == State::Residue;
-        // What is still on its way back to the client is neither unread nor over.
-        let echoes = self.state == State::PeerEnded && self.echoes(options);
+        // What is still on its way back to the client is neither unread nor over: if the client takes nothing, output is stuck.
+        let echoes = self.echoes(options) && options.write_stuck > 0;
         let unread = ending && !self.rx.is_empty() && self.state != State::Closing && !echoes;
         let half = self.state == State::PeerEnded && options.half_close == HalfClose::Drain && !echoes;
         let span = |runs: bool, since: Instant, millis: u32| {

@@ -133,7 +133,7 @@ impl Place<'_> {
     fn close(&mut self, reason: Reason, how: How) {
         let reason = *self.client.reason.get_or_insert(reason);
         // Nobody reads what could not be sent back.
-        if !reason.is_from_peer() || self.seat.options.echo {
+        if !reason.is_from_peer() || self.client.echoes(&self.seat.options) {
             self.give_up();
         }
         self.client.state = State::Closing;

@@ -67,7 +67,7 @@ impl<S: Storage> Server<S> {
     ///
     /// # Errors
     /// [`Error::Storage`] if the memory does not fit the configuration, a port without slots among others;
-    /// [`Error::BadValue`] if a queue or a watermark is out of range.
+    /// [`Error::BadValue`] if a queue, a watermark or the budget of a slot is out of range.
     pub fn new(config: Config, mut parts: Parts<S>) -> Result<Self, Error> {
         config.check()?;
         let slots = parts.check(&config)?;

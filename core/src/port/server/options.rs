@@ -80,7 +80,8 @@ pub struct Options {
     /// Whether terminators count at all.
     pub process_eos: bool,
     /// Whether what a client sends is queued for itself as it comes, as far as there is room, for as long as it may be sent
-    /// output. Once its input has ended and all is sent, it is dropped. Only then does it count as unread, or as half closed.
+    /// output. Once its input has ended and all is sent, it is dropped. Until then neither `unread` nor `half_close_linger`
+    /// counts, but `write_stuck` alone; where that is off, they do.
     pub echo: bool,
 }
 

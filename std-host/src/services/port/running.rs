@@ -106,9 +106,17 @@ impl<'a> Running<'a> {
     }
 
     /// Opens the port, unless it is up. [`PortUp`](wharf_core::port::server::Event::PortUp) or `PortDown` follows.
+    /// Nothing happens once the port is being stopped.
     pub fn connect(&mut self) {
-        // It cannot be refused.
-        let _ = self.command(Command::Open);
+        if !self.site.stopping.get() {
+            // It cannot be refused.
+            let _ = self.command(Command::Open);
+        }
+    }
+
+    /// Opens no more, whoever asks for it.
+    pub(super) fn retire(&self) {
+        self.site.stopping.set(true);
     }
 
     /// Closes the port. `PortDown` follows, with `Drop` when the last client has left.

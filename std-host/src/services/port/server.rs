@@ -30,7 +30,7 @@ impl Server {
     /// happens.
     ///
     /// # Errors
-    /// [`Error::Io`] if the options contradict each other.
+    /// [`Error::Io`] if the options contradict each other, a log cannot be appended to, or there is no memory for the queues.
     pub fn bind<T: 'static>(
         lp: &mut LoopMut<'_, T>,
         options: &Options,

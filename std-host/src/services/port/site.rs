@@ -546,6 +546,7 @@ struct Life(Rc<Site>);
 
 impl Drop for Life {
     fn drop(&mut self) {
+        self.0.common.set_local(None);
         self.0.desk.end();
         // Those that hear of the port, too, hear no more.
         drop(self.0.subscribers.try_borrow_mut().map(|mut subscribers| std::mem::take(&mut *subscribers)));

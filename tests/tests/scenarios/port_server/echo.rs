@@ -94,6 +94,37 @@ fn a_client_that_has_ended_gets_the_rest_however_slowly_and_is_dropped() {
 }
 
 #[test]
+fn bytes_behind_full_queues_come_back_although_the_peer_has_hung_up_and_pauses() {
+    let mut bench = echo();
+    let who = bench.client();
+    bench.deafen(who);
+    let text = text(500);
+    bench.sends(who, &text);
+    bench.hangs_up(who);
+    // Longer than `unread`: the end itself is still behind the bytes.
+    bench.sleep(20_000);
+    assert_eq!((bench.server.state(bench.slot(who)), end(&bench)), (Some(State::Open), None));
+    bench.takes(who, usize::MAX);
+    bench.run();
+    assert_eq!(bench.peers[who].got, text);
+    assert_eq!(end(&bench), Some((Reason::PeerClosed, 0, 0)));
+}
+
+#[test]
+fn without_write_stuck_a_client_that_has_ended_is_let_go_by_the_spans_of_others() {
+    let mut bench = echo();
+    bench.ask(Command::Set { index: None, option: SlotOption::WriteStuck(0) }).unwrap();
+    let who = bench.client();
+    bench.deafen(who);
+    bench.sends(who, &text(100));
+    bench.ends(who);
+    bench.run();
+    bench.sleep(60_000);
+    assert_eq!(end(&bench).map(|(reason, ..)| reason), Some(Reason::PeerClosed));
+    assert_eq!(bench.server.taken(), 0, "its slot is free");
+}
+
+#[test]
 fn a_client_that_has_ended_without_a_word_is_dropped_at_once() {
     let mut bench = echo();
     let who = bench.client();
@@ -148,6 +179,10 @@ fn what_comes_after_our_output_has_ended_can_be_read() {
     bench.run();
     assert_eq!(bench.news(), [Event::DataReady { slot }]);
     assert_eq!(bench.read_all(0), b"late");
+    bench.sends(who, b"last");
+    bench.ends(who);
+    bench.run();
+    assert_eq!(bench.read_all(0), b"last", "a residue, as after any other client");
 }
 
 #[test]

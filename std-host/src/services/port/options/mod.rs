@@ -90,7 +90,7 @@ pub struct Options {
     pub cache_hold: Millis,
     /// How long a broadcast reaches a peer after its last datagram; off, until another takes its place.
     pub peer_ttl: Millis,
-    /// What the host does by itself.
+    /// What the host does by itself; [`Options::set_mode`] sets what goes with it, too.
     pub mode: Mode,
     /// The file of [`Mode::Log`]; empty without it.
     pub log_file: String,
@@ -347,18 +347,19 @@ impl Options {
     }
 
     pub(crate) fn put(&mut self, key: &Key, value: values::Value) {
-        let mode = self.mode;
+        let before = self.mode;
         assert!(key.put(self, value), "the form of {} makes what its field takes", key.name);
-        if self.mode != mode {
-            self.set_mode(self.mode);
-        }
+        let mode = std::mem::replace(&mut self.mode, before);
+        self.set_mode(mode);
     }
 
-    /// Sets what the host does by itself, and the queues to the default of that unless they have another length already.
+    /// Sets what the host does by itself, and queues of a TCP port that have the default length of the old mode to that of
+    /// the new one. So the mode is set first and the queues after it.
     pub fn set_mode(&mut self, mode: Mode) {
-        self.mode = mode;
         let is_tcp = self.address.protocol() == Protocol::Tcp;
-        let (before, after) = if mode == Mode::Echo { (QUEUE, ECHO_QUEUE) } else { (ECHO_QUEUE, QUEUE) };
+        let usual = |mode| if mode == Mode::Echo { ECHO_QUEUE } else { QUEUE };
+        let (before, after) = (usual(self.mode), usual(mode));
+        self.mode = mode;
         for queue in [&mut self.rx_queue, &mut self.tx_queue] {
             if is_tcp && *queue == before {
                 *queue = after;

@@ -506,6 +506,9 @@ fn an_echo_has_longer_queues_unless_told_otherwise() {
     assert_eq!(queues(&port), (64 << 10, 64 << 10));
     port.set("mode", "broker").unwrap();
     assert_eq!(queues(&port), (16 << 10, 16 << 10));
+    port.set("tx_queue", "64KiB").unwrap();
+    port.set("mode", "log").unwrap();
+    assert_eq!(queues(&port), (16 << 10, 64 << 10), "no default of either mode");
     port.set("tx_queue", "1KiB").unwrap();
     port.set("mode", "echo").unwrap();
     port.set("rx_queue", "16KiB").unwrap();

@@ -4,7 +4,7 @@ use super::Level;
 use crate::services::port::common::Common;
 use crate::services::port::lines::LineCounts;
 use crate::services::port::log::Messages;
-use crate::services::port::options::{OPTIONS, Options};
+use crate::services::port::options::{Mode, OPTIONS, Options};
 use crate::services::port::traces::Traces;
 use serde_json::{Map, Value, json};
 use std::fmt::{self, Formatter};
@@ -123,9 +123,10 @@ impl About {
 
 /// The options that are not the default of such a port.
 fn unusual(options: &Options) -> Vec<(&'static str, String)> {
-    let usual = Options::with(options.name.clone(), options.address.clone());
-    // What the report tells anyhow is no news.
-    let usual = Options { udp: options.udp, slots: options.slots, on_full: options.on_full, ..usual };
+    let mut usual = Options::with(options.name.clone(), options.address.clone());
+    usual.set_mode(options.mode);
+    // What the report tells anyhow is no news; the mode is.
+    let usual = Options { mode: Mode::None, udp: options.udp, slots: options.slots, on_full: options.on_full, ..usual };
     let mut found = differing(options, &usual);
     found.retain(|(key, _)| !MASKS.contains(key));
     found

@@ -92,9 +92,17 @@ impl<'a> RunningUdp<'a> {
     }
 
     /// Opens the port, unless it is up. [`PortUp`](datagrams::Event::PortUp) or `PortDown` follows.
+    /// Nothing happens once the port is being stopped.
     pub fn connect(&mut self) {
-        // It cannot be refused.
-        let _ = self.command(Command::Open);
+        if !self.site.stopping.get() {
+            // It cannot be refused.
+            let _ = self.command(Command::Open);
+        }
+    }
+
+    /// Opens no more, whoever asks for it.
+    pub(super) fn retire(&self) {
+        self.site.stopping.set(true);
     }
 
     /// Closes the port, and gives up what is unread and unsent. `PortDown` follows.
@@ -294,8 +302,10 @@ impl<'a> RunningUdp<'a> {
             To::LastRead => machine.last_read(),
             To::Everyone => None,
         };
-        let nobody = to == To::Everyone && machine.outcomes().all(|(_, outcome)| outcome != Outcome::Queued);
-        self.trace(peer, Levels::DEVICE, Direction::Tx, if nobody { &[] } else { bytes }, "write");
+        // What reaches nobody is not on its way.
+        if to != To::Everyone || machine.outcomes().any(|(_, outcome)| outcome == Outcome::Queued) {
+            self.trace(peer, Levels::DEVICE, Direction::Tx, bytes, "write");
+        }
         Ok(())
     }
 

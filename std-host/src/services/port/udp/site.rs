@@ -56,6 +56,8 @@ pub(super) struct Site {
     armed: Cell<Option<Instant>>,
     /// When the machine wants to be called if nothing happens before.
     deadline: Cell<Option<Instant>>,
+    /// The port is not to be opened again.
+    pub(super) stopping: Cell<bool>,
     driving: Cell<bool>,
 }
 
@@ -81,6 +83,7 @@ impl Site {
             timer: OnceCell::new(),
             armed: Cell::new(None),
             deadline: Cell::new(None),
+            stopping: Cell::new(false),
             driving: Cell::new(false),
         }
     }

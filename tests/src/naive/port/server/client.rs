@@ -289,12 +289,13 @@ impl Client {
         if self.closing {
             return;
         }
+        let has_rest_for_itself = self.gets_all_back && self.takes_output();
         self.closing = true;
         self.state = State::Closing;
         // What was asked is of no interest any more.
         (self.reading, self.writing) = (None, None);
         self.reason = self.reason.or(Some(reason));
-        if self.gets_all_back || !self.is_from_peer() {
+        if has_rest_for_itself || !self.is_from_peer() {
             self.give_up_input();
         }
         self.unsent += self.queued() as u64;
@@ -393,7 +394,7 @@ impl Client {
         if let Some(gone) = self.gone_since {
             let read = self.last_program_read;
             // Where bytes go back by themselves, that is all there is to be done.
-            let echoes = self.state == State::PeerEnded && options.echo && self.takes_output();
+            let echoes = options.echo && self.takes_output() && options.write_stuck > 0;
             if self.state == State::PeerEnded && options.half_close == HalfClose::Drain && !echoes {
                 let since = self.ended_since.max(read).max(self.last_program_write);
                 runs(Timeout::HalfClose, since, options.half_close_linger);

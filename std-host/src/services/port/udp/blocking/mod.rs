@@ -27,7 +27,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use told::{Ear, Watch};
-use wharf_core::port::datagrams::{MAX_PAYLOAD, Pending};
+use wharf_core::port::datagrams::{MAX_PAYLOAD, MAX_PAYLOAD_V4, Pending};
 
 /// Room that no datagram fills: what a larger buffer has beyond it makes no difference.
 const MOST_ROOM: usize = MAX_PAYLOAD + 1;
@@ -130,7 +130,10 @@ impl UdpPort {
                 state.notes.outcomes = sum.outcomes;
                 sum.accepted
             }),
-            Addr::Slot(_) => self.call(Ask::Write, timeout, |state| state.put(bytes), |_, state| state.len),
+            Addr::Slot(_) => {
+                fits(bytes, MAX_PAYLOAD)?;
+                self.call(Ask::Write, timeout, |state| state.put(bytes), |_, state| state.len)
+            }
         }
     }
 
@@ -141,11 +144,13 @@ impl UdpPort {
     /// [`Error::ReadOnly`] in asyn mode; [`Error::PortDown`]; [`Error::Full`] if there was no room in time, which is while 64
     /// datagrams or 256 KiB wait; [`Error::TooLong`] for more than 65 507 bytes, or 65 527 to an IPv6 peer.
     pub fn reply(&self, peer: SocketAddr, bytes: &[u8], timeout: Option<Duration>) -> Result<(), Error> {
+        fits(bytes, if peer.is_ipv4() { MAX_PAYLOAD_V4 } else { MAX_PAYLOAD })?;
         self.call(Ask::Reply(peer), timeout, |state| state.put(bytes), |_, _| ())
     }
 
     /// Queues a datagram for every peer heard within `peer_ttl`: for those for whom there is room at once, then within the
-    /// timeout for the others. No peer at all is no error.
+    /// timeout for the others. No peer at all is no error. One whose time is over while other writers wait goes ahead of them
+    /// to those for whom there is room.
     ///
     /// # Errors
     /// [`Error::ReadOnly`] in asyn mode; [`Error::PortDown`].
@@ -289,6 +294,8 @@ impl UdpPort {
         timeout: Option<Duration>,
         take: impl FnOnce(&mut State) -> R,
     ) -> Result<R, Error> {
+        // One byte more than anybody can get says as much as a thousand.
+        let bytes = &bytes[..bytes.len().min(MAX_PAYLOAD + 1)];
         self.call(Ask::Broadcast, timeout, |state| state.put(bytes), |_, state| take(state))
     }
 
@@ -314,6 +321,11 @@ impl std::fmt::Debug for UdpPort {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("UdpPort").field("name", &self.name()).finish_non_exhaustive()
     }
+}
+
+/// Whether a datagram can be sent at all: one that cannot is not copied.
+const fn fits(bytes: &[u8], max: usize) -> Result<(), Error> {
+    if bytes.len() > max { Err(Error::TooLong { len: bytes.len(), max }) } else { Ok(()) }
 }
 
 fn no_child(index: u16) -> Error {

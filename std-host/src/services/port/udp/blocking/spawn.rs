@@ -12,7 +12,8 @@ impl UdpServer {
     /// for that and tells why it failed.
     ///
     /// # Errors
-    /// [`Error::Io`] if the options contradict each other, or a loop or a thread cannot be had.
+    /// [`Error::Io`] if the options contradict each other, a log cannot be appended to, or memory, a loop or a thread cannot
+    /// be had.
     pub fn spawn(options: Options) -> Result<Threaded<UdpPort>, Error> {
         Self::spawn_with(options, |_| ())
     }
@@ -41,8 +42,8 @@ impl Threaded<UdpPort> {
     /// # Panics
     /// With whatever a callback has panicked with.
     pub fn stop(self) -> Result<(), Error> {
-        // A loop that has ended has nothing to close. Nobody opens the port again once its name is gone.
-        let _ = self.disconnect();
+        // A loop that has ended has nothing to close. Others may have handles, and open nothing any more.
+        let _ = self.run(|port| port.retire()).and_then(|()| self.disconnect());
         self.join()
     }
 }
