@@ -78,6 +78,7 @@ fn with(mut setting: [u8; 8], at: usize, value: u8) -> [u8; 8] {
 pub(in crate::fuzz::seeds) fn servers() -> Vec<Seed> {
     let raw = |setting| with(setting, 6, RAW);
     let on_full = |how| with(ONE, 1, how);
+    let echo = |setting| with(setting, 7, 32);
     let overflow = |how| with(raw(TWO), 2, how);
     let seed = |name, setting, steps: &[&[u8]]| (name, script(setting, steps));
     vec![
@@ -109,6 +110,22 @@ pub(in crate::fuzz::seeds) fn servers() -> Vec<Seed> {
             "half_close_is_kept",
             with(ONE, 2, 4),
             &[&COME, &ends(0, FIN), &write(0, 9), &DEADLINE, &write(0, 9), &[11, 0, 2]],
+        ),
+        seed("an_echo", echo(ONE), &[&COME, &sends(0, 40), &write(0, 20), &sends(0, 9), &ends(0, FIN)]),
+        seed(
+            "an_echo_with_more_than_fits_and_a_hang_up",
+            echo(ONE),
+            &[&window(3), &COME, &sends(0, 250), &ends(0, HANG_UP), &DEADLINE, &takes(0, 255), &TURN],
+        ),
+        seed(
+            "an_echo_to_a_client_that_takes_little",
+            echo(TWO),
+            &[&window(3), &COME, &sends(0, 200), &ends(0, FIN), &takes(0, 9), &takes(0, 90), &takes(0, 255)],
+        ),
+        seed(
+            "an_echo_whose_client_is_stuck",
+            echo(ONE),
+            &[&window(3), &COME, &sends(0, 200), &ends(0, FIN), &DEADLINE, &TURN, &COME],
         ),
         seed("our_end_comes_first", ONE, &[&COME, &[11, 0, 2], &sends(0, 9), &ends(0, FIN), &read(0), &read(0)]),
         seed(
