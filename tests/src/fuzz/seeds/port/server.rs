@@ -111,6 +111,11 @@ pub(in crate::fuzz::seeds) fn servers() -> Vec<Seed> {
             with(ONE, 2, 4),
             &[&COME, &ends(0, FIN), &write(0, 9), &DEADLINE, &write(0, 9), &[11, 0, 2]],
         ),
+        seed(
+            "more_messages_than_are_told_apart",
+            with(overflow(3), 3, 0x20),
+            &[&window(3), &COME, &to_all(1).repeat(70), &to_all(96)],
+        ),
         seed("an_echo", echo(ONE), &[&COME, &sends(0, 40), &write(0, 20), &sends(0, 9), &ends(0, FIN)]),
         seed(
             "an_echo_with_more_than_fits_and_a_hang_up",

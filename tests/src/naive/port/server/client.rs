@@ -6,7 +6,9 @@ use core::net::SocketAddr;
 use core::time::Duration;
 use std::collections::VecDeque;
 use wharf_core::Instant;
-use wharf_core::port::server::{Counters, Event, HalfClose, How, Options, Output, Reason, State, Watermarks};
+use wharf_core::port::server::{
+    BOUNDARIES, Counters, Event, HalfClose, How, Options, Output, Reason, State, Watermarks,
+};
 use wharf_core::slots::SlotId;
 
 /// A message in the send queue.
@@ -234,8 +236,11 @@ impl Client {
             self.queued_since = now;
         }
         self.accepted += bytes.len() as u64;
-        if !bytes.is_empty() {
-            self.tx.push_back(Message { bytes: bytes.to_vec(), begun: false });
+        let is_told_apart = self.tx.len() < BOUNDARIES;
+        match self.tx.back_mut() {
+            Some(last) if !is_told_apart => last.bytes.extend_from_slice(bytes),
+            _ if bytes.is_empty() => {}
+            _ => self.tx.push_back(Message { bytes: bytes.to_vec(), begun: false }),
         }
     }
 

@@ -2,7 +2,9 @@
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "a rule names the few cases that it is about")]
 
+use super::client::Message;
 use super::{Port, count, writing};
+use std::collections::VecDeque;
 use wharf_core::port::server::{
     Command, Error, Event, How, MAX_TEXT, OnClose, Output, Overflow, PortOption, Reason, SlotOption, State,
 };
@@ -105,9 +107,9 @@ impl Port {
                 }
                 SlotOption::Overflow(what) => {
                     options.overflow = what;
-                    // Boundaries are kept from now on: what is queued counts as begun.
-                    if let Some(client) = &mut slot.client {
-                        client.tx.iter_mut().for_each(|message| message.begun = true);
+                    // Boundaries are kept from now on: what is queued counts as one message that has begun.
+                    if let Some(client) = slot.client.as_mut().filter(|client| !client.tx.is_empty()) {
+                        client.tx = VecDeque::from([Message { bytes: client.tx_bytes(), begun: true }]);
                     }
                 }
                 SlotOption::Watermarks(marks) if !(marks.low < marks.high && marks.high <= 100) => {
