@@ -114,7 +114,7 @@ pub(in crate::fuzz::seeds) fn servers() -> Vec<Seed> {
         seed(
             "more_messages_than_are_told_apart",
             with(overflow(3), 3, 0x20),
-            &[&window(3), &COME, &to_all(1).repeat(70), &to_all(96)],
+            &[&window(3), &COME, &to_all(1).repeat(70), &to_all(99)],
         ),
         seed("an_echo", echo(ONE), &[&COME, &sends(0, 40), &write(0, 20), &sends(0, 9), &ends(0, FIN)]),
         seed(
