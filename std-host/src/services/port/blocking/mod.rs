@@ -275,7 +275,7 @@ impl Port {
     /// # Errors
     /// Only those of every call.
     pub fn subscribe(&self) -> Result<Events, Error> {
-        let (events, subscriber) = pair(Told::Missed);
+        let (events, subscriber) = pair();
         self.run(move |port| port.subscribe(Box::new(subscriber)))?;
         Ok(events)
     }
