@@ -8,8 +8,10 @@ use std::thread;
 use std::time::Duration;
 use wharf_host::event_loop::Loop;
 use wharf_host::services::port::options::{Mode, Options, Udp};
-use wharf_host::services::port::udp::{Event, Received, RunningUdp, UdpBroadcast, UdpPort, UdpServer, UdpSubscriber};
-use wharf_host::services::port::{Addr, Error};
+use wharf_host::services::port::udp::{
+    Event, Received, RunningUdp, UdpBroadcast, UdpPort, UdpServer, UdpSubscriber, UdpTold,
+};
+use wharf_host::services::port::{Addr, Error, Events};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
@@ -36,6 +38,25 @@ struct Relay(UdpSocket);
 impl UdpSubscriber for Relay {
     fn datagram(&mut self, _: &mut RunningUdp<'_>, datagram: &Received<'_>) {
         self.0.send_to(datagram.bytes, datagram.peer).unwrap();
+    }
+}
+
+/// Sends what comes to all, by one call or the other.
+#[derive(Default)]
+struct Crier {
+    told: UdpBroadcast,
+    writes: bool,
+}
+
+impl UdpSubscriber for Crier {
+    fn datagram(&mut self, port: &mut RunningUdp<'_>, datagram: &Received<'_>) {
+        if self.writes {
+            assert_eq!(port.write(Addr::Port, datagram.bytes), Ok(datagram.bytes.len()));
+        } else {
+            port.broadcast_into(datagram.bytes, &mut self.told).unwrap();
+            assert_eq!((self.told.queued, self.told.accepted), (1, datagram.bytes.len()));
+        }
+        self.writes = !self.writes;
     }
 }
 
@@ -114,6 +135,21 @@ fn cached(port: &UdpPort, client: &UdpSocket, rounds: usize) {
     }
 }
 
+/// Takes datagrams of 1 to 100 bytes as they come.
+fn hear(client: &UdpSocket, events: &Events<UdpTold>, rounds: usize, told: &mut UdpTold) {
+    for round in 0..rounds {
+        let datagram = &[8; 100][..=round % 100];
+        client.send(datagram).unwrap();
+        loop {
+            assert!(events.next_into(told, PATIENT));
+            if let UdpTold::Datagram { bytes, .. } = &*told {
+                assert_eq!(bytes, datagram);
+                break;
+            }
+        }
+    }
+}
+
 fn calls_on_a_warm_handle_allocate_nothing(options: &Options, calls: impl Fn(&UdpPort, &UdpSocket, usize)) {
     let port = UdpServer::spawn(options.clone()).unwrap();
     port.connect(PATIENT).unwrap();
@@ -135,10 +171,18 @@ fn main() {
     datagrams_allocate_nothing("echo", &Options { mode: Mode::Echo, ..options.clone() }, None);
     let relay = Relay(UdpSocket::bind("127.0.0.1:0").unwrap());
     let asyn = Options { udp: Udp::Asyn, ..options.clone() };
+    datagrams_allocate_nothing("crier", &options, Some(Box::new(Crier::default())));
     datagrams_allocate_nothing("asyn", &asyn, Some(Box::new(relay)));
     let told = std::cell::RefCell::new(UdpBroadcast::default());
     calls_on_a_warm_handle_allocate_nothing(&options, |port, client, rounds| {
         calls(port, client, rounds, &mut told.borrow_mut());
     });
     calls_on_a_warm_handle_allocate_nothing(&asyn, cached);
+    let heard = std::cell::RefCell::new((None, UdpTold::Missed(0)));
+    calls_on_a_warm_handle_allocate_nothing(&options, |port, client, rounds| {
+        let (subscriptions, told) = &mut *heard.borrow_mut();
+        // From the second nothing is ever taken, so that its oldest datagrams go.
+        let (events, _) = subscriptions.get_or_insert_with(|| (port.subscribe().unwrap(), port.subscribe().unwrap()));
+        hear(client, events, rounds, told);
+    });
 }

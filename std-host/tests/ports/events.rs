@@ -1,6 +1,6 @@
 //! What happens at a port, as threads hear of it.
 
-use crate::harness::{Client, PATIENCE, PATIENT, event, port, slot};
+use crate::harness::{AT_ONCE, Client, PATIENCE, PATIENT, event, port, slot};
 use std::sync::mpsc;
 use wharf_core::port::framing::Eom;
 use wharf_core::port::server::Reason;
@@ -54,6 +54,32 @@ fn who_is_1024_events_behind_loses_the_oldest_and_is_told() {
     }
     assert_eq!((kept, messages.last()), (1024, Some(&1999)));
     assert!(messages.windows(2).all(|pair| pair[0] + 1 == pair[1]), "the latest are there, in order");
+}
+
+#[test]
+fn what_is_taken_in_place_of_another_uses_its_memory_again() {
+    let port = port(&[("consumer", "push"), ("input_eos", r"\n")]);
+    let events = port.subscribe().unwrap();
+    let mut told = Told::Missed(7);
+    assert!(!events.next_into(&mut told, AT_ONCE));
+    assert_eq!(told, Told::Missed(7), "it stays as it was");
+    let mut client = Client::seated(&port, 0);
+    let id = port.slot_id(slot(0)).unwrap().unwrap();
+    assert!(events.next_into(&mut told, PATIENT));
+    assert_eq!(told, Told::Event(Event::Connected { slot: id, peer: client.address() }));
+    let mut memory = None;
+    for message in ["the longest", "", "shorter", "as long too"] {
+        client.send(format!("{message}\n").as_bytes());
+        assert!(events.next_into(&mut told, PATIENT));
+        assert_eq!(told, Told::Event(Event::DataReady { slot: id }));
+        assert!(events.next_into(&mut told, PATIENT));
+        assert_eq!(told, Told::Message { slot: id, bytes: message.into(), eom: Eom::EOS });
+        let Told::Message { bytes, .. } = &told else { unreachable!("it is one") };
+        assert_eq!(*memory.get_or_insert(bytes.as_ptr()), bytes.as_ptr());
+    }
+    port.stop().unwrap();
+    while events.next_into(&mut told, PATIENT) {}
+    assert!(matches!(told, Told::Event(Event::PortDown { .. })), "the last stays: {told:?}");
 }
 
 /// One who hears no more once it has been told something, and tells that it is gone.

@@ -10,8 +10,7 @@ use std::net::SocketAddr;
 use std::ops::Range;
 use wharf_core::port::framing::{Eom, Piece};
 use wharf_core::port::server::{
-    self, Command, Counters, Input, Mode, Next, OnClose, Outcome, Overflow, PortCounters, Reason, Receipt, Seated,
-    SlotOption, State, To,
+    self, Command, Counters, Input, Next, OnClose, Overflow, PortCounters, Reason, Receipt, Seated, SlotOption, State,
 };
 use wharf_core::slots::SlotId;
 use wharf_core::{Instant, Machine};
@@ -47,17 +46,6 @@ pub struct Read {
     pub eom: Eom,
     /// Who sent them; `None` for the end of a client that has left.
     pub slot: Option<SlotId>,
-}
-
-/// What a message for all came to.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Broadcast {
-    /// Clients that have all of it queued.
-    pub queued: u32,
-    /// Bytes queued, over all clients.
-    pub accepted: usize,
-    /// The slots, in order, and what became of the message for each.
-    pub outcomes: Vec<Outcome>,
 }
 
 /// A port on its loop. Nothing here waits: what cannot be done now is [`Error::WouldBlock`], and an event tells when it can.
@@ -209,108 +197,6 @@ impl<'a> Running<'a> {
             front.copy_from_slice(&part[..len]);
             rest = behind;
         }
-    }
-
-    /// Queues a message for a slot, or for every client: then what is taken is the sum.
-    ///
-    /// # Errors
-    /// [`Error::NotConnected`] if nobody is there, [`Error::Full`], [`Error::TooLong`], [`Error::OutputEnded`]; for the
-    /// whole port [`Error::PortDown`].
-    pub fn write(&mut self, addr: Addr, bytes: &[u8]) -> Result<usize, Error> {
-        match addr {
-            Addr::Port => self.broadcast(bytes).map(|broadcast| broadcast.accepted),
-            Addr::Slot(_) => {
-                let slot = self.client(addr)?;
-                self.write_to(slot, bytes)
-            }
-        }
-    }
-
-    /// Queues a message for exactly this client.
-    ///
-    /// # Errors
-    /// As for [`Running::write`], and [`Error::Stale`] once it has left.
-    pub fn write_to(&mut self, slot: SlotId, bytes: &[u8]) -> Result<usize, Error> {
-        self.queue(To::Slot(slot), bytes, Mode::Policy, true).map(|receipt| receipt.accepted)
-    }
-
-    /// Queues a message for every client. No client keeps it from another.
-    ///
-    /// # Errors
-    /// [`Error::PortDown`].
-    pub fn broadcast(&mut self, bytes: &[u8]) -> Result<Broadcast, Error> {
-        if self.site.desk.has_begun_any() {
-            return self.queue_for_each(None, bytes, Mode::Policy, true);
-        }
-        let accepted = self.queue(To::All, bytes, Mode::Policy, true)?.accepted;
-        let machine = self.site.machine.borrow();
-        let outcomes = machine.outcomes().map(|(_, outcome)| outcome).collect();
-        Ok(Broadcast { queued: machine.outcome_totals().queued, accepted, outcomes })
-    }
-
-    /// Queues a message, but never into the middle of one that another thread is still writing.
-    pub(super) fn queue(&mut self, to: To, bytes: &[u8], mode: Mode, terminate: bool) -> Result<Receipt, Error> {
-        let but = match to {
-            To::Slot(slot) if self.site.desk.has_begun(slot.index()) => return Err(Error::Full { room: 0 }),
-            To::Slot(_) => None,
-            To::All => Some(None),
-            To::Others(slot) => Some(Some(slot)),
-        };
-        if let Some(but) = but.filter(|_| self.site.desk.has_begun_any()) {
-            return self
-                .queue_for_each(but, bytes, mode, terminate)
-                .map(|broadcast| Receipt { accepted: broadcast.accepted, ..Receipt::default() });
-        }
-        self.queue_now(to, bytes, mode, terminate)
-    }
-
-    /// Queues a message, or the next piece of one.
-    pub(super) fn queue_now(&mut self, to: To, bytes: &[u8], mode: Mode, terminate: bool) -> Result<Receipt, Error> {
-        let receipt = self.command(Command::Write { to, bytes, mode, terminate })?;
-        let slot = if let To::Slot(slot) = to { Some(slot) } else { None };
-        if slot.and_then(|slot| self.state(slot)) == Some(State::Closing) {
-            // There was no room, and `overflow = "disconnect"` says what that costs.
-            return Err(Error::OutputEnded);
-        }
-        let taken = bytes.len().min(receipt.accepted);
-        self.site.trace(slot, Levels::DEVICE, Direction::Tx, [&bytes[..taken], &[]], "write");
-        Ok(receipt)
-    }
-
-    /// Queues a message for every client, one after the other, but not for those that are in the middle of one.
-    fn queue_for_each(
-        &mut self,
-        but: Option<SlotId>,
-        bytes: &[u8],
-        mode: Mode,
-        terminate: bool,
-    ) -> Result<Broadcast, Error> {
-        if self.local_addr().is_none() {
-            return Err(Error::PortDown { why: self.failure() });
-        }
-        let mut broadcast = Broadcast::default();
-        for index in 0..self.slots() {
-            let queued = match self.slot_at(index).filter(|slot| but != Some(*slot)) {
-                Some(slot) => self.queue(To::Slot(slot), bytes, mode, terminate).map(Some),
-                None => Ok(None),
-            };
-            broadcast.outcomes.push(match queued {
-                Ok(None) => Outcome::Free,
-                Ok(Some(Receipt { accepted, .. })) => {
-                    broadcast.accepted += accepted;
-                    match u32::try_from(accepted).unwrap_or(u32::MAX) {
-                        _ if accepted == bytes.len() => Outcome::Queued,
-                        // What does not fit has cost the connection.
-                        0 => Outcome::Closed,
-                        accepted => Outcome::Partial { accepted },
-                    }
-                }
-                Err(Error::Full { .. } | Error::TooLong { .. }) => Outcome::Full,
-                Err(_) => Outcome::Closed,
-            });
-            broadcast.queued += u32::from(broadcast.outcomes.last() == Some(&Outcome::Queued));
-        }
-        Ok(broadcast)
     }
 
     /// Ends our output to a client once everything queued is with the system. Input goes on.
@@ -575,7 +461,7 @@ impl<'a> Running<'a> {
         self.site.machine.borrow().id_at(index)
     }
 
-    fn client(&self, addr: Addr) -> Result<SlotId, Error> {
+    pub(super) fn client(&self, addr: Addr) -> Result<SlotId, Error> {
         self.slot_at(self.index(addr)?).ok_or(Error::NotConnected)
     }
 }

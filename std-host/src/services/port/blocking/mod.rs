@@ -24,7 +24,8 @@ pub use told::Told;
 use super::calls::{Calls, Events, Pool, pair};
 use super::common::Common;
 use super::error::Error;
-use super::running::{Addr, Broadcast, Read, Running};
+use super::running::{Addr, Read, Running};
+use super::sending::Broadcast;
 use super::site::Site;
 use ask::{Answer, Ask, State, Whom};
 use std::net::SocketAddr;
@@ -275,7 +276,7 @@ impl Port {
     /// # Errors
     /// Only those of every call.
     pub fn subscribe(&self) -> Result<Events, Error> {
-        let (events, subscriber) = pair(Told::Missed);
+        let (events, subscriber) = pair();
         self.run(move |port| port.subscribe(Box::new(subscriber)))?;
         Ok(events)
     }

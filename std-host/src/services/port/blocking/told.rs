@@ -1,6 +1,6 @@
 //! What threads hear of a TCP port.
 
-use crate::services::port::calls::Feed;
+use crate::services::port::calls::{Feed, Item};
 use crate::services::port::running::Running;
 use crate::services::port::subscribers::Subscriber;
 use wharf_core::port::framing::Eom;
@@ -26,13 +26,26 @@ pub enum Told {
     Missed(u64),
 }
 
+impl Item for Told {
+    fn missed(count: u64) -> Self {
+        Self::Missed(count)
+    }
+
+    fn bytes(&mut self) -> Option<&mut Vec<u8>> {
+        match self {
+            Self::Message { bytes, .. } => Some(bytes),
+            Self::Event(_) | Self::Missed(_) => None,
+        }
+    }
+}
+
 impl Subscriber for Feed<Told> {
     fn event(&mut self, _: &mut Running<'_>, event: &Event) {
-        self.tell(|| Told::Event(*event));
+        self.tell(Told::Event(*event));
     }
 
     fn message(&mut self, _: &mut Running<'_>, slot: SlotId, bytes: &[u8], eom: Eom) {
-        self.tell(|| Told::Message { slot, bytes: bytes.to_vec(), eom });
+        self.tell_with(Told::Message { slot, bytes: Vec::new(), eom }, bytes);
     }
 
     fn has_left(&self) -> bool {

@@ -13,7 +13,7 @@ mod transfer;
 
 pub(super) use arrivals::{Arrivals, Line, Places, is_first};
 pub use events::Events;
-pub(super) use events::{Feed, pair};
+pub(super) use events::{Feed, Item, pair};
 pub use threaded::Threaded;
 pub(super) use threaded::start;
 pub(super) use transfer::{Notes, State, Transfer};

@@ -50,7 +50,7 @@ pub struct UdpBroadcast {
 impl UdpBroadcast {
     /// Sums up the outcomes of a datagram of so many bytes.
     pub(super) fn count(&mut self, len: usize) {
-        self.queued = self.outcomes.iter().filter(|(_, outcome)| *outcome == Outcome::Queued).count();
+        self.queued = queued(self.outcomes.iter().copied());
         self.accepted = self.queued * len;
     }
 }
@@ -157,7 +157,11 @@ impl<'a> RunningUdp<'a> {
     pub fn write(&mut self, addr: Addr, bytes: &[u8]) -> Result<usize, Error> {
         check(addr)?;
         match addr {
-            Addr::Port => self.broadcast(bytes).map(|broadcast| broadcast.accepted),
+            Addr::Port => {
+                self.queue(To::Everyone, bytes)?;
+                let machine = self.site.machine.borrow();
+                Ok(queued(machine.outcomes()) * bytes.len())
+            }
             Addr::Slot(_) => self.queue(To::LastRead, bytes).map(|()| bytes.len()),
         }
     }
@@ -176,18 +180,22 @@ impl<'a> RunningUdp<'a> {
     /// # Errors
     /// [`Error::ReadOnly`] in asyn mode, [`Error::PortDown`].
     pub fn broadcast(&mut self, bytes: &[u8]) -> Result<UdpBroadcast, Error> {
-        let mut broadcast = UdpBroadcast::default();
-        self.broadcast_into(bytes, &mut broadcast.outcomes)?;
-        broadcast.count(bytes.len());
-        Ok(broadcast)
+        let mut result = UdpBroadcast::default();
+        self.broadcast_into(bytes, &mut result).map(|()| result)
     }
 
-    /// The same into outcomes that are used again.
-    pub(super) fn broadcast_into(
-        &mut self,
-        bytes: &[u8],
-        outcomes: &mut Vec<(SocketAddr, Outcome)>,
-    ) -> Result<(), Error> {
+    /// [`RunningUdp::broadcast`] into a result that is used again, so that nothing is allocated for it.
+    ///
+    /// # Errors
+    /// As for [`RunningUdp::broadcast`]; `result` stays as it was then.
+    pub fn broadcast_into(&mut self, bytes: &[u8], result: &mut UdpBroadcast) -> Result<(), Error> {
+        self.share(bytes, &mut result.outcomes)?;
+        result.count(bytes.len());
+        Ok(())
+    }
+
+    /// The same for who sums up the outcomes later.
+    pub(super) fn share(&mut self, bytes: &[u8], outcomes: &mut Vec<(SocketAddr, Outcome)>) -> Result<(), Error> {
         self.queue(To::Everyone, bytes)?;
         outcomes.clear();
         outcomes.extend(self.site.machine.borrow().outcomes());
@@ -326,6 +334,11 @@ pub(super) const fn check(addr: Addr) -> Result<(), Error> {
         Addr::Port | Addr::Slot(0) => Ok(()),
         Addr::Slot(index) => Err(Error::OutOfRange { addr: index as i32, slots: 1 }),
     }
+}
+
+/// For how many peers a datagram for all is queued.
+fn queued(outcomes: impl Iterator<Item = (SocketAddr, Outcome)>) -> usize {
+    outcomes.filter(|(_, outcome)| *outcome == Outcome::Queued).count()
 }
 
 fn wrong(error: &OptionError) -> Error {

@@ -282,7 +282,7 @@ impl UdpPort {
         &self,
         subscriber: fn(Feed<UdpTold>) -> S,
     ) -> Result<Events<UdpTold>, Error> {
-        let (events, feed) = pair(UdpTold::Missed);
+        let (events, feed) = pair();
         let subscriber = subscriber(feed);
         self.run(move |port| port.subscribe(Box::new(subscriber)))?;
         Ok(events)

@@ -95,7 +95,7 @@ fn write(port: &mut RunningUdp<'_>, state: &mut State) -> Result<Answer, Error> 
 fn broadcast(port: &mut RunningUdp<'_>, state: &mut State) -> Result<Answer, Error> {
     let (bytes, notes) = (&state.bytes[..state.len], &mut state.notes);
     if !notes.is_shared {
-        port.broadcast_into(bytes, &mut notes.outcomes)?;
+        port.share(bytes, &mut notes.outcomes)?;
         notes.is_shared = true;
     }
     for (peer, outcome) in notes.outcomes.iter_mut().filter(|(_, outcome)| *outcome == Outcome::Full) {

@@ -1,6 +1,6 @@
 //! What threads hear of a UDP port.
 
-use crate::services::port::calls::Feed;
+use crate::services::port::calls::{Feed, Item};
 use crate::services::port::udp::running::{Origin, RunningUdp};
 use crate::services::port::udp::subscribers::{Received, UdpSubscriber};
 use wharf_core::port::datagrams::Event;
@@ -24,21 +24,34 @@ pub enum UdpTold {
     Missed(u64),
 }
 
+impl Item for UdpTold {
+    fn missed(count: u64) -> Self {
+        Self::Missed(count)
+    }
+
+    fn bytes(&mut self) -> Option<&mut Vec<u8>> {
+        match self {
+            Self::Datagram { bytes, .. } => Some(bytes),
+            Self::Event(_) | Self::Lost(_) | Self::Missed(_) => None,
+        }
+    }
+}
+
 /// One that gets every datagram.
 pub(super) struct Ear(pub(super) Feed<UdpTold>);
 
 impl UdpSubscriber for Ear {
     fn event(&mut self, _: &mut RunningUdp<'_>, event: &Event) {
-        self.0.tell(|| UdpTold::Event(*event));
+        self.0.tell(UdpTold::Event(*event));
     }
 
     fn datagram(&mut self, _: &mut RunningUdp<'_>, datagram: &Received<'_>) {
         let Received { bytes, peer, truncated, at } = *datagram;
-        self.0.tell(|| UdpTold::Datagram { bytes: bytes.to_vec(), from: Origin { peer, truncated, at } });
+        self.0.tell_with(UdpTold::Datagram { bytes: Vec::new(), from: Origin { peer, truncated, at } }, bytes);
     }
 
     fn lost(&mut self, _: &mut RunningUdp<'_>, count: u64) {
-        self.0.tell(|| UdpTold::Lost(count));
+        self.0.tell(UdpTold::Lost(count));
     }
 
     fn has_left(&self) -> bool {
@@ -55,7 +68,7 @@ impl UdpSubscriber for Watch {
     }
 
     fn event(&mut self, _: &mut RunningUdp<'_>, event: &Event) {
-        self.0.tell(|| UdpTold::Event(*event));
+        self.0.tell(UdpTold::Event(*event));
     }
 
     fn has_left(&self) -> bool {
