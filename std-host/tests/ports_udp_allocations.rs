@@ -94,6 +94,8 @@ fn datagrams_allocate_nothing(what: &str, options: &Options, subscriber: Option<
 
 const PATIENT: Option<Duration> = Some(Duration::from_secs(30));
 const ONE: Addr = Addr::Slot(0);
+/// Longer than any datagram.
+static HUGE: [u8; 1 << 20] = [0; 1 << 20];
 
 /// Every call that waits, and some that do not. A reader that waits is woken by the client.
 fn calls(port: &UdpPort, client: &UdpSocket, rounds: usize, told: &mut UdpBroadcast) {
@@ -160,6 +162,11 @@ fn calls_on_a_warm_handle_allocate_nothing(options: &Options, calls: impl Fn(&Ud
     calls(&port, &client, 1500);
     let region = Region::new(ALLOCATOR);
     calls(&port, &client, 3000);
+    // What no peer could get is refused before it is copied.
+    let too_long = Err(Error::TooLong { len: HUGE.len(), max: 65_507 });
+    assert_eq!(port.reply(client.local_addr().unwrap(), &HUGE, PATIENT), too_long);
+    let too_long = Err(Error::TooLong { len: HUGE.len(), max: 65_527 });
+    assert_eq!(port.write(ONE, &HUGE, PATIENT), too_long);
     let change = region.change();
     assert_eq!((change.allocations, change.reallocations), (0, 0), "{:?}: {change:?}", options.udp);
     port.stop().unwrap();

@@ -11,14 +11,19 @@ pub(in crate::services::port) struct Home {
 }
 
 impl Home {
-    /// Lets `f` act on the port that lives there. Inside a deferred call, which is inside no callback.
+    /// The port that lives there. Inside a deferred call, which is inside no callback.
+    pub(super) fn find<T: 'static>(lp: &LoopMut<'_, T>, key: ContextKey<Self>) -> Rc<Site> {
+        let site = lp.handler(key).map(|home| Rc::clone(&home.site));
+        site.expect("a deferred call runs on its own loop, and inside no callback")
+    }
+
+    /// Lets `f` act on the port that lives there. Inside a deferred call, too.
     pub(in crate::services::port) fn visit<T: 'static>(
         lp: &mut LoopMut<'_, T>,
         key: ContextKey<Self>,
         f: impl FnOnce(&mut RunningUdp<'_>),
     ) {
-        let site = lp.handler(key).map(|home| Rc::clone(&home.site));
-        site.expect("a deferred call runs on its own loop, and inside no callback").with(lp, f);
+        Self::find(lp, key).with(lp, f);
     }
 }
 

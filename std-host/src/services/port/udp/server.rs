@@ -55,7 +55,7 @@ impl UdpServer {
         let site = Rc::new(Site::new(common, options.clone(), machine, messages));
         let home = lp.context(Home { site: Rc::clone(&site) });
         site.set_timer(lp);
-        blocking::reach(lp, &site);
+        blocking::reach(lp, &site, home);
         site.with(lp, |port| {
             prepare(port);
             served.into_iter().for_each(|served| port.subscribe(served));

@@ -1,8 +1,9 @@
 //! How the calls of threads reach a UDP port.
 
 use super::ask::{Answer, Ask, Notes};
-use crate::event_loop::{Handler, LoopMut};
+use crate::event_loop::{ContextKey, LoopMut};
 use crate::services::port::calls::Face;
+use crate::services::port::udp::home::Home;
 use crate::services::port::udp::running::RunningUdp;
 use crate::services::port::udp::site::Site;
 use std::rc::Rc;
@@ -24,18 +25,7 @@ impl Face for Site {
     }
 }
 
-/// A port by which its loop finds it: a context that never has sockets.
-struct Found(Rc<Site>);
-
-impl<T: 'static> Handler<T> for Found {
-    type Data = ();
-}
-
 /// Says where the port is. Once, before any call.
-pub(in crate::services::port::udp) fn reach<T: 'static>(lp: &mut LoopMut<'_, T>, site: &Rc<Site>) {
-    let key = lp.context(Found(Rc::clone(site)));
-    site.desk.calls().reach(lp, move |lp| {
-        let site = lp.handler(key).map(|found| Rc::clone(&found.0));
-        site.expect("a deferred call runs on its own loop, and inside no callback")
-    });
+pub(in crate::services::port::udp) fn reach<T: 'static>(lp: &mut LoopMut<'_, T>, site: &Site, home: ContextKey<Home>) {
+    site.desk.calls().reach(lp, move |lp| Home::find(lp, home));
 }
