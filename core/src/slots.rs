@@ -295,6 +295,14 @@ impl<T, S: AsRef<[Entry<T>]> + AsMut<[Entry<T>]>> SlotTable<T, S> {
         entry.value().map(|_| SlotId { index, generation: entry.generation })
     }
 
+    /// The id and the value of the live slot at `index`; `None` if it is not live.
+    #[must_use]
+    pub fn at_mut(&mut self, index: u32) -> Option<(SlotId, &mut T)> {
+        let entry = self.entry_mut(index)?;
+        let generation = entry.generation;
+        entry.value_mut().map(|value| (SlotId { index, generation }, value))
+    }
+
     /// Makes the slot the most recently active one. False if the id is stale.
     pub fn touch(&mut self, id: SlotId) -> bool {
         if !self.contains(id) {

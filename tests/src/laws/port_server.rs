@@ -64,8 +64,8 @@ pub enum Op {
 /// What a system may say.
 #[derive(Clone, Debug)]
 pub enum Answer {
-    /// Bytes were read.
-    Received(Vec<u8>),
+    /// Bytes were read, and whether there may be more.
+    Received(Vec<u8>, bool),
     /// Nothing was.
     ReadBlocked,
     /// The end was.
@@ -236,7 +236,7 @@ impl Ported {
 
     fn unasked(&mut self, now: Instant, slot: SlotId, answer: &Answer) -> Result<(), Error> {
         let input = match answer {
-            Answer::Received(bytes) => Input::Received { slot, bytes },
+            Answer::Received(bytes, more) => Input::Received { slot, bytes, more: *more },
             Answer::ReadBlocked => Input::ReadBlocked { slot },
             Answer::Ended => Input::Ended { slot },
             Answer::Transmitted(len) => Input::Transmitted { slot, len: *len },
@@ -252,10 +252,10 @@ impl Ported {
         let failed = Answer::Failed(*rng.pick(&[Failure::Reset, Failure::BrokenPipe]));
         match question {
             Output::Read { max, .. } => match rng.below(16) {
-                0 => Answer::Received(vec![0; max + 1]),
+                0 => Answer::Received(vec![0; max + 1], true),
                 1..=9 => {
                     let len = 1 + rng.index(max.min(100));
-                    Answer::Received((0..len).map(|_| *rng.pick(b"ab\r\n")).collect())
+                    Answer::Received((0..len).map(|_| *rng.pick(b"ab\r\n")).collect(), rng.chance(1, 2))
                 }
                 10..=12 => Answer::ReadBlocked,
                 13 | 14 => Answer::Ended,

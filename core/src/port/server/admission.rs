@@ -244,7 +244,7 @@ impl<S: Storage> Server<S> {
         let Some((_, slot)) = ranked.min_by_key(|(rank, _)| *rank) else { return self.refuse_full() };
         // It has just been found in its slot.
         let _ = self.with(slot, |place| {
-            let reason = if place.is(State::Flushing) { place.reason() } else { Reason::Kicked };
+            let reason = if place.is(State::Flushing) { place.client.reason() } else { Reason::Kicked };
             place.end(now, reason, How::Graceful);
             Ok(())
         });

@@ -2,34 +2,72 @@
 //! network.
 
 use super::Error;
-use super::client::{News, State};
+use super::client::{Client, News, State};
 use super::place::Place;
 use crate::time::Instant;
 
-impl Place<'_> {
+impl Client {
     pub(super) const fn readable(&mut self) {
-        self.client.readable = true;
-        self.client.readable_again = self.client.asked > 0;
+        self.readable = true;
+        self.readable_again = self.asked > 0;
     }
 
     pub(super) const fn writable(&mut self) {
-        self.client.writable = true;
-        self.client.writable_again = self.client.offered > 0;
+        self.writable = true;
+        self.writable_again = self.offered > 0;
     }
 
     pub(super) const fn hung_up(&mut self, now: Instant) {
         self.readable();
         self.writable();
-        if !self.client.hung_up && !self.client.input_ended {
-            self.client.hung_up = true;
-            self.client.read_at = now;
+        if !self.hung_up && !self.input_ended {
+            self.hung_up = true;
+            self.read_at = now;
         }
     }
 
-    pub(super) fn received(&mut self, now: Instant, bytes: &[u8]) -> Result<(), Error> {
-        let asked = self.asked()?;
+    pub(super) fn read_blocked(&mut self) -> Result<(), Error> {
+        self.asked()?;
+        self.read_over(false);
+        Ok(())
+    }
+
+    /// The read under way has been answered.
+    const fn read_over(&mut self, more: bool) {
+        self.asked = 0;
+        self.readable = core::mem::replace(&mut self.readable_again, false) || more;
+        // A peer that has hung up would not have left it at that.
+        self.hung_up &= self.readable;
+        self.gives_up &= self.readable;
+    }
+
+    pub(super) fn write_blocked(&mut self) -> Result<(), Error> {
+        self.offered()?;
+        self.offered = 0;
+        self.writable = core::mem::take(&mut self.writable_again);
+        Ok(())
+    }
+
+    /// The most that the read under way may bring.
+    pub(super) const fn asked(&self) -> Result<u32, Error> {
+        match self.asked {
+            0 => Err(Error::Unasked),
+            asked => Ok(asked),
+        }
+    }
+
+    const fn offered(&self) -> Result<u32, Error> {
+        match self.offered {
+            0 => Err(Error::Unasked),
+            offered => Ok(offered),
+        }
+    }
+}
+
+impl Place<'_> {
+    pub(super) fn received(&mut self, now: Instant, bytes: &[u8], more: bool) -> Result<(), Error> {
+        let asked = self.client.asked()?;
         let len = within(bytes.len(), asked)?;
-        (self.client.asked, self.client.readable_again) = (0, false);
         self.client.spend(self.turn, len, 0);
         self.client.received = self.client.received.saturating_add(len.into());
         (self.client.last_rx, self.client.last_any) = (now, now);
@@ -38,24 +76,17 @@ impl Place<'_> {
             self.client.unread = self.client.unread.saturating_add(len.into());
         } else {
             let rest = self.reflect(now, bytes);
-            self.client.rx.push(self.rx, rest);
-            self.client.news.add(News::DATA);
+            if !rest.is_empty() {
+                self.client.rx.push(self.rx, rest);
+                self.client.news.add(News::DATA);
+            }
         }
-        Ok(())
-    }
-
-    pub(super) fn read_blocked(&mut self) -> Result<(), Error> {
-        self.asked()?;
-        self.client.asked = 0;
-        self.client.readable = core::mem::take(&mut self.client.readable_again);
-        // A peer that has hung up would not have left it at that.
-        self.client.hung_up &= self.client.readable;
-        self.client.gives_up &= self.client.readable;
+        self.client.read_over(more);
         Ok(())
     }
 
     pub(super) fn transmitted(&mut self, now: Instant, len: usize) -> Result<(), Error> {
-        let offered = self.offered()?;
+        let offered = self.client.offered()?;
         let len = within(len, offered)?;
         self.client.offered = 0;
         self.client.writable = core::mem::take(&mut self.client.writable_again) || len == offered;
@@ -66,13 +97,6 @@ impl Place<'_> {
         // A queue that is filled up again at once was never low.
         self.echo(now);
         self.watch_low();
-        Ok(())
-    }
-
-    pub(super) fn write_blocked(&mut self) -> Result<(), Error> {
-        self.offered()?;
-        self.client.offered = 0;
-        self.client.writable = core::mem::take(&mut self.client.writable_again);
         Ok(())
     }
 
@@ -128,21 +152,6 @@ impl Place<'_> {
     pub(super) fn attended(&mut self, now: Instant) {
         if self.is(State::PeerEnded) {
             self.client.since = now;
-        }
-    }
-
-    /// The most that the read under way may bring.
-    pub(super) const fn asked(&self) -> Result<u32, Error> {
-        match self.client.asked {
-            0 => Err(Error::Unasked),
-            asked => Ok(asked),
-        }
-    }
-
-    const fn offered(&self) -> Result<u32, Error> {
-        match self.client.offered {
-            0 => Err(Error::Unasked),
-            offered => Ok(offered),
         }
     }
 }

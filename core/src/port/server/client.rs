@@ -223,6 +223,11 @@ impl Client {
         }
     }
 
+    /// Why it leaves, or would.
+    pub(super) fn reason(&self) -> Reason {
+        self.reason.unwrap_or(Reason::LocalClosed)
+    }
+
     /// Whether the program may still queue output.
     pub(super) const fn takes_output(&self) -> bool {
         matches!(self.state, State::Open | State::PeerEnded) && matches!(self.ending, Ending::Open)
@@ -281,33 +286,38 @@ impl Client {
 
     /// When the client is to be looked at if nothing happens before.
     pub(super) fn deadline(&self, options: &Options) -> Option<Instant> {
-        self.spans(options).into_iter().fold(None, |first, (_, end)| time::earliest(first, end))
+        let mut first = None;
+        self.spans(options, |_, end| first = Some(first.map_or(end, |first: Instant| first.min(end))));
+        first
     }
 
     /// The first span that has run out.
     pub(super) fn expired(&self, options: &Options, now: Instant) -> Option<Expiry> {
-        self.spans(options).into_iter().find(|(_, end)| end.is_some_and(|end| end <= now)).map(|(expiry, _)| expiry)
+        let mut first = None;
+        self.spans(options, |expiry, end| first = first.or((end <= now).then_some(expiry)));
+        first
     }
 
-    /// Every span, and when it is over if it runs.
-    fn spans(&self, options: &Options) -> [(Expiry, Option<Instant>); 6] {
+    /// Every span that runs, and when it is over.
+    #[inline]
+    fn spans(&self, options: &Options, mut runs: impl FnMut(Expiry, Instant)) {
         let open = matches!(self.state, State::Open | State::PeerEnded | State::LocalEnded);
         let ending = self.input_ended || self.hung_up || self.state == State::Residue;
         // What is still on its way back to the client is neither unread nor over: if the client takes nothing, output is stuck.
         let echoes = self.echoes(options) && options.write_stuck > 0;
         let unread = ending && !self.rx.is_empty() && self.state != State::Closing && !echoes;
         let half = self.state == State::PeerEnded && options.half_close == HalfClose::Drain && !echoes;
-        let span = |runs: bool, since: Instant, millis: u32| {
-            if runs { time::expiry(since, Duration::from_millis(millis.into())) } else { None }
+        let mut span = |expiry: Expiry, is_on: bool, since: Instant, millis: u32| {
+            if is_on && let Some(end) = time::expiry(since, Duration::from_millis(millis.into())) {
+                runs(expiry, end);
+            }
         };
-        [
-            (Expiry::WriteStuck, span(open && !self.tx.is_empty(), self.stuck_since, options.write_stuck)),
-            (Expiry::IdleRx, span(open && !self.input_ended, self.last_rx, options.idle_rx)),
-            (Expiry::IdleAny, span(open, self.last_any, options.idle_any)),
-            (Expiry::Unread, span(unread, self.read_at, options.unread)),
-            (Expiry::HalfClose, span(half, self.since, options.half_close_linger)),
-            (Expiry::Linger, span(self.state == State::Flushing, self.since, options.linger)),
-        ]
+        span(Expiry::WriteStuck, open && !self.tx.is_empty(), self.stuck_since, options.write_stuck);
+        span(Expiry::IdleRx, open && !self.input_ended, self.last_rx, options.idle_rx);
+        span(Expiry::IdleAny, open, self.last_any, options.idle_any);
+        span(Expiry::Unread, unread, self.read_at, options.unread);
+        span(Expiry::HalfClose, half, self.since, options.half_close_linger);
+        span(Expiry::Linger, self.state == State::Flushing, self.since, options.linger);
     }
 
     pub(super) fn counters(&self) -> Counters {

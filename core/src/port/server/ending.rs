@@ -9,7 +9,7 @@ use crate::time::Instant;
 impl Place<'_> {
     /// The peer has ended its output.
     pub(super) fn ended(&mut self, now: Instant) -> Result<(), Error> {
-        self.asked()?;
+        self.client.asked()?;
         self.client.asked = 0;
         (self.client.readable, self.client.hung_up) = (false, false);
         self.client.input_ended = true;
@@ -122,11 +122,7 @@ impl Place<'_> {
     pub(super) fn gone(&mut self, now: Instant) {
         self.give_up();
         self.client.state = State::Gone;
-        self.seat.last = Some((self.reason(), now));
-    }
-
-    pub(super) fn reason(&self) -> Reason {
-        self.client.reason.unwrap_or(Reason::LocalClosed)
+        self.seat.last = Some((self.client.reason(), now));
     }
 
     /// The socket is to be closed. What an ending of our own leaves unread is given up.
@@ -144,7 +140,7 @@ impl Place<'_> {
     /// Closes a client that is flushing and has ended both ways.
     fn close_if_over(&mut self) {
         if self.client.ending == Ending::Shut && self.client.input_ended {
-            self.close(self.reason(), How::Graceful);
+            self.close(self.client.reason(), How::Graceful);
         }
     }
 }

@@ -6,7 +6,7 @@ use super::event::{Event, Refusal};
 use super::listener::{Listener, News};
 use super::options::{Config, OnFull, Options, Overflow, PortOptions};
 use super::place::Place;
-use super::poll::{Task, Work};
+use super::poll::{Bounds, Task, Work};
 use super::report::{Departed, PortCounters, Seated};
 use super::schedule::{Schedule, Turn};
 use super::storage::{BOUNDARIES, Parts, Seat, Storage};
@@ -332,23 +332,23 @@ impl<S: Storage> Machine for Server<S> {
             Input::Shut => self.listener.shut(now, &self.port),
             Input::Accepted { peer } => self.accepted(now, peer),
             Input::AcceptFailed { kind } => self.accept_failed(now, kind),
-            Input::Readable { slot } => self.with(slot, |place| {
-                place.readable();
+            Input::Readable { slot } => self.note(slot, |client| {
+                client.readable();
                 Ok(())
             }),
-            Input::Writable { slot } => self.with(slot, |place| {
-                place.writable();
+            Input::Writable { slot } => self.note(slot, |client| {
+                client.writable();
                 Ok(())
             }),
-            Input::HungUp { slot } => self.with(slot, |place| {
-                place.hung_up(now);
+            Input::HungUp { slot } => self.note(slot, |client| {
+                client.hung_up(now);
                 Ok(())
             }),
-            Input::Received { slot, bytes } => self.with(slot, |place| place.received(now, bytes)),
-            Input::ReadBlocked { slot } => self.with(slot, |place| place.read_blocked()),
+            Input::Received { slot, bytes, more } => self.with(slot, |place| place.received(now, bytes, more)),
+            Input::ReadBlocked { slot } => self.note(slot, |client| client.read_blocked()),
             Input::Ended { slot } => self.with(slot, |place| place.ended(now)),
             Input::Transmitted { slot, len } => self.with(slot, |place| place.transmitted(now, len)),
-            Input::WriteBlocked { slot } => self.with(slot, |place| place.write_blocked()),
+            Input::WriteBlocked { slot } => self.note(slot, |client| client.write_blocked()),
             Input::Failed { slot, kind } => self.with(slot, |place| place.failed(now, kind)),
             Input::Closed { slot } => self.with(slot, |place| place.closed(now)),
             Input::Requested(command) => self.command(now, command),
@@ -409,33 +409,36 @@ impl<S: Storage> Server<S> {
     /// The next thing to do for a client, the one that was served least recently first. Whoever has nothing to do any more
     /// gets his deadline.
     fn poll_client(&mut self) -> Option<Output> {
+        let bounds = Bounds { turn: self.turn, budget: self.config.slot_budget, rx_queue: self.config.rx_queue };
         while let Some(index) = self.schedule.first() {
-            let slot = self.clients.id_at(index);
-            let Some((slot, mut place)) = slot.and_then(|slot| Some((slot, self.place_of_all(slot)?))) else {
+            let Some((slot, client)) = self.clients.at_mut(index) else {
                 self.schedule.remove(self.seats.as_mut(), index);
                 continue;
             };
-            match place.work() {
+            match client.work(bounds) {
                 Work::Now(task) => {
-                    let output = place.start(task);
-                    let moved = place.reclassify();
-                    if task == Task::Disconnect {
-                        self.schedule.remove(self.seats.as_mut(), index);
-                        self.leave(slot);
-                    } else {
-                        self.recount(moved);
-                        self.schedule.rotate(self.seats.as_mut());
+                    let output = client.start(slot, task);
+                    match task {
+                        Task::Disconnect => {
+                            self.schedule.remove(self.seats.as_mut(), index);
+                            self.leave(slot);
+                        }
+                        Task::ShutdownWrite => {
+                            self.with_client(index, |place: &mut Place<'_>| place.output_ended());
+                            self.schedule.rotate(self.seats.as_mut());
+                        }
+                        Task::Tell | Task::Close | Task::Transmit { .. } | Task::Read { .. } => {
+                            self.schedule.rotate(self.seats.as_mut());
+                        }
                     }
                     return Some(output);
                 }
                 Work::NextTurn => {
-                    let deadline = place.client.deadline(&place.seat.options);
-                    self.arm(index, deadline);
+                    self.arm(slot);
                     self.schedule.add(self.seats.as_mut(), index, Turn::Next);
                 }
                 Work::Nothing => {
-                    let deadline = place.client.deadline(&place.seat.options);
-                    self.arm(index, deadline);
+                    self.arm(slot);
                     self.schedule.remove(self.seats.as_mut(), index);
                 }
             }
@@ -458,6 +461,16 @@ impl<S: Storage> Server<S> {
             self.count(client.class, false);
         }
         self.timers.cancel(slot.index());
+    }
+
+    /// Changes what is known of a client's socket, which moves no bytes and ends nothing. It is looked at before the port
+    /// waits again.
+    #[inline]
+    fn note(&mut self, slot: SlotId, f: impl FnOnce(&mut Client) -> Result<(), Error>) -> Result<(), Error> {
+        let client = self.clients.get_mut(slot).filter(|client| client.state != State::Gone);
+        f(client.ok_or(Error::Stale { slot })?)?;
+        self.schedule.add(self.seats.as_mut(), slot.index(), Turn::This);
+        Ok(())
     }
 
     /// Does something to one client, which is looked at before the port waits again.
@@ -490,9 +503,11 @@ impl<S: Storage> Server<S> {
     }
 
     /// Sees to it that a client is looked at by its deadline.
-    fn arm(&mut self, index: u32, deadline: Option<Instant>) {
-        let armed = self.timers.deadline(index);
-        if let Some(deadline) = deadline.filter(|deadline| armed.is_none_or(|armed| *deadline < armed)) {
+    fn arm(&mut self, slot: SlotId) {
+        let index = slot.index();
+        let (Some(client), Some(seat)) = (self.clients.get(slot), self.seat(index)) else { return };
+        let Some(deadline) = client.deadline(&seat.options) else { return };
+        if self.timers.deadline(index).is_none_or(|armed| deadline < armed) {
             // It cannot fail: every slot has a key, and no span is longer than the wheel reaches.
             let _ = self.timers.arm(index, self.now, deadline);
         }
@@ -519,12 +534,8 @@ impl<S: Storage> Server<S> {
 
     /// Opens the slot of a client of which something is left.
     pub(super) fn place(&mut self, slot: SlotId) -> Option<Place<'_>> {
-        self.place_of_all(slot).filter(|place| !place.is(State::Gone))
-    }
-
-    fn place_of_all(&mut self, slot: SlotId) -> Option<Place<'_>> {
         let index = slot.index();
-        let client = self.clients.get_mut(slot)?;
+        let client = self.clients.get_mut(slot).filter(|client| client.state != State::Gone)?;
         let seat = self.seats.as_mut().get_mut(to_usize(index))?;
         let number = if seat.options.process_eos { seat.output_eos } else { 0 };
         let chunk = chunk_mut(self.bytes.as_mut(), index, &self.config);
@@ -533,8 +544,7 @@ impl<S: Storage> Server<S> {
         let boundaries = self.boundaries.as_mut().get_mut(first..).unwrap_or_default();
         let boundaries = boundaries.get_mut(..BOUNDARIES).unwrap_or_default();
         let output_eos = terminator(self.terminators.as_ref(), number);
-        let (turn, budget) = (self.turn, self.config.slot_budget);
-        Some(Place { id: slot, client, seat, rx, tx, boundaries, output_eos, turn, budget })
+        Some(Place { id: slot, client, seat, rx, tx, boundaries, output_eos, turn: self.turn })
     }
 
     fn queues(&self, index: u32) -> [&[u8]; 2] {

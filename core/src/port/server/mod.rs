@@ -136,6 +136,8 @@ pub enum Input<'a> {
         slot: SlotId,
         /// The bytes.
         bytes: &'a [u8],
+        /// Whether there may be more already. If not, this counts as [`Input::ReadBlocked`] too.
+        more: bool,
     },
     /// The answer to [`Output::Read`]: nothing now. `Readable` will come.
     ReadBlocked {

@@ -21,8 +21,6 @@ pub(super) struct Place<'a> {
     pub(super) output_eos: &'a Terminator,
     /// The number of this turn.
     pub(super) turn: u16,
-    /// Bytes that a slot may move in each direction in a turn.
-    pub(super) budget: u32,
 }
 
 impl Place<'_> {

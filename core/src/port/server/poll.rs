@@ -1,9 +1,9 @@
 //! What the driver must do for one client: derived from its record, never queued.
 
 use super::Output;
-use super::client::{Ending, News, State};
+use super::client::{Client, Ending, News, State};
 use super::event::Event;
-use super::place::Place;
+use crate::slots::SlotId;
 
 /// What is to be done for a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,37 +27,48 @@ pub(super) enum Task {
     Read { max: u32 },
 }
 
-impl Place<'_> {
+/// What a client may do in this turn.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    /// The number of the turn.
+    pub(super) turn: u16,
+    /// Bytes that a slot may move in each direction in a turn.
+    pub(super) budget: u32,
+    /// Bytes of a receive queue.
+    pub(super) rx_queue: u32,
+}
+
+impl Client {
     /// What comes next. This is the one place that decides whether a read or a transmit is due.
-    pub(super) fn work(&self) -> Work {
-        let client = &*self.client;
-        if !client.news.is_empty() {
+    #[inline]
+    pub(super) fn work(&self, bounds: Bounds) -> Work {
+        if !self.news.is_empty() {
             return Work::Now(Task::Tell);
         }
-        match client.state {
+        match self.state {
             State::Gone => return Work::Now(Task::Disconnect),
-            State::Closing if !client.close_said => return Work::Now(Task::Close),
+            State::Closing if !self.close_said => return Work::Now(Task::Close),
             State::Closing | State::Residue => return Work::Nothing,
             State::Open | State::PeerEnded | State::LocalEnded | State::Flushing => {}
         }
-        let (rx_budget, tx_budget) = client.budget(self.turn, self.budget);
+        let (rx_budget, tx_budget) = self.budget(bounds.turn, bounds.budget);
         let mut late = false;
-        if client.sends() && client.offered == 0 && !client.tx.is_empty() && client.writable {
-            match client.tx.len().min(tx_budget) {
+        if self.sends() && self.offered == 0 && !self.tx.is_empty() && self.writable {
+            match self.tx.len().min(tx_budget) {
                 0 => late = true,
                 len => return Work::Now(Task::Transmit { len }),
             }
         }
-        let ends = match client.ending {
-            Ending::Open => client.state == State::Flushing,
+        let ends = match self.ending {
+            Ending::Open => self.state == State::Flushing,
             Ending::Shutting => true,
             Ending::Shut => false,
         };
-        if ends && client.tx.is_empty() {
+        if ends && self.tx.is_empty() {
             return Work::Now(Task::ShutdownWrite);
         }
-        let room = if client.discards() { u32::MAX } else { client.rx.room(self.rx_capacity()) };
-        if client.hears() && client.asked == 0 && client.readable && room > 0 {
+        let room = if self.discards() { u32::MAX } else { self.rx.room(bounds.rx_queue) };
+        if self.hears() && self.asked == 0 && self.readable && room > 0 {
             match room.min(rx_budget) {
                 0 => late = true,
                 max => return Work::Now(Task::Read { max }),
@@ -67,46 +78,42 @@ impl Place<'_> {
     }
 
     /// Hands a task to the driver.
-    pub(super) fn start(&mut self, task: Task) -> Output {
-        let slot = self.id;
+    #[inline]
+    pub(super) fn start(&mut self, slot: SlotId, task: Task) -> Output {
         match task {
-            Task::Tell => Output::Notify(self.tell()),
+            Task::Tell => Output::Notify(self.tell(slot)),
             Task::Disconnect => {
-                let unsent = self.client.counters().unsent;
-                let (reason, unread) = (self.reason(), self.client.unread);
+                let unsent = self.counters().unsent;
+                let (reason, unread) = (self.reason(), self.unread);
                 Output::Notify(Event::Disconnected { slot, reason, unread, unsent })
             }
             Task::Close => {
-                self.client.close_said = true;
-                Output::Close { slot, how: self.client.how }
+                self.close_said = true;
+                Output::Close { slot, how: self.how }
             }
             Task::Transmit { len } => {
-                self.client.offered = len;
+                self.offered = len;
                 Output::Transmit { slot }
             }
-            Task::ShutdownWrite => {
-                self.output_ended();
-                Output::ShutdownWrite { slot }
-            }
+            Task::ShutdownWrite => Output::ShutdownWrite { slot },
             Task::Read { max } => {
-                self.client.asked = max;
+                self.asked = max;
                 Output::Read { slot, max: usize::try_from(max).unwrap_or(usize::MAX) }
             }
         }
     }
 
     /// The first event that is not told yet.
-    fn tell(&mut self) -> Event {
-        let slot = self.id;
-        let mut is_next = |news| self.client.news.withdraw(news);
+    fn tell(&mut self, slot: SlotId) -> Event {
+        let mut is_next = |news| self.news.withdraw(news);
         if is_next(News::CONNECTED) {
-            Event::Connected { slot, peer: self.client.peer }
+            Event::Connected { slot, peer: self.peer }
         } else if is_next(News::DATA) {
             Event::DataReady { slot }
         } else if is_next(News::ENDED) {
             Event::InputEnded { slot }
         } else if is_next(News::LOST) {
-            Event::Overflowed { slot, lost: core::mem::take(&mut self.client.lost).into() }
+            Event::Overflowed { slot, lost: core::mem::take(&mut self.lost).into() }
         } else if is_next(News::HIGH) {
             Event::HighWater { slot }
         } else {

@@ -65,7 +65,7 @@ fn one_client_is_served_from_its_first_byte_to_its_last() {
     let slot = server.id_at(0).unwrap();
     assert_eq!(outputs, [Output::Admit { slot }, Output::Notify(Event::Connected { slot, peer })]);
     assert_eq!(tell(&mut server, Input::Readable { slot }), [Output::Read { slot, max: 16384 }]);
-    let outputs = tell(&mut server, Input::Received { slot, bytes: b"*IDN?" });
+    let outputs = tell(&mut server, Input::Received { slot, bytes: b"*IDN?", more: true });
     assert_eq!(outputs, [Output::Notify(Event::DataReady { slot }), Output::Read { slot, max: 16379 }]);
     assert_eq!(tell(&mut server, Input::ReadBlocked { slot }), []);
     let Next::Piece(piece) = server.piece(0, 100, false) else { panic!("bytes are there") };

@@ -16,7 +16,16 @@ use wharf_core::slots::SlotId;
 pub struct Received {
     buffer: Vec<u8>,
     len: usize,
+    more: bool,
     home: Rc<Cell<Vec<u8>>>,
+}
+
+impl Received {
+    /// Whether another read may bring something. If not, `readable` comes first.
+    #[must_use]
+    pub const fn may_be_more(&self) -> bool {
+        self.more
+    }
 }
 
 impl Deref for Received {
@@ -188,7 +197,7 @@ impl<T> Core<T> {
 
     fn read_by_hand(&mut self, id: SlotId, max: usize) -> Result<Received, Error> {
         let left = self.read_left;
-        let stream = self.stream(id).ok_or(Error::Stale)?;
+        let Some(Object::Stream(stream)) = self.objects.get_mut(id) else { return Err(Error::Stale) };
         if !stream.readable || stream.discards || stream.input_ended || stream.end_due {
             return Err(Error::WouldBlock);
         }
@@ -204,16 +213,18 @@ impl<T> Core<T> {
             return Err(Error::Busy);
         }
         let asked = share.min(buffer.len());
-        let taken = self.take(id, &mut buffer[..asked]);
-        let mut received = Received { buffer, len: 0, home: Rc::clone(&self.receive) };
+        let (taken, more) = if stream.tls.is_some() {
+            (self.take_tls(id, &mut buffer[..asked]), true)
+        } else {
+            let taken = stream.take_plain(&mut *self.net, &mut self.stats, &mut buffer[..asked]);
+            (taken, stream.readable)
+        };
+        let mut received = Received { buffer, len: 0, more, home: Rc::clone(&self.receive) };
         match taken {
             Taken::Bytes(count) => {
                 received.len = count;
                 if left != usize::MAX {
                     self.read_left -= count;
-                }
-                if let Some(stream) = self.stream_mut(id) {
-                    stream.has_read = true;
                 }
                 Ok(received)
             }
@@ -241,15 +252,6 @@ impl<T> Core<T> {
                 Err(Error::Closed)
             }
         }
-    }
-
-    /// One read, with all that follows from it for the latches and the counts.
-    fn take(&mut self, id: SlotId, buffer: &mut [u8]) -> Taken {
-        let Some(Object::Stream(stream)) = self.objects.get_mut(id) else { return Taken::Nothing };
-        if stream.tls.is_some() {
-            return self.take_tls(id, buffer);
-        }
-        stream.take_plain(&mut *self.net, &mut self.stats, buffer)
     }
 
     #[cold]

@@ -185,6 +185,7 @@ impl StreamState {
     /// Counts bytes on their way to the handler.
     fn note_taken(&mut self, count: usize, net: &mut dyn Net) {
         let bytes = count as u64;
+        self.has_read = true;
         self.received += bytes;
         if self.limit != u64::MAX && !self.discards {
             self.limit -= bytes;

@@ -333,7 +333,7 @@ impl Site {
                 self.trace(Some(slot), Levels::DRIVER, Direction::Rx, [&bytes, &[]], concat!("site.rs:", line!()));
                 // What the machine throws away is for nobody.
                 let is_kept = self.copies(slot) && self.machine.borrow().keeps(slot);
-                self.tell(now, Input::Received { slot, bytes: &bytes });
+                self.tell(now, Input::Received { slot, bytes: &bytes, more: bytes.may_be_more() });
                 if is_kept {
                     self.delivery.borrow_mut().copy(slot, &bytes);
                     self.deliver(slot);

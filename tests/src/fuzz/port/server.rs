@@ -358,12 +358,12 @@ impl Rig {
             _ => None,
         };
         let wrong = match self.pending.iter().find_map(asked) {
-            Some(max) => vec![Input::Received { slot, bytes: &[] }, Input::Received { slot, bytes: &vec![0; max + 1] }]
-                .into_iter()
-                .map(|input| self.give(input))
-                .collect::<Vec<_>>(),
+            Some(max) => vec![
+                self.give(Input::Received { slot, bytes: &[], more: true }),
+                self.give(Input::Received { slot, bytes: &vec![0; max + 1], more: false }),
+            ],
             None => vec![
-                self.give(Input::Received { slot, bytes: &[1] }),
+                self.give(Input::Received { slot, bytes: &[1], more: true }),
                 self.give(Input::ReadBlocked { slot }),
                 self.give(Input::Ended { slot }),
             ],

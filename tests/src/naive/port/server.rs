@@ -239,17 +239,14 @@ impl Port {
                     client.gone_since = Some(now);
                 }
             }
-            Input::Received { slot, bytes } => return self.received_bytes(slot, bytes),
+            Input::Received { slot, bytes, more } => {
+                self.received_bytes(slot, bytes)?;
+                self.client(slot)?.read_over(more);
+            }
             Input::ReadBlocked { slot } => {
                 let client = self.client(slot)?;
                 client.reading.take().ok_or(Error::Unasked)?;
-                client.can_read = client.read_edge;
-                // Whoever has really hung up has an end or an error to be read.
-                // An edge in between may be that of the hang-up.
-                client.hung_up &= client.read_edge;
-                client.gives_up &= client.read_edge;
-                let is_gone = client.ended || client.hung_up;
-                client.gone_since = client.gone_since.filter(|_| is_gone);
+                client.read_over(false);
             }
             Input::Ended { slot } => return self.ended(slot),
             Input::Transmitted { slot, len } => return self.transmitted(slot, len),

@@ -415,7 +415,11 @@ impl Bench {
                     (Some(kind), _) if len == 0 => Input::Failed { slot, kind },
                     (None, true) if len == 0 => Input::Ended { slot },
                     (None, false) if len == 0 => Input::ReadBlocked { slot },
-                    _ => Input::Received { slot, bytes: &bytes },
+                    _ => {
+                        // A short read says that nothing is left, unless an end or an error is.
+                        let more = len == max || peer.ended || peer.broken.is_some();
+                        Input::Received { slot, bytes: &bytes, more }
+                    }
                 };
                 tell(&mut self.server, answer);
             }

@@ -34,7 +34,7 @@ fn a_stale_id_never_reaches_the_next_client() {
         Input::Readable { slot: stale },
         Input::Writable { slot: stale },
         Input::HungUp { slot: stale },
-        Input::Received { slot: stale, bytes: b"y" },
+        Input::Received { slot: stale, bytes: b"y", more: true },
         Input::ReadBlocked { slot: stale },
         Input::Ended { slot: stale },
         Input::Transmitted { slot: stale, len: 1 },
@@ -135,7 +135,7 @@ fn answers_that_fit_no_question_are_refused_and_change_nothing() {
     let before = bench.server.counters(slot);
     let mut refused = |input: Input<'_>| bench.server.handle_input(bench.now, input).expect_err("it fits no question");
     for input in [
-        Input::Received { slot, bytes: b"x" },
+        Input::Received { slot, bytes: b"x", more: true },
         Input::ReadBlocked { slot },
         Input::Ended { slot },
         Input::Transmitted { slot, len: 4 },

@@ -149,7 +149,7 @@ fn by_hand() -> (wharf_core::port::server::Server<Heap>, SlotId) {
     let outputs = tell(Input::Accepted { peer: LOCAL });
     let Output::Admit { slot } = outputs[0] else { panic!("{outputs:?}") };
     tell(Input::Readable { slot });
-    tell(Input::Received { slot, bytes: &[b'x'; 64] });
+    tell(Input::Received { slot, bytes: &[b'x'; 64], more: true });
     (port, slot)
 }
 
@@ -170,7 +170,7 @@ fn what_comes_after_unread_bytes_were_given_up_is_given_up_as_well_and_counted()
     let now = Instant::from_millis(5000);
     port.handle_timeout(now);
     assert!(matches!(drain(&mut port)[..], [Output::Read { .. }]));
-    port.handle_input(now, Input::Received { slot, bytes: &[b'y'; 64] }).unwrap();
+    port.handle_input(now, Input::Received { slot, bytes: &[b'y'; 64], more: true }).unwrap();
     assert!(matches!(drain(&mut port)[..], [Output::Read { .. }]), "nobody is told of what nobody can read");
     let Step::Wait(deadline) = port.poll_output() else { panic!("drained") };
     assert!(deadline.is_none_or(|deadline| deadline > now), "a timeout is over once it has been handled");

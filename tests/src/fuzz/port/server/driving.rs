@@ -157,7 +157,7 @@ impl Rig {
                 self.give(Input::Closed { slot })
             }
             Output::Read { slot, .. } | Output::Transmit { slot } => match answer {
-                Some(Answer::Received(bytes)) => self.give(Input::Received { slot, bytes: &bytes }),
+                Some(Answer::Received { bytes, more }) => self.give(Input::Received { slot, bytes: &bytes, more }),
                 Some(Answer::ReadBlocked) => self.give(Input::ReadBlocked { slot }),
                 Some(Answer::Ended) => self.give(Input::Ended { slot }),
                 Some(Answer::Transmitted(len)) => self.give(Input::Transmitted { slot, len }),
@@ -174,7 +174,9 @@ impl Rig {
 fn shown(input: &Input<'_>) -> String {
     let some = |bytes: &[u8]| format!("{} bytes: {:.20}", bytes.len(), bytes.escape_ascii().to_string());
     match input {
-        Input::Received { slot, bytes } => format!("Received {slot} {}", some(bytes)),
+        Input::Received { slot, bytes, more } => {
+            format!("Received {slot} {}{}", some(bytes), if *more { "" } else { ", no more" })
+        }
         Input::Requested(Command::Write { to, bytes, mode, terminate }) => {
             format!("Write {to:?} {mode:?} {} {}", if *terminate { "message" } else { "part" }, some(bytes))
         }

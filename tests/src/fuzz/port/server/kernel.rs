@@ -45,7 +45,9 @@ impl Socket {
         }
         let len = max.min(self.incoming.len());
         if len > 0 {
-            return Answer::Received(self.incoming.drain(..len).collect());
+            let bytes = self.incoming.drain(..len).collect();
+            // A read that was filled says nothing about what is left.
+            return Answer::Received { bytes, more: len == max || self.fin || !self.incoming.is_empty() };
         }
         if self.fin { Answer::Ended } else { Answer::ReadBlocked }
     }
@@ -64,7 +66,7 @@ impl Socket {
 /// What the system says to a read or a write.
 #[derive(Clone, Debug)]
 pub(super) enum Answer {
-    Received(Vec<u8>),
+    Received { bytes: Vec<u8>, more: bool },
     ReadBlocked,
     Ended,
     Transmitted(usize),

@@ -201,6 +201,16 @@ impl Client {
         !self.ended && matches!(self.state, State::Open | State::LocalEnded | State::Flushing)
     }
 
+    /// A read has been answered.
+    pub(super) fn read_over(&mut self, more: bool) {
+        self.can_read = more || self.read_edge;
+        if !self.can_read {
+            // Whoever has really hung up has an end or an error to be read. An edge in between may be that of the hang-up.
+            (self.hung_up, self.gives_up) = (false, false);
+            self.gone_since = self.gone_since.filter(|_| self.ended);
+        }
+    }
+
     /// Whether what is queued may still leave.
     pub(super) fn sends(&self) -> bool {
         !self.shut && matches!(self.state, State::Open | State::PeerEnded | State::Flushing)
