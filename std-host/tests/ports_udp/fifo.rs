@@ -17,15 +17,18 @@ fn each_udp_peer_gets_its_own_reply() {
         }
         bench.receive(20);
         bench.with(|port| {
-            let mut buffer = [0; 16];
+            let (mut buffer, mut callers) = ([0; 16], Vec::new());
             for _ in 0..20 {
                 let read = port.read(Addr::Slot(0), &mut buffer).unwrap();
                 let origin = read.from.unwrap();
                 assert_eq!(origin.peer.is_ipv4(), from == "127.0.0.1:0", "an IPv4 peer is shown as one");
                 let name = String::from_utf8(buffer[..read.len].to_vec()).unwrap();
-                // To the one last read, and by name.
+                // To the one last read, and, when another is that, by name.
                 port.write(Addr::Slot(0), format!("first {name}").as_bytes()).unwrap();
-                port.reply(origin.peer, format!("second {name}").as_bytes()).unwrap();
+                callers.push((origin.peer, name));
+            }
+            for (caller, name) in callers.into_iter().rev() {
+                port.reply(caller, format!("second {name}").as_bytes()).unwrap();
             }
         });
         for (name, peer) in peers.iter().enumerate() {

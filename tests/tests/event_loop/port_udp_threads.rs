@@ -81,6 +81,11 @@ impl Stage {
     /// What a thread gets that calls the port. No time passes for the port meanwhile.
     fn call<R: Send + 'static>(&mut self, call: impl FnOnce(&UdpPort) -> R + Send + 'static) -> R {
         let caller = self.begin(call);
+        self.end(caller)
+    }
+
+    /// What a thread has got, whose call is to end without that time passes.
+    fn end<R>(&mut self, caller: JoinHandle<R>) -> R {
         self.until(|_| caller.is_finished());
         caller.join().unwrap()
     }
@@ -127,13 +132,13 @@ fn a_failure_ends_the_wait_of_a_reader_and_what_is_opened_again_is_read() {
     assert_eq!(stage.with(|port| (port.counters().failed, port.waiting())), (1, 1));
     stage.sim.world.fail_receiving(None);
     stage.run(Duration::from_secs(5));
-    assert_eq!(waits.join().unwrap().map(|read| (read.len, read.eom)), Ok((4, Eom::END)));
+    assert_eq!(stage.end(waits).map(|read| (read.len, read.eom)), Ok((4, Eom::END)));
 
     let waits = stage.begin_waiting(1, |port| port.read(ONE, &mut [0; 8], None));
     stage.sim.world.fail_receiving(Some(ErrorKind::PermissionDenied));
     peer.send(local, b"gone with the socket");
     stage.run(Duration::from_millis(1));
-    assert_eq!(waits.join().unwrap(), Err(Error::NotConnected));
+    assert_eq!(stage.end(waits), Err(Error::NotConnected));
     assert_eq!(stage.port.local_addr(), None);
     assert_eq!(stage.call(|port| port.read(ONE, &mut [0; 8], None)), Err(Error::NotConnected));
     stage.sim.world.fail_receiving(None);
@@ -142,7 +147,7 @@ fn a_failure_ends_the_wait_of_a_reader_and_what_is_opened_again_is_read() {
     let waits = stage.begin_waiting(1, |port| port.read(ONE, &mut [0; 8], None));
     peer.send(local, b"news");
     stage.run(Duration::ZERO);
-    assert_eq!(waits.join().unwrap().map(|read| (read.len, read.eom)), Ok((4, Eom::END)));
+    assert_eq!(stage.end(waits).map(|read| (read.len, read.eom)), Ok((4, Eom::END)));
 }
 
 #[test]
@@ -182,11 +187,34 @@ fn writers_wait_for_room_and_go_out_in_the_order_of_their_calls() {
         assert!(!writer.is_finished());
         stage.run(PACE);
         assert_eq!(stage.with(|port| port.waiting()), left);
-        assert_eq!(writer.join().unwrap().map_err(|error| error.to_string()), Ok(texts[2 - left].len()));
+        assert_eq!(stage.end(writer).map_err(|error| error.to_string()), Ok(texts[2 - left].len()));
     }
     stage.run(PACE * 100);
     let got: Vec<_> = peer.receive().into_iter().map(|(_, bytes)| bytes).filter(|bytes| bytes != b"filler").collect();
     assert_eq!(got, texts.map(|text| text.as_bytes().to_vec()));
+}
+
+#[test]
+fn a_short_datagram_does_not_overtake_a_long_one_that_has_no_room() {
+    let mut stage = slow(&[]);
+    let peer = stage.caller();
+    let to = peer.addr();
+    // One is in the socket, and four in the port: too many for another long one, and room enough for a short one.
+    for _ in 0..5 {
+        stage.with(|port| port.reply(to, &[b'f'; 60_000])).unwrap();
+    }
+    let long = stage.begin_waiting(1, |port| port.write(ONE, &[b'l'; 60_000], None));
+    let reply = stage.begin_waiting(2, move |port| port.reply(to, b"reply", None));
+    for timeout in [AT_ONCE, SOON] {
+        assert_eq!(stage.call(move |port| port.write(ONE, b"too early", timeout)), Err(Error::Full { room: 0 }));
+    }
+    let short = stage.begin_waiting(3, |port| port.write(ONE, b"short", None));
+    stage.run(PACE);
+    assert_eq!(stage.with(|port| port.waiting()), 0);
+    assert_eq!((stage.end(long), stage.end(reply), stage.end(short)), (Ok(60_000), Ok(()), Ok(5)));
+    stage.run(PACE * 100);
+    let got: Vec<_> = peer.receive().into_iter().map(|(_, bytes)| bytes).filter(|bytes| bytes[0] != b'f').collect();
+    assert_eq!(got, [vec![b'l'; 60_000], b"reply".to_vec(), b"short".to_vec()]);
 }
 
 #[test]
@@ -201,7 +229,7 @@ fn a_write_that_waits_answers_who_was_read_when_it_was_called() {
     assert!(stage.call(|port| port.read(ONE, &mut [0; 16], AT_ONCE)).is_ok());
     assert_eq!(stage.call(|port| port.peer(ONE)), Ok(Some(other.addr())));
     stage.run(PACE * 100);
-    assert_eq!(writer.join().unwrap(), Ok(13));
+    assert_eq!(stage.end(writer), Ok(13));
     assert_eq!(first.receive(), [(stage.local(), b"for the first".to_vec())]);
     assert_eq!(other.receive(), []);
 }
@@ -224,7 +252,7 @@ fn a_broadcast_waits_for_those_that_had_no_room() {
     stage.run(PACE);
     assert_eq!(stage.with(|port| port.waiting()), 1, "the last of them still has none");
     stage.run(PACE);
-    let told = waits.join().unwrap().unwrap();
+    let told = stage.end(waits).unwrap();
     assert_eq!((told.queued, told.accepted, told.outcomes), (3, 21, outcomes([Queued; 3])));
 
     // Its time is over: those that have it have it.
@@ -238,7 +266,7 @@ fn a_broadcast_waits_for_those_that_had_no_room() {
     assert_eq!((told.queued, told.accepted, told.outcomes), (0, 0, outcomes([Full; 3])));
     let sum = stage.begin_waiting(2, |port| port.write(ALL, b"sum", None));
     stage.run(PACE * 10);
-    assert_eq!((writer.join().unwrap(), sum.join().unwrap()), (Ok(5), Ok(9)));
+    assert_eq!((stage.end(writer), stage.end(sum)), (Ok(5), Ok(9)));
     stage.run(PACE * 200);
     let got = peers.map(|peer| peer.receive().into_iter().map(|(_, bytes)| bytes).collect::<Vec<_>>());
     let expected = |texts: &[&str]| texts.iter().map(|text| text.as_bytes().to_vec()).collect::<Vec<_>>();
@@ -264,7 +292,7 @@ fn a_drain_waits_for_what_was_queued_when_it_was_called() {
     stage.run(PACE);
     assert_eq!(stage.with(|port| (port.waiting(), port.pending().tx)), (1, 5), "the empty one is left");
     stage.run(PACE);
-    assert_eq!(waits.join().unwrap(), Ok(()));
+    assert_eq!(stage.end(waits), Ok(()));
     assert_eq!(stage.call(|port| port.pending(ONE)).unwrap().tx, 5);
     stage.run(PACE);
     assert_eq!(stage.call(|port| port.drain(ONE, None)), Ok(()));
@@ -288,12 +316,12 @@ fn a_port_that_goes_down_ends_every_wait() {
         port.connect();
     });
     stage.until(|stage| stage.with(|port| port.waiting()) == 0);
-    assert_eq!(reader.join().unwrap(), Err(Error::NotConnected));
-    assert_eq!(drain.join().unwrap(), Err(Error::NotConnected));
+    assert_eq!(stage.end(reader), Err(Error::NotConnected));
+    assert_eq!(stage.end(drain), Err(Error::NotConnected));
     let outcomes = peers.iter().map(UdpPeer::addr).zip([Outcome::Queued, Outcome::Full]).collect::<Vec<_>>();
-    assert_eq!(begun.join().unwrap().unwrap().outcomes, outcomes);
-    assert_eq!(writer.join().unwrap(), Err(Error::PortDown { why: None }));
-    assert_eq!(unbegun.join().unwrap(), Err(Error::PortDown { why: None }));
+    assert_eq!(stage.end(begun).unwrap().outcomes, outcomes);
+    assert_eq!(stage.end(writer), Err(Error::PortDown { why: None }));
+    assert_eq!(stage.end(unbegun), Err(Error::PortDown { why: None }));
     assert_eq!(stage.with(|port| port.counters().failed), RING as u64);
 }
 

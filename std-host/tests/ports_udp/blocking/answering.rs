@@ -18,13 +18,18 @@ fn each_udp_peer_gets_its_own_reply() {
     // By whomever it is read, an answer goes to its sender.
     let (reader, after) = (port.port(), port.port());
     thread::spawn(move || {
+        let mut callers = Vec::new();
         for _ in 0..20 {
             let mut buffer = [0; 16];
             let read = reader.read(ONE, &mut buffer, PATIENT).unwrap();
             let (name, from) = (&buffer[..read.len], read.from.unwrap().peer);
             assert_eq!(reader.peer(ALL), Ok(Some(from)));
             assert_eq!(reader.write(ONE, &[b"first ", name].concat(), PATIENT), Ok(6 + read.len));
-            reader.reply(from, &[b"second ", name].concat(), AT_ONCE).unwrap();
+            callers.push((from, name.to_vec()));
+        }
+        // By name, whoever was read last.
+        for (from, name) in callers.into_iter().rev() {
+            reader.reply(from, &[b"second ", name.as_slice()].concat(), AT_ONCE).unwrap();
         }
     })
     .join()

@@ -1,6 +1,7 @@
 //! What happens at a port, as threads hear of it.
 
-use super::{ONE, PATIENT, caller, local, port, read};
+use super::{ONE, PATIENT, caller, ended, local, port, read, until_waiting};
+use std::thread;
 use wharf_core::port::framing::Eom;
 use wharf_host::services::port::Events;
 use wharf_host::services::port::udp::{Event, Origin, Reason, UdpTold};
@@ -23,6 +24,15 @@ fn a_subscriber_gets_every_datagram_whole_whoever_reads() {
         let whole = read(&port, 20, PATIENT).unwrap();
         assert_eq!(whole, (text.to_vec(), Eom::END));
     }
+    // One that waits for it takes the begin of it alone.
+    let reader = port.port();
+    let waits = thread::spawn(move || read(&reader, 4, None));
+    until_waiting(&port, 1);
+    caller.send(b"0123456789").unwrap();
+    assert_eq!(ended(waits), Ok((b"0123".to_vec(), Eom::CNT)));
+    assert_eq!((next(&events), next(&watch)), (ready(), ready()));
+    let told = next(&events);
+    assert!(matches!(&told, UdpTold::Datagram { bytes, .. } if bytes == b"0123456789"), "{told:?}");
     port.disconnect().unwrap();
     let closed = UdpTold::Event(Event::PortDown { reason: Reason::PortClosed });
     assert_eq!((next(&events), next(&watch)), (closed.clone(), closed));

@@ -1,7 +1,7 @@
 //! How a port is made for threads, opens, closes, and ends with its loop.
 
 use super::{
-    ALL, AT_ONCE, ONE, PATIENT, SOON, at_once, caller, local, port, read, until, until_received, until_waiting,
+    ALL, AT_ONCE, ONE, PATIENT, SOON, at_once, caller, ended, local, port, read, until, until_received, until_waiting,
 };
 use crate::harness::{V4, options};
 use std::net::{SocketAddr, UdpSocket};
@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use wharf_core::port::framing::Eom;
 use wharf_host::event_loop::{Loop, LoopOptions};
-use wharf_host::services::port::udp::{Event, Reason, UdpPort, UdpServer, UdpTold};
+use wharf_host::services::port::udp::{Event, Reason, RunningUdp, UdpPort, UdpServer, UdpSubscriber, UdpTold};
 use wharf_host::services::port::{Error, Server};
 
 #[test]
@@ -22,21 +22,19 @@ fn handles_go_to_any_thread() {
 fn disconnect_ends_the_wait_of_every_reader_and_connect_may_follow_any_number_of_times() {
     let port = port(&[]);
     for round in 0..5 {
-        thread::scope(|scope| {
-            let readers: Vec<_> = (0..3)
-                .map(|number| {
-                    let reader = port.port();
-                    let waits = scope.spawn(move || read(&reader, 8, None));
-                    until_waiting(&port, number + 1);
-                    waits
-                })
-                .collect();
-            port.disconnect().unwrap();
-            assert_eq!(port.local_addr(), None, "it is closed when the call returns");
-            for reader in readers {
-                assert_eq!(reader.join().unwrap(), Err(Error::NotConnected));
-            }
-        });
+        let readers: Vec<_> = (0..3)
+            .map(|number| {
+                let reader = port.port();
+                let waits = thread::spawn(move || read(&reader, 8, None));
+                until_waiting(&port, number + 1);
+                waits
+            })
+            .collect();
+        port.disconnect().unwrap();
+        assert_eq!(port.local_addr(), None, "it is closed when the call returns");
+        for reader in readers {
+            assert_eq!(ended(reader), Err(Error::NotConnected));
+        }
         port.disconnect().unwrap();
         assert_eq!(at_once(&port, |port| read(port, 8, None)), Err(Error::NotConnected));
         assert_eq!(port.flush(ONE), Err(Error::NotConnected));
@@ -140,12 +138,11 @@ fn a_connect_whose_time_is_over_leaves_the_port_closed() {
         assert_eq!(events.next(PATIENT), Some(closed), "nobody opens it any more");
     }
     // One that is closed meanwhile is told so at once.
-    thread::scope(|scope| {
-        let waits = scope.spawn(|| port.connect(None));
-        until_waiting(&port, 1);
-        port.disconnect().unwrap();
-        assert!(matches!(waits.join().unwrap(), Err(Error::PortDown { why: Some(why) }) if why.contains("closed")));
-    });
+    let opener = port.clone();
+    let waits = thread::spawn(move || opener.connect(None));
+    until_waiting(&port, 1);
+    port.disconnect().unwrap();
+    assert!(matches!(ended(waits), Err(Error::PortDown { why: Some(why) }) if why.contains("closed")));
     drop(answer);
     port.connect(PATIENT).unwrap();
     assert!(port.local_addr().is_some());
@@ -157,30 +154,51 @@ fn a_call_ends_with_the_loop_and_none_is_made_after_it() {
     let port = port(&[]);
     let events = port.subscribe().unwrap();
     let (reader, after) = (port.port(), port.port());
-    thread::scope(|scope| {
-        let waits = scope.spawn(move || read(&reader, 8, None));
-        until_waiting(&port, 1);
-        // By force.
-        drop(port);
-        assert_eq!(waits.join().unwrap(), Err(Error::Ended));
-    });
-    assert_eq!(read(&after, 8, None), Err(Error::Ended));
-    assert_eq!(after.write(ONE, b"x", None), Err(Error::Ended));
-    assert_eq!(after.connect(None), Err(Error::Ended));
-    assert_eq!(after.flush(ONE), Err(Error::Ended));
+    let waits = thread::spawn(move || read(&reader, 8, None));
+    until_waiting(&port, 1);
+    // By force.
+    drop(port);
+    assert_eq!(ended(waits), Err(Error::Ended));
+    assert_eq!(at_once(&after, |port| read(port, 8, None)), Err(Error::Ended));
+    assert_eq!(at_once(&after, |port| port.write(ONE, b"x", None)), Err(Error::Ended));
+    assert_eq!(at_once(&after, |port| port.connect(None)), Err(Error::Ended));
+    assert_eq!(at_once(&after, |port| port.flush(ONE)), Err(Error::Ended));
     assert_eq!(after.option(ALL, "rest"), Err(Error::Ended));
     assert_eq!(after.local_addr(), None);
-    while events.next(None).is_some() {}
+    ended(thread::spawn(move || while events.next(None).is_some() {}));
 }
 
 #[test]
 fn stopping_closes_the_port_and_ends_the_loop() {
     let port = port(&[]);
     let (events, after) = (port.watch().unwrap(), port.port());
-    port.stop().unwrap();
+    ended(thread::spawn(move || port.stop())).unwrap();
     let closed = UdpTold::Event(Event::PortDown { reason: Reason::PortClosed });
-    assert_eq!((events.next(None), events.next(None)), (Some(closed), None));
+    let told = ended(thread::spawn(move || (events.next(None), events.next(None))));
+    assert_eq!(told, (Some(closed), None));
     assert_eq!(after.connect(None), Err(Error::Ended));
+}
+
+/// Opens the port whenever it goes down.
+struct Opener;
+
+impl UdpSubscriber for Opener {
+    fn event(&mut self, port: &mut RunningUdp<'_>, event: &Event) {
+        if matches!(event, Event::PortDown { .. }) {
+            port.connect();
+        }
+    }
+}
+
+#[test]
+fn a_port_that_is_being_stopped_is_opened_by_nobody() {
+    let port = UdpServer::spawn_with(options(V4, &[]), |port| port.subscribe(Box::new(Opener))).unwrap();
+    port.connect(PATIENT).unwrap();
+    port.disconnect().unwrap();
+    until(|| port.local_addr().is_some());
+    let after = port.port();
+    ended(thread::spawn(move || port.stop())).unwrap();
+    assert_eq!(after.local_addr(), None);
 }
 
 #[test]
@@ -219,7 +237,7 @@ fn each_kind_of_port_is_started_by_its_own_server() {
 #[test]
 fn what_is_prepared_is_there_before_the_port_opens() {
     let (sender, receiver) = mpsc::channel();
-    let prepare = move |port: &mut wharf_host::services::port::udp::RunningUdp<'_>| {
+    let prepare = move |port: &mut RunningUdp<'_>| {
         sender.send((port.name().to_owned(), port.local_addr())).unwrap();
     };
     let port = UdpServer::spawn_with(options(V4, &[]), prepare).unwrap();

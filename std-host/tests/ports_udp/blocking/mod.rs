@@ -9,7 +9,7 @@ mod reading;
 use crate::harness::{PATIENCE, V4, options, peer};
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::mpsc;
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 use wharf_core::port::framing::Eom;
 use wharf_host::services::port::udp::{UdpPort, UdpServer};
@@ -56,6 +56,12 @@ fn at_once<R: Send + 'static>(port: &UdpPort, call: impl FnOnce(&UdpPort) -> R +
     // It ends with the loop at the latest.
     thread::spawn(move || sender.send(call(&port)));
     receiver.recv_timeout(PATIENCE).expect("the call waits for nothing")
+}
+
+/// What a thread has got, whose call is to end. If it does not, it ends with the loop at the latest.
+fn ended<R>(thread: JoinHandle<R>) -> R {
+    until(|| thread.is_finished());
+    thread.join().unwrap()
 }
 
 /// Waits until `what` is so.

@@ -75,6 +75,10 @@ fn ten_datagrams_with_subscribers_only_are_ten_deliveries() {
     let sent: Vec<_> = (0..10).map(|number| pattern(number * 7)).collect();
     sent.iter().for_each(|payload| assert_eq!(caller.send(payload).unwrap(), payload.len()));
     assert_eq!((0..10).map(|_| datagram(&events)).collect::<Vec<_>>(), sent);
+    // With the last one all has been told, once the loop answers.
+    let counters = port.run(|port| port.counters()).unwrap();
+    assert_eq!((counters.received, counters.empty, counters.unread), (10, 1, 0));
+    assert_eq!(events.try_next(), None, "each once");
 }
 
 /// The next datagram that a subscriber gets.
@@ -161,6 +165,10 @@ fn a_reader_takes_part_from_its_first_read_until_it_leaves() {
     assert_eq!(port.pending(ONE).unwrap().rx, 0);
     send(b"without");
     assert_eq!(port.pending(ONE).unwrap().rx, 0);
+    // It may come again.
+    assert_eq!(reads(&port, &[8]), [(vec![], Eom::NONE)]);
+    send(b"kept again");
+    assert_eq!(port.pending(ONE).unwrap().rx, 10);
     assert_eq!(port.run(|port| port.counters().unread), Ok(0));
 }
 

@@ -1,12 +1,16 @@
 //! What a reader gets, when, and in which order.
 
-use super::{ALL, AT_ONCE, ONE, PATIENT, SOON, at_once, caller, port, read, until, until_received, until_waiting};
+use super::{
+    ALL, AT_ONCE, ONE, PATIENT, SOON, at_once, caller, ended, port, read, until, until_received, until_waiting,
+};
 use crate::harness::{CNT_END, PATIENCE};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+use wharf_core::port::datagrams::Pending;
 use wharf_core::port::framing::Eom;
-use wharf_host::services::port::udp::Origin;
+use wharf_host::services::port::report::Level;
+use wharf_host::services::port::udp::{Origin, Outcome, UdpPort};
 use wharf_host::services::port::{Addr, Error};
 
 #[test]
@@ -62,21 +66,30 @@ fn readers_are_served_in_the_order_of_their_calls() {
 fn a_waiting_reader_blocks_nobody() {
     let port = port(&[]);
     let caller = caller(&port);
-    let reader = port.port();
+    let (reader, peer) = (port.port(), caller.local_addr().unwrap());
     caller.send(b"first").unwrap();
     assert_eq!(read(&port, 8, PATIENT), Ok((b"first".to_vec(), Eom::END)));
-    thread::scope(|scope| {
-        let waits = scope.spawn(move || read(&reader, 8, None));
-        until_waiting(&port, 1);
-        assert_eq!(port.write(ONE, b"answer", PATIENT), Ok(6));
-        assert_eq!(crate::harness::hear(&caller), b"answer");
-        port.drain(ALL, PATIENT).unwrap();
-        assert_eq!(port.flush(ONE), Ok(0));
-        assert_eq!(port.peer(ONE), Ok(Some(caller.local_addr().unwrap())));
-        assert_eq!(port.run(|port| port.waiting()), Ok(1), "none of this ends the read");
-        caller.send(b"second").unwrap();
-        assert_eq!(waits.join().unwrap(), Ok((b"second".to_vec(), Eom::END)));
-    });
+    let waits = thread::spawn(move || read(&reader, 8, None));
+    until_waiting(&port, 1);
+    assert_eq!(at_once(&port, |port| port.write(ONE, b"answer", None)), Ok(6));
+    assert_eq!(at_once(&port, |port| port.write(ALL, b"to all", None)), Ok(6));
+    assert_eq!(at_once(&port, move |port| port.reply(peer, b"by name", None)), Ok(()));
+    let told = at_once(&port, |port| port.broadcast(b"once more", None)).unwrap();
+    assert_eq!(told.outcomes, [(peer, Outcome::Queued)]);
+    for text in ["answer", "to all", "by name", "once more"] {
+        assert_eq!(crate::harness::hear(&caller), text.as_bytes());
+    }
+    assert_eq!(at_once(&port, |port| port.drain(ALL, None)), Ok(()));
+    assert_eq!(at_once(&port, |port| port.flush(ONE)), Ok(0));
+    assert_eq!(at_once(&port, |port| port.peer(ONE)), Ok(Some(peer)));
+    assert_eq!(at_once(&port, |port| port.pending(ONE)), Ok(Pending { rx: 0, tx: 0 }));
+    assert_eq!(at_once(&port, UdpPort::leave), Ok(()));
+    assert_eq!(at_once(&port, |port| port.connect(None)), Ok(()));
+    let report = at_once(&port, |port| port.run(|port| port.report(Level::Slots).to_string())).unwrap();
+    assert!(report.contains("received 1  sent 4"), "{report}");
+    assert_eq!(port.run(|port| port.waiting()), Ok(1), "none of this ends the read");
+    caller.send(b"second").unwrap();
+    assert_eq!(ended(waits), Ok((b"second".to_vec(), Eom::END)));
 }
 
 #[test]
@@ -204,8 +217,8 @@ fn many_readers_get_each_datagram_once() {
                 scope.spawn(move || {
                     let (mut buffer, mut numbers) = ([0; 8], Vec::new());
                     loop {
-                        // Some give up now and then, and come again.
-                        let timeout = [None, AT_ONCE, SOON, PATIENT][number];
+                        // Some give up now and then, and come again: one at once, and one while others wait.
+                        let timeout = [None, AT_ONCE, Some(Duration::from_micros(20)), PATIENT][number];
                         match reader.read(ONE, &mut buffer, timeout) {
                             Ok(_) => numbers.push(u32::from_be_bytes(buffer[..4].try_into().unwrap())),
                             Err(Error::Timeout { bytes: 0 }) => thread::yield_now(),
