@@ -69,6 +69,34 @@ fn nothing_there_would_block() {
 }
 
 #[test]
+fn a_read_says_whether_there_may_be_more() {
+    let log = Log::default();
+    let seen = Rc::clone(&log);
+    let reader = Context::builder::<(), Vec<u8>>().on_readable(move |s| {
+        for most in [1, 2, 3] {
+            match s.read(most) {
+                Ok(bytes) if bytes.is_empty() => return,
+                Ok(bytes) => seen.borrow_mut().push(format!("{} of {most}: {}", bytes.len(), bytes.may_be_more())),
+                Err(error) => seen.borrow_mut().push(error.to_string()),
+            }
+        }
+    });
+    let (mut lp, addr) = listening(reader);
+    let mut client = TcpStream::connect(addr).unwrap();
+    client.write_all(b"abcd").unwrap();
+    let told = Rc::clone(&log);
+    assert!(lp.run_until(move |_| told.borrow().len() == 3).unwrap());
+    // A read that was filled cannot know; one that was not has found the end of what there is.
+    assert_eq!(log.borrow_mut().split_off(0), ["1 of 1: true", "2 of 2: true", "1 of 3: false"]);
+    // Behind these there is an end that the system has told of already.
+    let mut ended = TcpStream::connect(addr).unwrap();
+    ended.write_all(b"abcd").unwrap();
+    ended.shutdown(Shutdown::Write).unwrap();
+    assert!(lp.run_until(closed).unwrap());
+    assert_eq!(*log.borrow(), ["1 of 1: true", "2 of 2: true", "1 of 3: true"]);
+}
+
+#[test]
 fn a_handler_that_does_not_read_is_not_asked_again() {
     let log = Log::default();
     let seen = Rc::clone(&log);

@@ -308,7 +308,10 @@ impl Client {
         let unread = ending && !self.rx.is_empty() && self.state != State::Closing && !echoes;
         let half = self.state == State::PeerEnded && options.half_close == HalfClose::Drain && !echoes;
         let mut span = |expiry: Expiry, is_on: bool, since: Instant, millis: u32| {
-            if is_on && let Some(end) = time::expiry(since, Duration::from_millis(millis.into())) {
+            if is_on
+                && millis > 0
+                && let Some(end) = time::expiry(since, Duration::from_millis(millis.into()))
+            {
                 runs(expiry, end);
             }
         };

@@ -152,7 +152,9 @@ impl Place<'_> {
             self.client.stuck_since = now;
         }
         let mut queued = self.client.tx.push(self.tx, first);
-        queued = queued.saturating_add(self.client.tx.push(self.tx, second));
+        if !second.is_empty() {
+            queued = queued.saturating_add(self.client.tx.push(self.tx, second));
+        }
         if terminated {
             queued = queued.saturating_add(self.client.tx.push(self.tx, self.output_eos.as_bytes()));
         }
@@ -161,8 +163,8 @@ impl Place<'_> {
             self.client.boundaries.queued(self.boundaries, queued);
         }
         self.attended(now);
-        let (high, _) = self.seat.options.watermarks.lengths(self.tx_capacity());
-        if !self.client.above && self.client.tx.len() >= high {
+        let high = || self.seat.options.watermarks.lengths(self.tx_capacity()).0;
+        if !self.client.above && self.client.tx.len() >= high() {
             self.client.above = true;
             // Of a queue that was low in between nobody need know.
             if !self.client.news.withdraw(News::LOW) {
@@ -173,8 +175,8 @@ impl Place<'_> {
 
     /// Output has left the queue.
     pub(super) fn watch_low(&mut self) {
-        let (_, low) = self.seat.options.watermarks.lengths(self.tx_capacity());
-        if self.client.above && self.client.tx.len() <= low {
+        let low = || self.seat.options.watermarks.lengths(self.tx_capacity()).1;
+        if self.client.above && self.client.tx.len() <= low() {
             self.client.above = false;
             if !self.client.news.withdraw(News::HIGH) {
                 self.client.news.add(News::LOW);

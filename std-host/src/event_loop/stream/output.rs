@@ -125,6 +125,36 @@ impl<T> Core<T> {
         Ok(self.keep_rest(id, head, body, taken))
     }
 
+    /// Sends two pieces without queueing. Returns how much of them the system took; `writable` comes for the rest.
+    pub(super) fn put_now(&mut self, id: SlotId, head: &[u8], body: &[u8]) -> Result<usize, Error> {
+        let Some(Object::Stream(stream)) = self.objects.get_mut(id) else { return Err(Error::Stale) };
+        stream.check_sender()?;
+        let offered = head.len() + body.len();
+        let taken = if stream.is_calm() {
+            match stream.write_plain(head, body, &mut *self.net, &mut self.stats) {
+                Ok(taken) if taken == offered => return Ok(taken),
+                Ok(taken) => taken,
+                Err(error) => self.send_failed(id, error),
+            }
+        } else {
+            self.send_behind(id, head, body)?
+        };
+        self.promise_room(id, taken < offered);
+        Ok(taken)
+    }
+
+    /// Lets what was gathered go and sends two pieces behind it.
+    #[inline(never)]
+    fn send_behind(&mut self, id: SlotId, head: &[u8], body: &[u8]) -> Result<usize, Error> {
+        self.release(id);
+        let stream = self.stream(id).ok_or(Error::Stale)?;
+        stream.check_sender()?;
+        if !stream.queue.is_empty() {
+            return Err(Error::NotEmpty);
+        }
+        Ok(if stream.writable { self.send(id, head, body) } else { 0 })
+    }
+
     /// Sends as much of two pieces as can leave now, unless they are to be gathered.
     #[inline(never)]
     fn send_unless_gathered(&mut self, id: SlotId, head: &[u8], body: &[u8], more: bool) -> usize {

@@ -164,16 +164,7 @@ impl<T> Stream<'_, T> {
     /// # Errors
     /// As for [`Stream::write_now`].
     pub fn write_now2(&mut self, head: &[u8], body: &[u8]) -> Result<usize, Error> {
-        self.sender()?;
-        self.lp.core.release(self.id.0);
-        let state = self.sender()?;
-        if !state.queue.is_empty() {
-            return Err(Error::NotEmpty);
-        }
-        let writable = state.writable;
-        let taken = if writable { self.lp.core.send(self.id.0, head, body) } else { 0 };
-        self.lp.core.promise_room(self.id.0, taken < head.len() + body.len());
-        Ok(taken)
+        self.lp.core.put_now(self.id.0, head, body)
     }
 
     /// Delivers at most `bytes` more, until told otherwise.

@@ -137,7 +137,13 @@ impl Site {
 
     /// Begins a turn if this is a new iteration of the loop. The time.
     pub(super) fn begin<T: 'static>(&self, lp: &mut LoopMut<'_, T>) -> Instant {
-        let now = lp.clock().max(self.now.get());
+        let clock = lp.clock();
+        self.begin_at(lp, clock)
+    }
+
+    /// The same at an instant, for whoever need not know the time better than the loop does. Time never goes back.
+    fn begin_at<T: 'static>(&self, lp: &LoopMut<'_, T>, now: Instant) -> Instant {
+        let now = now.max(self.now.get());
         self.now.set(now);
         if self.iteration.replace(lp.iteration()) != lp.iteration() {
             self.yields.set(false);
@@ -148,7 +154,7 @@ impl Site {
 
     /// Tells the machine what happened to it and carries out what follows.
     pub(super) fn input<T: 'static>(self: &Rc<Self>, lp: &mut LoopMut<'_, T>, input: Input<'_>) {
-        let now = self.begin(lp);
+        let now = self.begin_at(lp, lp.now());
         self.tell(now, input);
         self.drive(lp);
     }
@@ -359,6 +365,7 @@ impl Site {
     }
 
     /// Traces bytes that went one way, of a client or of the port as a whole, if that is wanted.
+    #[inline]
     pub(super) fn trace(
         &self,
         slot: Option<SlotId>,
@@ -415,8 +422,6 @@ impl Site {
     }
 
     fn transmit<T: 'static>(&self, lp: &mut LoopMut<'_, T>, slot: SlotId) {
-        // The queue is never longer than right before something is taken from it.
-        self.watch_queues(slot);
         let now = self.now.get();
         let socket = self.socket(slot).and_then(|socket| lp.stream(socket).ok());
         let taken = {
@@ -427,7 +432,12 @@ impl Site {
                 let pieces = [&first[..taken.min(first.len())], &second[..taken.saturating_sub(first.len())]];
                 self.trace(Some(slot), Levels::DRIVER, Direction::Tx, pieces, concat!("site.rs:", line!()));
             }
-            self.with_watch(slot.index(), |watch| watch.took(now, taken, first.len() + second.len()));
+            let queued = machine.queued(slot);
+            self.with_watch(slot.index(), |watch| {
+                // The queue is never longer than right before something is taken from it.
+                watch.see(queued);
+                watch.took(now, taken, first.len() + second.len());
+            });
             taken
         };
         self.totals.borrow_mut().tx += taken as u64;
@@ -461,7 +471,7 @@ impl Site {
         // An IPv4 client of an IPv6 socket is an IPv4 client.
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         self.arrivals.borrow_mut().push_back(Arrival { socket: Some(socket), peer, stirred: None });
-        self.begin(lp);
+        self.begin_at(lp, lp.now());
         self.drive(lp);
     }
 
@@ -530,7 +540,7 @@ impl Site {
         if let Some(place) = self.sockets.borrow_mut().get_mut(slot.index() as usize) {
             *place = None;
         }
-        let now = self.begin(lp);
+        let now = self.begin_at(lp, lp.now());
         if self.machine.borrow().state(slot) == Some(State::Closing) {
             // Refused if it has not been asked for yet; then the answer to that follows.
             self.tell(now, Input::Closed { slot });

@@ -342,7 +342,7 @@ impl Rig {
     }
 
     /// No deadline is passed by: what runs out first acts first.
-    fn pass_until(&mut self, end: Instant) {
+    pub(super) fn pass_until(&mut self, end: Instant) {
         while let Some(deadline) = self.deadline.filter(|deadline| *deadline <= end) {
             self.now = self.now.max(deadline);
             self.settle();

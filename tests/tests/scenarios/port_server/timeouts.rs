@@ -206,3 +206,37 @@ fn an_edge_between_a_question_and_its_answer_is_not_forgotten() {
     port.handle_input(now, Input::ReadBlocked { slot }).unwrap();
     assert_eq!(drain(&mut port), [Output::Read { slot, max: 64 }], "no other edge will come for these bytes");
 }
+
+#[test]
+fn a_read_that_has_left_nothing_is_repeated_only_after_an_edge() {
+    let (mut port, slot) = by_hand();
+    let now = Instant::ORIGIN;
+    let read = [Output::Read { slot, max: 64 }];
+    let mut step = |input: Input<'_>| {
+        port.handle_input(now, input).unwrap();
+        let mut outputs = drain(&mut port);
+        outputs.retain(|output| !matches!(output, Output::Notify(_)));
+        outputs
+    };
+    let flush = || Input::Requested(Command::Flush { slot });
+    let last = || Input::Received { slot, bytes: b"z", more: false };
+    assert_eq!(step(flush()), read);
+    assert_eq!(step(last()), [], "nothing is left to be read");
+    assert_eq!(step(flush()), []);
+    assert_eq!(step(Input::Readable { slot }), read);
+    // Bytes come behind those that the driver has just taken and not reported yet.
+    assert_eq!(step(Input::Readable { slot }), []);
+    assert_eq!(step(last()), [Output::Read { slot, max: 63 }], "no other edge will come for these bytes");
+}
+
+#[test]
+fn a_peer_that_has_left_nothing_behind_its_bytes_has_not_hung_up() {
+    let (mut port, slot) = by_hand();
+    let now = Instant::ORIGIN;
+    port.handle_input(now, Input::HungUp { slot }).unwrap();
+    port.handle_input(now, Input::Requested(Command::Flush { slot })).unwrap();
+    assert_eq!(drain(&mut port), [Output::Read { slot, max: 64 }]);
+    port.handle_input(now, Input::Received { slot, bytes: b"z", more: false }).unwrap();
+    drain(&mut port);
+    assert_eq!(port.poll_output(), Step::Wait(None), "bytes of a peer that is there wait for a reader for ever");
+}

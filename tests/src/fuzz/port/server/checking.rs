@@ -3,6 +3,7 @@
 use super::Rig;
 use crate::naive::port::framing::Read;
 use crate::naive::port::server as naive;
+use core::time::Duration;
 use wharf_core::port::server::{Command, Next, OnClose, SlotOption};
 use wharf_core::{Machine, Step};
 
@@ -83,6 +84,8 @@ impl Rig {
                 self.settle();
             }
             if self.yielded {
+                // Turns take time, so that `linger` ends what has more than so many turns would bring.
+                self.pass_until(self.now.saturating_add(Duration::from_millis(1)));
                 self.turn();
             } else if let Some(deadline) = self.deadline {
                 self.now = self.now.max(deadline);
