@@ -41,7 +41,7 @@ pub(super) struct Site {
     delivery: RefCell<Delivery>,
     pub(super) totals: RefCell<Totals>,
     /// What the host sees of each slot.
-    watches: RefCell<Box<[Watch]>>,
+    watches: Box<[Cell<Watch>]>,
     pub(super) traces: Traces,
     /// Where messages go with `mode = "log"`.
     pub(super) log: Option<Messages>,
@@ -53,7 +53,7 @@ pub(super) struct Site {
     /// Slots whose sockets have options that are not set yet.
     pub(super) untuned: RefCell<Vec<u32>>,
     /// The socket of each slot.
-    sockets: RefCell<Box<[Option<SocketId>]>>,
+    sockets: Box<[Cell<Option<SocketId>>]>,
     /// The slot of each socket that has one.
     slots: RefCell<HashMap<SocketId, SlotId>>,
     /// Connections that nothing is decided about. The machine hears of one at a time, which is the first.
@@ -96,14 +96,14 @@ impl Site {
             desk: Desk::new(slots),
             delivery: RefCell::new(Delivery::default()),
             totals: RefCell::default(),
-            watches: RefCell::new(vec![Watch::default(); slots].into()),
+            watches: vec![Cell::default(); slots].into(),
             traces,
             log,
             key: OnceCell::new(),
             listener: Cell::new(None),
             refused: RefCell::new(HashMap::new()),
             untuned: RefCell::new(Vec::new()),
-            sockets: RefCell::new(vec![None; slots].into()),
+            sockets: vec![Cell::new(None); slots].into(),
             slots: RefCell::new(HashMap::new()),
             arrivals: RefCell::new(VecDeque::new()),
             judging: Cell::new(false),
@@ -211,7 +211,7 @@ impl Site {
     /// Sets options of sockets that were changed, or that a slot has for itself.
     fn tune<T: 'static>(&self, lp: &mut LoopMut<'_, T>) {
         while let Some(index) = self.untuned.borrow_mut().pop() {
-            let Some(socket) = self.sockets.borrow().get(index as usize).copied().flatten() else { continue };
+            let Some(socket) = self.sockets.get(index as usize).and_then(Cell::get) else { continue };
             let Ok(stream) = lp.stream(socket) else { continue };
             if let Err(error) = self.with_slot_options(index, |options| clients::tune(&stream, options)) {
                 tracing::warn!("{}:{index}: {error}", self.common.name);
@@ -407,12 +407,14 @@ impl Site {
 
     /// What the host sees of a slot.
     pub(super) fn watch(&self, index: u32) -> Watch {
-        self.watches.borrow().get(index as usize).copied().unwrap_or_default()
+        self.watches.get(index as usize).map(Cell::get).unwrap_or_default()
     }
 
     fn with_watch(&self, index: u32, f: impl FnOnce(&mut Watch)) {
-        if let Some(watch) = self.watches.borrow_mut().get_mut(index as usize) {
-            f(watch);
+        if let Some(cell) = self.watches.get(index as usize) {
+            let mut watch = cell.get();
+            f(&mut watch);
+            cell.set(watch);
         }
     }
 
@@ -458,7 +460,7 @@ impl Site {
     }
 
     fn socket(&self, slot: SlotId) -> Option<SocketId> {
-        self.sockets.borrow().get(slot.index() as usize).copied().flatten()
+        self.sockets.get(slot.index() as usize).and_then(Cell::get)
     }
 
     /// The slot of a socket.
@@ -502,8 +504,8 @@ impl Site {
 
     fn admit(&self, slot: SlotId) {
         let (socket, stirred) = self.decided().map_or((None, None), |arrival| (arrival.socket, arrival.stirred));
-        if let Some(place) = self.sockets.borrow_mut().get_mut(slot.index() as usize) {
-            *place = socket;
+        if let Some(place) = self.sockets.get(slot.index() as usize) {
+            place.set(socket);
         }
         self.with_watch(slot.index(), |watch| watch.stuck = None);
         match socket {
@@ -537,8 +539,8 @@ impl Site {
             }
             return;
         };
-        if let Some(place) = self.sockets.borrow_mut().get_mut(slot.index() as usize) {
-            *place = None;
+        if let Some(place) = self.sockets.get(slot.index() as usize) {
+            place.set(None);
         }
         let now = self.begin_at(lp, lp.now());
         if self.machine.borrow().state(slot) == Some(State::Closing) {
