@@ -31,7 +31,7 @@ pub struct Arguments {
     loads: Vec<Load>,
 }
 
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 15;
 const LOADS: [Load; 2] = [Load::new(12, 40), Load::new(65536, 8)];
 /// Slots: more than any load has connections.
 const SLOTS: &str = "1000";

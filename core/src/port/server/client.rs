@@ -286,6 +286,11 @@ impl Client {
 
     /// When the client is to be looked at if nothing happens before.
     pub(super) fn deadline(&self, options: &Options) -> Option<Instant> {
+        let is_idle = self.state == State::Open && self.tx.is_empty() && !self.input_ended && !self.hung_up;
+        if is_idle && options.idle_rx == 0 && options.idle_any == 0 {
+            // Nothing ends a client that is merely silent.
+            return None;
+        }
         let mut first = None;
         self.spans(options, |_, end| first = Some(first.map_or(end, |first: Instant| first.min(end))));
         first

@@ -70,7 +70,6 @@ impl<T> Stream<'_, T> {
     /// socket's share of the iteration: `readable` will come. [`Error::Busy`] in a `data` callback and while a
     /// [`Received`] is held, [`Error::NotOpen`], [`Error::Closed`].
     pub fn read(&mut self, max: usize) -> Result<Received, Error> {
-        self.opened()?;
         let id = self.id().0;
         self.core().read_by_hand(id, max)
     }
@@ -190,7 +189,7 @@ impl<T> Core<T> {
         let Some(stream) = self.stream(id) else { return };
         if stream.end_due || (stream.readable && stream.has_read) {
             self.mark_ready(id);
-        } else if !stream.in_ready {
+        } else if !stream.in_ready && stream.send_error.is_some() {
             self.tell_send_error(id);
         }
     }
@@ -198,6 +197,7 @@ impl<T> Core<T> {
     fn read_by_hand(&mut self, id: SlotId, max: usize) -> Result<Received, Error> {
         let left = self.read_left;
         let Some(Object::Stream(stream)) = self.objects.get_mut(id) else { return Err(Error::Stale) };
+        stream.check_open()?;
         if !stream.readable || stream.discards || stream.input_ended || stream.end_due {
             return Err(Error::WouldBlock);
         }

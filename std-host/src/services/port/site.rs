@@ -209,6 +209,7 @@ impl Site {
     }
 
     /// Sets options of sockets that were changed, or that a slot has for itself.
+    #[inline]
     fn tune<T: 'static>(&self, lp: &mut LoopMut<'_, T>) {
         while let Some(index) = self.untuned.borrow_mut().pop() {
             let Some(socket) = self.sockets.get(index as usize).and_then(Cell::get) else { continue };
@@ -230,7 +231,24 @@ impl Site {
         };
     }
 
+    #[inline]
     fn act<T: 'static>(self: &Rc<Self>, lp: &mut LoopMut<'_, T>, output: Output) {
+        if let Output::Read { slot, max } = output {
+            self.read(lp, slot, max);
+        } else if let Output::Transmit { slot } = output {
+            self.transmit(lp, slot);
+            self.desk.touch(slot.index());
+        } else if let Output::Notify(event) = output {
+            self.notify(&event);
+        } else {
+            self.manage(lp, output);
+        }
+    }
+
+    /// Carries out what comes once in a connection, and not with every message.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "what comes with every message is carried out before")]
+    #[inline(never)]
+    fn manage<T: 'static>(self: &Rc<Self>, lp: &mut LoopMut<'_, T>, output: Output) {
         match output {
             Output::Listen => listening::listen(lp, self),
             Output::Unlisten => {
@@ -247,11 +265,6 @@ impl Site {
             }
             // It waits where it is.
             Output::Park => {}
-            Output::Read { slot, max } => self.read(lp, slot, max),
-            Output::Transmit { slot } => {
-                self.transmit(lp, slot);
-                self.desk.touch(slot.index());
-            }
             Output::ShutdownWrite { slot } => {
                 if let Some(Ok(mut stream)) = self.socket(slot).map(|socket| lp.stream(socket)) {
                     // A socket that is about to close needs no end of output.
@@ -263,11 +276,11 @@ impl Site {
                 self.desk.touch(slot.index());
             }
             Output::Yield => self.yields.set(true),
-            Output::Notify(event) => self.notify(&event),
             other => unreachable!("the driver does not know {other:?}"),
         }
     }
 
+    #[inline(never)]
     fn notify(&self, event: &Event) {
         tracing::debug!("{}: {event:?}", self.common.name);
         self.totals.borrow_mut().count(event);
