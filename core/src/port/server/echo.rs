@@ -13,7 +13,7 @@ impl Place<'_> {
     /// everything back.
     #[inline]
     pub(super) fn echo(&mut self, now: Instant) {
-        let may_move = !self.client.rx.is_empty() || !self.client.news.is_empty() || self.is(State::PeerEnded);
+        let may_move = !self.client.rx.is_empty() || self.is(State::PeerEnded);
         if may_move && self.client.echoes(&self.seat.options) {
             self.send_back(now);
         }

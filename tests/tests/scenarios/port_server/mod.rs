@@ -12,4 +12,5 @@ mod harness;
 mod identity;
 mod laws;
 mod listening;
+mod questions;
 mod timeouts;

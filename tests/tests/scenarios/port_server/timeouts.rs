@@ -1,11 +1,9 @@
 //! What runs out, from when on, and that it never does so early.
 
-use super::harness::{Bench, LOCAL, plain};
-use core::time::Duration;
+use super::harness::{Bench, plain};
+use super::questions::{by_hand, drain};
 use wharf_core::port::server::{Command, Event, How, Input, OnFull, Output, Reason, SlotOption, State};
-use wharf_core::slots::SlotId;
 use wharf_core::{Instant, Machine, Step};
-use wharf_tests::port::{Heap, Memory, server};
 
 fn with(option: SlotOption<'_>) -> Bench {
     let mut bench = Bench::new(plain(OnFull::Close), 2);
@@ -136,31 +134,6 @@ fn an_option_of_one_slot_leaves_the_others_alone() {
     assert_eq!(end(&bench, third), Some((Reason::IdleRx, How::Abort)), "it belongs to the slot, whoever sits there");
 }
 
-/// A port with a client whose receive queue is full, driven step by step.
-fn by_hand() -> (wharf_core::port::server::Server<Heap>, SlotId) {
-    let mut port = server(plain(OnFull::Close), Memory::of(1)).unwrap();
-    let now = Instant::ORIGIN;
-    let mut tell = |input: Input<'_>| {
-        port.handle_input(now, input).unwrap();
-        drain(&mut port)
-    };
-    tell(Input::Requested(Command::Open));
-    tell(Input::Opened { local: LOCAL });
-    let outputs = tell(Input::Accepted { peer: LOCAL });
-    let Output::Admit { slot } = outputs[0] else { panic!("{outputs:?}") };
-    tell(Input::Readable { slot });
-    tell(Input::Received { slot, bytes: &[b'x'; 64], more: true });
-    (port, slot)
-}
-
-fn drain(port: &mut wharf_core::port::server::Server<Heap>) -> Vec<Output> {
-    core::iter::from_fn(|| match port.poll_output() {
-        Step::Do(output) => Some(output),
-        Step::Wait(_) => None,
-    })
-    .collect()
-}
-
 #[test]
 fn what_comes_after_unread_bytes_were_given_up_is_given_up_as_well_and_counted() {
     let (mut port, slot) = by_hand();
@@ -193,50 +166,4 @@ fn a_timeout_that_comes_early_changes_no_later_deadline() {
         bench.wakes_at()
     };
     assert_eq!(deadline(true), deadline(false));
-}
-
-#[test]
-fn an_edge_between_a_question_and_its_answer_is_not_forgotten() {
-    let (mut port, slot) = by_hand();
-    let now = Instant::ORIGIN.saturating_add(Duration::from_millis(1));
-    port.handle_input(now, Input::Requested(Command::Flush { slot })).unwrap();
-    assert_eq!(drain(&mut port), [Output::Read { slot, max: 64 }]);
-    // The driver finds nothing, bytes come, and only then does it get to report what it found.
-    port.handle_input(now, Input::Readable { slot }).unwrap();
-    port.handle_input(now, Input::ReadBlocked { slot }).unwrap();
-    assert_eq!(drain(&mut port), [Output::Read { slot, max: 64 }], "no other edge will come for these bytes");
-}
-
-#[test]
-fn a_read_that_has_left_nothing_is_repeated_only_after_an_edge() {
-    let (mut port, slot) = by_hand();
-    let now = Instant::ORIGIN;
-    let read = [Output::Read { slot, max: 64 }];
-    let mut step = |input: Input<'_>| {
-        port.handle_input(now, input).unwrap();
-        let mut outputs = drain(&mut port);
-        outputs.retain(|output| !matches!(output, Output::Notify(_)));
-        outputs
-    };
-    let flush = || Input::Requested(Command::Flush { slot });
-    let last = || Input::Received { slot, bytes: b"z", more: false };
-    assert_eq!(step(flush()), read);
-    assert_eq!(step(last()), [], "nothing is left to be read");
-    assert_eq!(step(flush()), []);
-    assert_eq!(step(Input::Readable { slot }), read);
-    // Bytes come behind those that the driver has just taken and not reported yet.
-    assert_eq!(step(Input::Readable { slot }), []);
-    assert_eq!(step(last()), [Output::Read { slot, max: 63 }], "no other edge will come for these bytes");
-}
-
-#[test]
-fn a_peer_that_has_left_nothing_behind_its_bytes_has_not_hung_up() {
-    let (mut port, slot) = by_hand();
-    let now = Instant::ORIGIN;
-    port.handle_input(now, Input::HungUp { slot }).unwrap();
-    port.handle_input(now, Input::Requested(Command::Flush { slot })).unwrap();
-    assert_eq!(drain(&mut port), [Output::Read { slot, max: 64 }]);
-    port.handle_input(now, Input::Received { slot, bytes: b"z", more: false }).unwrap();
-    drain(&mut port);
-    assert_eq!(port.poll_output(), Step::Wait(None), "bytes of a peer that is there wait for a reader for ever");
 }
