@@ -90,6 +90,9 @@ fn random_scripts_give_what_a_plain_list_gives() {
             sorted.sort_unstable_by_key(|(id, _)| id.index());
             assert!(table.iter().map(|(id, &value)| (id, value)).eq(sorted.iter().copied()));
             assert!(table.iter_mut().map(|(id, value)| (id, *value)).eq(sorted.iter().copied()));
+            let by_index =
+                (0..capacity as u32 + 1).filter_map(|index| table.at_mut(index).map(|(id, value)| (id, *value)));
+            assert!(by_index.eq(sorted));
             if let Some(&id) = given.last() {
                 let value = live.iter().find(|&&(other, _)| other == id).map(|&(_, value)| value);
                 assert_eq!(table.get(id).copied(), value);

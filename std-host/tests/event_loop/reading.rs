@@ -75,7 +75,9 @@ fn a_read_says_whether_there_may_be_more() {
     let reader = Context::builder::<(), Vec<u8>>().on_readable(move |s| {
         for most in [1, 2, 3] {
             match s.read(most) {
-                Ok(bytes) if bytes.is_empty() => return,
+                Ok(bytes) if bytes.is_empty() => {
+                    return seen.borrow_mut().push(format!("end: {}", bytes.may_be_more()));
+                }
                 Ok(bytes) => seen.borrow_mut().push(format!("{} of {most}: {}", bytes.len(), bytes.may_be_more())),
                 Err(error) => seen.borrow_mut().push(error.to_string()),
             }
@@ -93,7 +95,7 @@ fn a_read_says_whether_there_may_be_more() {
     ended.write_all(b"abcd").unwrap();
     ended.shutdown(Shutdown::Write).unwrap();
     assert!(lp.run_until(closed).unwrap());
-    assert_eq!(*log.borrow(), ["1 of 1: true", "2 of 2: true", "1 of 3: true"]);
+    assert_eq!(*log.borrow(), ["1 of 1: true", "2 of 2: true", "1 of 3: true", "end: false"]);
 }
 
 #[test]

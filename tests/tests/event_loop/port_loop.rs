@@ -7,8 +7,8 @@ use std::rc::Rc;
 use std::time::Duration;
 use wharf_core::port::server::{DownReason, OpenFailure};
 use wharf_host::event_loop::ListenOptions;
-use wharf_host::services::port::Event;
-use wharf_tests::sim_net::Sim;
+use wharf_host::services::port::{Event, Running, Subscriber};
+use wharf_tests::sim_net::{Peer, Sim, World};
 
 #[test]
 fn what_has_come_is_read_although_another_service_has_the_buffer_at_that_moment() {
@@ -69,6 +69,35 @@ fn a_port_whose_name_is_found_late_counts_from_then() {
     assert_eq!(bench.left(), []);
     millis(&mut bench, 2);
     assert_eq!(bench.left().len(), 1);
+}
+
+/// Takes a while at the first bytes of slot 0, in which the other client goes on sending.
+struct Slow {
+    world: World,
+    other: Peer,
+}
+
+impl Subscriber for Slow {
+    fn event(&mut self, _: &mut Running<'_>, event: &Event) {
+        if matches!(event, Event::DataReady { slot } if slot.index() == 0) {
+            self.world.jump(Duration::from_micros(850));
+            send(&self.other, b"y");
+        }
+    }
+}
+
+#[test]
+fn an_idle_time_begins_with_the_last_byte_and_not_with_the_iteration_that_brings_it() {
+    let mut bench = bench(&[("slots", "2"), ("idle_rx", "20ms")]);
+    let (first, other) = (bench.connect(), bench.connect());
+    send(&first, b"x");
+    send(&other, b"x");
+    let slow = Slow { world: bench.sim.world.clone(), other };
+    bench.with(|port| port.subscribe(Box::new(slow)));
+    bench.sim.run_for(Duration::from_micros(20_849));
+    assert_eq!(bench.left().iter().map(|left| left.0).collect::<Vec<_>>(), [0], "the other has sent 850 us later");
+    bench.sim.run_for(Duration::from_millis(2));
+    assert_eq!(bench.left().len(), 2);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Bytes on their way: from the network into the receive queue and on to the program, and from the send queue to the
+//! What a socket can do, and bytes on their way: from the network into the receive queue and on to the program, and from the send queue to the
 //! network.
 
 use super::Error;
@@ -7,19 +7,22 @@ use super::place::Place;
 use crate::time::Instant;
 
 impl Client {
-    pub(super) const fn readable(&mut self) {
+    /// The socket has something to be read.
+    pub(super) const fn note_readable(&mut self) {
         self.readable = true;
         self.readable_again = self.asked > 0;
     }
 
-    pub(super) const fn writable(&mut self) {
+    /// The socket has room.
+    pub(super) const fn note_writable(&mut self) {
         self.writable = true;
         self.writable_again = self.offered > 0;
     }
 
-    pub(super) const fn hung_up(&mut self, now: Instant) {
-        self.readable();
-        self.writable();
+    /// The peer has ended or reset the connection.
+    pub(super) const fn note_hang_up(&mut self, now: Instant) {
+        self.note_readable();
+        self.note_writable();
         if !self.hung_up && !self.input_ended {
             self.hung_up = true;
             self.read_at = now;
@@ -27,7 +30,7 @@ impl Client {
     }
 
     pub(super) fn read_blocked(&mut self) -> Result<(), Error> {
-        self.asked()?;
+        self.most_asked()?;
         self.read_over(false);
         Ok(())
     }
@@ -42,21 +45,22 @@ impl Client {
     }
 
     pub(super) fn write_blocked(&mut self) -> Result<(), Error> {
-        self.offered()?;
+        self.most_offered()?;
         self.offered = 0;
         self.writable = core::mem::take(&mut self.writable_again);
         Ok(())
     }
 
     /// The most that the read under way may bring.
-    pub(super) const fn asked(&self) -> Result<u32, Error> {
+    pub(super) const fn most_asked(&self) -> Result<u32, Error> {
         match self.asked {
             0 => Err(Error::Unasked),
             asked => Ok(asked),
         }
     }
 
-    const fn offered(&self) -> Result<u32, Error> {
+    /// The most that the transmit under way may have taken.
+    const fn most_offered(&self) -> Result<u32, Error> {
         match self.offered {
             0 => Err(Error::Unasked),
             offered => Ok(offered),
@@ -66,7 +70,7 @@ impl Client {
 
 impl Place<'_> {
     pub(super) fn received(&mut self, now: Instant, bytes: &[u8], more: bool) -> Result<(), Error> {
-        let asked = self.client.asked()?;
+        let asked = self.client.most_asked()?;
         let len = within(bytes.len(), asked)?;
         self.client.spend(self.turn, len, 0);
         self.client.received = self.client.received.saturating_add(len.into());
@@ -86,7 +90,7 @@ impl Place<'_> {
     }
 
     pub(super) fn transmitted(&mut self, now: Instant, len: usize) -> Result<(), Error> {
-        let offered = self.client.offered()?;
+        let offered = self.client.most_offered()?;
         let len = within(len, offered)?;
         self.client.offered = 0;
         self.client.writable = core::mem::take(&mut self.client.writable_again) || len == offered;

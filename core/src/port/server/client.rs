@@ -286,8 +286,8 @@ impl Client {
 
     /// When the client is to be looked at if nothing happens before.
     pub(super) fn deadline(&self, options: &Options) -> Option<Instant> {
-        let is_idle = self.state == State::Open && self.tx.is_empty() && !self.input_ended && !self.hung_up;
-        if is_idle && options.idle_rx == 0 && options.idle_any == 0 {
+        let is_quiet = self.state == State::Open && self.tx.is_empty() && !self.input_ended && !self.hung_up;
+        if is_quiet && options.idle_rx == 0 && options.idle_any == 0 {
             // Nothing ends a client that is merely silent.
             return None;
         }
@@ -313,10 +313,7 @@ impl Client {
         let unread = ending && !self.rx.is_empty() && self.state != State::Closing && !echoes;
         let half = self.state == State::PeerEnded && options.half_close == HalfClose::Drain && !echoes;
         let mut span = |expiry: Expiry, is_on: bool, since: Instant, millis: u32| {
-            if is_on
-                && millis > 0
-                && let Some(end) = time::expiry(since, Duration::from_millis(millis.into()))
-            {
+            if is_on && let Some(end) = time::expiry(since, Duration::from_millis(millis.into())) {
                 runs(expiry, end);
             }
         };

@@ -9,7 +9,7 @@ use crate::time::Instant;
 impl Place<'_> {
     /// The peer has ended its output.
     pub(super) fn ended(&mut self, now: Instant) -> Result<(), Error> {
-        self.client.asked()?;
+        self.client.most_asked()?;
         self.client.asked = 0;
         (self.client.readable, self.client.hung_up) = (false, false);
         self.client.input_ended = true;

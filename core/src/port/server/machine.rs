@@ -314,7 +314,6 @@ impl<S: Storage> Machine for Server<S> {
     type Output = Output;
     type Error = Error;
 
-    #[expect(clippy::redundant_closure_for_method_calls, reason = "the methods alone are not general enough")]
     fn handle_input(&mut self, now: Instant, input: Input<'_>) -> Result<(), Error> {
         self.now = now;
         match input {
@@ -333,22 +332,22 @@ impl<S: Storage> Machine for Server<S> {
             Input::Accepted { peer } => self.accepted(now, peer),
             Input::AcceptFailed { kind } => self.accept_failed(now, kind),
             Input::Readable { slot } => self.note(slot, |client| {
-                client.readable();
+                client.note_readable();
                 Ok(())
             }),
             Input::Writable { slot } => self.note(slot, |client| {
-                client.writable();
+                client.note_writable();
                 Ok(())
             }),
             Input::HungUp { slot } => self.note(slot, |client| {
-                client.hung_up(now);
+                client.note_hang_up(now);
                 Ok(())
             }),
             Input::Received { slot, bytes, more } => self.with(slot, |place| place.received(now, bytes, more)),
-            Input::ReadBlocked { slot } => self.note(slot, |client| client.read_blocked()),
+            Input::ReadBlocked { slot } => self.note(slot, Client::read_blocked),
             Input::Ended { slot } => self.with(slot, |place| place.ended(now)),
             Input::Transmitted { slot, len } => self.with(slot, |place| place.transmitted(now, len)),
-            Input::WriteBlocked { slot } => self.note(slot, |client| client.write_blocked()),
+            Input::WriteBlocked { slot } => self.note(slot, Client::write_blocked),
             Input::Failed { slot, kind } => self.with(slot, |place| place.failed(now, kind)),
             Input::Closed { slot } => self.with(slot, |place| place.closed(now)),
             Input::Requested(command) => self.command(now, command),

@@ -6,7 +6,8 @@ use crate::port::framing::Terminator;
 use crate::slots::SlotId;
 
 /// A client, its seat and its queues. What an input does to one client is done here: the bytes in `bytes`, messages in
-/// `written`, the end in `ending`, and what the driver must do in `poll`.
+/// `written`, the end in `ending`. What a socket can do is in `bytes` too, and what the driver must do in `poll`; both are
+/// matters of the client alone.
 pub(super) struct Place<'a> {
     pub(super) id: SlotId,
     pub(super) client: &'a mut Client,

@@ -21,7 +21,8 @@ pub struct Received {
 }
 
 impl Received {
-    /// Whether another read may bring something. If not, `readable` comes first.
+    /// Whether another read may bring something; if not, `readable` comes first. Behind the end, which is empty, nothing
+    /// comes.
     #[must_use]
     pub const fn may_be_more(&self) -> bool {
         self.more
@@ -63,7 +64,7 @@ pub(super) enum Taken {
 impl<T> Stream<'_, T> {
     /// Takes at most `max` bytes from the system, for sockets of a handler with
     /// [`manual_read`](crate::event_loop::Handler::manual_read). None (an empty slice) means that the input has ended;
-    /// `end` follows.
+    /// `end` follows. [`Received::may_be_more`] spares a read that would bring nothing.
     ///
     /// # Errors
     /// [`Error::WouldBlock`] if nothing has arrived, while the socket is paused, and once `readable` has used up the
@@ -140,12 +141,7 @@ impl<T> Core<T> {
             let (context, place, discards) = (stream.context, stream.place, stream.discards);
             let mut buffer = take_buffer(&self.receive, &self.options);
             let asked = buffer.len().min(budget).min(limit);
-            let (taken, more) = if stream.tls.is_some() {
-                (self.take_tls(id, &mut buffer[..asked]), true)
-            } else {
-                let taken = stream.take_plain(&mut *self.net, &mut self.stats, &mut buffer[..asked]);
-                (taken, stream.readable)
-            };
+            let (taken, more) = self.take(id, &mut buffer[..asked]);
             if let Taken::Bytes(count) = taken {
                 budget -= count;
                 if discards {
@@ -213,12 +209,7 @@ impl<T> Core<T> {
             return Err(Error::Busy);
         }
         let asked = share.min(buffer.len());
-        let (taken, more) = if stream.tls.is_some() {
-            (self.take_tls(id, &mut buffer[..asked]), true)
-        } else {
-            let taken = stream.take_plain(&mut *self.net, &mut self.stats, &mut buffer[..asked]);
-            (taken, stream.readable)
-        };
+        let (taken, more) = self.take(id, &mut buffer[..asked]);
         let mut received = Received { buffer, len: 0, more, home: Rc::clone(&self.receive) };
         match taken {
             Taken::Bytes(count) => {
@@ -252,6 +243,19 @@ impl<T> Core<T> {
                 Err(Error::Closed)
             }
         }
+    }
+
+    /// One read, with all that follows from it for the latches and the counts. Whether another may bring something.
+    #[inline]
+    fn take(&mut self, id: SlotId, buffer: &mut [u8]) -> (Taken, bool) {
+        let Some(Object::Stream(stream)) = self.objects.get_mut(id) else { return (Taken::Nothing, false) };
+        if stream.tls.is_some() {
+            let taken = self.take_tls(id, buffer);
+            let ended = matches!(taken, Taken::End);
+            return (taken, !ended);
+        }
+        let taken = stream.take_plain(&mut *self.net, &mut self.stats, buffer);
+        (taken, stream.readable)
     }
 
     #[cold]

@@ -111,33 +111,36 @@ impl<T> Core<T> {
     /// Sends, gathers or queues two pieces as one unit. Returns how much of them was taken; `writable` comes for the
     /// rest.
     pub(super) fn put(&mut self, id: SlotId, head: &[u8], body: &[u8], more: bool) -> Result<usize, Error> {
-        let Some(Object::Stream(stream)) = self.objects.get_mut(id) else { return Err(Error::Stale) };
-        stream.check_sender()?;
-        let taken = if stream.is_calm() {
-            match stream.write_plain(head, body, &mut *self.net, &mut self.stats) {
-                Ok(taken) if taken == head.len() + body.len() => return Ok(taken),
-                Ok(taken) => taken,
-                Err(error) => self.send_failed(id, error),
-            }
-        } else {
-            self.send_unless_gathered(id, head, body, more)
+        let taken = match self.send_if_calm(id, head, body)? {
+            Some(taken) if taken == head.len() + body.len() => return Ok(taken),
+            Some(taken) => taken,
+            None => self.send_unless_gathered(id, head, body, more),
         };
         Ok(self.keep_rest(id, head, body, taken))
     }
 
-    /// Sends two pieces without queueing. Returns how much of them the system took; `writable` comes for the rest.
-    pub(super) fn put_now(&mut self, id: SlotId, head: &[u8], body: &[u8]) -> Result<usize, Error> {
+    /// Sends two pieces by a socket that may write and has nothing to see to before them; `None` if it has. Returns how much
+    /// of them the system took.
+    #[inline]
+    fn send_if_calm(&mut self, id: SlotId, head: &[u8], body: &[u8]) -> Result<Option<usize>, Error> {
         let Some(Object::Stream(stream)) = self.objects.get_mut(id) else { return Err(Error::Stale) };
         stream.check_sender()?;
+        if !stream.is_calm() {
+            return Ok(None);
+        }
+        Ok(Some(match stream.write_plain(head, body, &mut *self.net, &mut self.stats) {
+            Ok(taken) => taken,
+            Err(error) => self.send_failed(id, error),
+        }))
+    }
+
+    /// Sends two pieces without queueing. Returns how much of them the system took; `writable` comes for the rest.
+    pub(super) fn put_now(&mut self, id: SlotId, head: &[u8], body: &[u8]) -> Result<usize, Error> {
         let offered = head.len() + body.len();
-        let taken = if stream.is_calm() {
-            match stream.write_plain(head, body, &mut *self.net, &mut self.stats) {
-                Ok(taken) if taken == offered => return Ok(taken),
-                Ok(taken) => taken,
-                Err(error) => self.send_failed(id, error),
-            }
-        } else {
-            self.send_behind(id, head, body)?
+        let taken = match self.send_if_calm(id, head, body)? {
+            Some(taken) if taken == offered => return Ok(taken),
+            Some(taken) => taken,
+            None => self.send_behind(id, head, body)?,
         };
         self.promise_room(id, taken < offered);
         Ok(taken)

@@ -113,7 +113,7 @@ impl StreamState {
 }
 
 impl<T> Core<T> {
-    /// [`Core::take`] for TLS: at most one read of the system.
+    /// The part of [`Core::take`] for TLS: at most one read of the system.
     #[inline(never)]
     pub(super) fn take_tls(&mut self, id: SlotId, plain: &mut [u8]) -> Taken {
         let mut cipher = std::mem::take(&mut self.cipher);

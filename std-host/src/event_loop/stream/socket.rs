@@ -337,9 +337,8 @@ impl<T> Stream<'_, T> {
         if self.is_closed() { Err(Error::Closed) } else { Ok(()) }
     }
 
-    fn sender(&self) -> Result<&StreamState, Error> {
-        let state = self.state();
-        state.check_sender().map(|()| state)
+    fn sender(&self) -> Result<(), Error> {
+        self.state().check_sender()
     }
 }
 

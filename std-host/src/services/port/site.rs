@@ -18,7 +18,7 @@ use super::subscribers::Subscribers;
 use super::tally::{Totals, Watch};
 use super::trace::{Direction, Levels};
 use super::traces::{self, Traces, Whom};
-use crate::event_loop::{ContextKey, Error, ListenerId, LoopMut, MAX_SPAN, SocketId, TimerId};
+use crate::event_loop::{ContextKey, Error, ListenerId, LoopMut, MAX_SPAN, SocketId, Stream, TimerId};
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -137,13 +137,8 @@ impl Site {
 
     /// Begins a turn if this is a new iteration of the loop. The time.
     pub(super) fn begin<T: 'static>(&self, lp: &mut LoopMut<'_, T>) -> Instant {
-        let clock = lp.clock();
-        self.begin_at(lp, clock)
-    }
-
-    /// The same at an instant, for whoever need not know the time better than the loop does. Time never goes back.
-    fn begin_at<T: 'static>(&self, lp: &LoopMut<'_, T>, now: Instant) -> Instant {
-        let now = now.max(self.now.get());
+        // Spans begin here. By the time of the loop, which may be a millisecond behind, they would end too early.
+        let now = lp.clock().max(self.now.get());
         self.now.set(now);
         if self.iteration.replace(lp.iteration()) != lp.iteration() {
             self.yields.set(false);
@@ -154,7 +149,7 @@ impl Site {
 
     /// Tells the machine what happened to it and carries out what follows.
     pub(super) fn input<T: 'static>(self: &Rc<Self>, lp: &mut LoopMut<'_, T>, input: Input<'_>) {
-        let now = self.begin_at(lp, lp.now());
+        let now = self.begin(lp);
         self.tell(now, input);
         self.drive(lp);
     }
@@ -245,8 +240,7 @@ impl Site {
         }
     }
 
-    /// Carries out what comes once in a connection, and not with every message.
-    #[expect(clippy::wildcard_enum_match_arm, reason = "what comes with every message is carried out before")]
+    /// Carries out what does not come with every message.
     #[inline(never)]
     fn manage<T: 'static>(self: &Rc<Self>, lp: &mut LoopMut<'_, T>, output: Output) {
         match output {
@@ -266,7 +260,7 @@ impl Site {
             // It waits where it is.
             Output::Park => {}
             Output::ShutdownWrite { slot } => {
-                if let Some(Ok(mut stream)) = self.socket(slot).map(|socket| lp.stream(socket)) {
+                if let Some(mut stream) = self.stream(lp, slot) {
                     // A socket that is about to close needs no end of output.
                     let _ = stream.shutdown();
                 }
@@ -276,6 +270,9 @@ impl Site {
                 self.desk.touch(slot.index());
             }
             Output::Yield => self.yields.set(true),
+            Output::Read { .. } | Output::Transmit { .. } | Output::Notify(_) => {
+                unreachable!("it is carried out by `act`")
+            }
             other => unreachable!("the driver does not know {other:?}"),
         }
     }
@@ -328,8 +325,7 @@ impl Site {
 
     /// One read. The loop has a buffer for all sockets, so a byte is copied once on its way into the queue.
     fn read<T: 'static>(&self, lp: &mut LoopMut<'_, T>, slot: SlotId, max: usize) {
-        let socket = self.socket(slot).and_then(|socket| lp.stream(socket).ok());
-        let received = socket.and_then(|mut stream| match stream.read(max) {
+        let received = self.stream(lp, slot).and_then(|mut stream| match stream.read(max) {
             Ok(bytes) => Some(bytes),
             Err(Error::Busy) => {
                 // Somebody else on the loop holds its buffer: the socket is asked to come again. One that is about to
@@ -438,11 +434,11 @@ impl Site {
 
     fn transmit<T: 'static>(&self, lp: &mut LoopMut<'_, T>, slot: SlotId) {
         let now = self.now.get();
-        let socket = self.socket(slot).and_then(|socket| lp.stream(socket).ok());
+        let stream = self.stream(lp, slot);
         let taken = {
             let machine = self.machine.borrow();
             let [first, second] = machine.transmit(slot);
-            let taken = socket.and_then(|mut stream| stream.write_now2(first, second).ok()).unwrap_or(0);
+            let taken = stream.and_then(|mut stream| stream.write_now2(first, second).ok()).unwrap_or(0);
             if taken > 0 {
                 let pieces = [&first[..taken.min(first.len())], &second[..taken.saturating_sub(first.len())]];
                 self.trace(Some(slot), Levels::DRIVER, Direction::Tx, pieces, concat!("site.rs:", line!()));
@@ -465,15 +461,17 @@ impl Site {
 
     /// Closes a client's socket, whose last callback says that it is closed. One that has had it is closed.
     fn close<T: 'static>(&self, lp: &mut LoopMut<'_, T>, slot: SlotId, how: How) {
-        match self.socket(slot).and_then(|socket| lp.stream(socket).ok()) {
+        match self.stream(lp, slot) {
             Some(mut stream) if how == How::Abort => stream.abort(),
             Some(mut stream) => stream.close(0),
             None => self.tell_now(Input::Closed { slot }),
         }
     }
 
-    fn socket(&self, slot: SlotId) -> Option<SocketId> {
-        self.sockets.get(slot.index() as usize).and_then(Cell::get)
+    /// The socket of a client; none once it has had its last callback.
+    fn stream<'a, T: 'static>(&self, lp: &'a mut LoopMut<'_, T>, slot: SlotId) -> Option<Stream<'a, T>> {
+        let socket = self.sockets.get(slot.index() as usize).and_then(Cell::get)?;
+        lp.stream(socket).ok()
     }
 
     /// The slot of a socket.
@@ -486,7 +484,7 @@ impl Site {
         // An IPv4 client of an IPv6 socket is an IPv4 client.
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         self.arrivals.borrow_mut().push_back(Arrival { socket: Some(socket), peer, stirred: None });
-        self.begin_at(lp, lp.now());
+        self.begin(lp);
         self.drive(lp);
     }
 
@@ -555,7 +553,7 @@ impl Site {
         if let Some(place) = self.sockets.get(slot.index() as usize) {
             place.set(None);
         }
-        let now = self.begin_at(lp, lp.now());
+        let now = self.begin(lp);
         if self.machine.borrow().state(slot) == Some(State::Closing) {
             // Refused if it has not been asked for yet; then the answer to that follows.
             self.tell(now, Input::Closed { slot });

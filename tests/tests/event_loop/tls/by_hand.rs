@@ -32,6 +32,7 @@ impl Handler for Reader {
             match s.read(most) {
                 Ok(bytes) => {
                     assert!(bytes.len() <= most, "{} bytes of {most}", bytes.len());
+                    assert!(!bytes.is_empty() || !bytes.may_be_more(), "nothing comes behind the end");
                     s.data().extend_from_slice(&bytes);
                     if bytes.is_empty() {
                         return;

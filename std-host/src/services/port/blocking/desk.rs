@@ -130,7 +130,13 @@ impl Desk {
     }
 
     /// Serves whoever waits for what was touched. Whether the machine may have something to do then.
+    #[inline]
     pub(in crate::services::port) fn serve(&self, site: &Site) -> bool {
+        // Whatever touches a slot touches the port.
+        self.port_touched.get() && self.serve_touched(site)
+    }
+
+    fn serve_touched(&self, site: &Site) -> bool {
         let mut served = false;
         loop {
             let next = self.touched.borrow_mut().pop();

@@ -47,7 +47,7 @@ impl Socket {
         if len > 0 {
             let bytes = self.incoming.drain(..len).collect();
             // A read that was filled says nothing about what is left.
-            return Answer::Received { bytes, more: len == max || self.fin || !self.incoming.is_empty() };
+            return Answer::Received { bytes, more: len == max || self.fin };
         }
         if self.fin { Answer::Ended } else { Answer::ReadBlocked }
     }
