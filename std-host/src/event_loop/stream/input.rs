@@ -246,7 +246,7 @@ impl<T> Core<T> {
     }
 
     /// One read, with all that follows from it for the latches and the counts. Whether another may bring something.
-    #[inline]
+    #[inline(always)]
     fn take(&mut self, id: SlotId, buffer: &mut [u8]) -> (Taken, bool) {
         let Some(Object::Stream(stream)) = self.objects.get_mut(id) else { return (Taken::Nothing, false) };
         if stream.tls.is_some() {
