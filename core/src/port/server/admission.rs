@@ -130,8 +130,8 @@ impl<S: Storage> Server<S> {
 
     /// What comes next of the decision.
     pub(super) fn poll_decision(&mut self) -> Option<Output> {
-        if let Some(event) = self.door.event.take() {
-            return Some(Output::Notify(event));
+        if self.door.event.is_some() {
+            return self.door.event.take().map(Output::Notify);
         }
         let Waiting { peer, verdict } = self.door.waiting?;
         match verdict {

@@ -539,9 +539,12 @@ impl<S: Storage> Server<S> {
         let number = if seat.options.process_eos { seat.output_eos } else { 0 };
         let chunk = chunk_mut(self.bytes.as_mut(), index, &self.config);
         let (rx, tx) = chunk.split_at_mut_checked(to_usize(self.config.rx_queue)).unwrap_or_default();
-        let first = to_usize(index).saturating_mul(BOUNDARIES);
-        let boundaries = self.boundaries.as_mut().get_mut(first..).unwrap_or_default();
-        let boundaries = boundaries.get_mut(..BOUNDARIES).unwrap_or_default();
+        let boundaries = if seat.options.overflow == Overflow::DropOldest {
+            let first = to_usize(index).saturating_mul(BOUNDARIES);
+            self.boundaries.as_mut().get_mut(first..first.saturating_add(BOUNDARIES)).unwrap_or_default()
+        } else {
+            &mut []
+        };
         let output_eos = terminator(self.terminators.as_ref(), number);
         Some(Place { id: slot, client, seat, rx, tx, boundaries, output_eos, turn: self.turn })
     }

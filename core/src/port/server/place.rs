@@ -16,7 +16,7 @@ pub(super) struct Place<'a> {
     pub(super) rx: &'a mut [u8],
     /// The memory of its send queue.
     pub(super) tx: &'a mut [u8],
-    /// Where lengths of queued messages are kept; empty if the port keeps none.
+    /// Where lengths of queued messages are kept; empty unless some may be dropped.
     pub(super) boundaries: &'a mut [u32],
     /// What is put behind a message; off if terminators do not count.
     pub(super) output_eos: &'a Terminator,

@@ -190,12 +190,12 @@ impl Site {
         }
         loop {
             let step = self.machine.borrow_mut().poll_output();
-            match step {
+            match &step {
                 Step::Do(output) => self.act(lp, output),
                 Step::Wait(_) if self.present_arrival() || self.desk.serve(self) => {}
                 Step::Wait(deadline) => {
                     self.tune(lp);
-                    self.arm(lp, deadline);
+                    self.arm(lp, *deadline);
                     break;
                 }
             }
@@ -227,16 +227,16 @@ impl Site {
     }
 
     #[inline]
-    fn act<T: 'static>(self: &Rc<Self>, lp: &mut LoopMut<'_, T>, output: Output) {
-        if let Output::Read { slot, max } = output {
+    fn act<T: 'static>(self: &Rc<Self>, lp: &mut LoopMut<'_, T>, output: &Output) {
+        if let Output::Read { slot, max } = *output {
             self.read(lp, slot, max);
-        } else if let Output::Transmit { slot } = output {
+        } else if let Output::Transmit { slot } = *output {
             self.transmit(lp, slot);
             self.desk.touch(slot.index());
         } else if let Output::Notify(event) = output {
-            self.notify(&event);
+            self.notify(event);
         } else {
-            self.manage(lp, output);
+            self.manage(lp, *output);
         }
     }
 
