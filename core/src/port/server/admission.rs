@@ -130,6 +130,7 @@ impl<S: Storage> Server<S> {
 
     /// What comes next of the decision.
     pub(super) fn poll_decision(&mut self) -> Option<Output> {
+        // It is asked with every message, and `take` would write each time.
         if self.door.event.is_some() {
             return self.door.event.take().map(Output::Notify);
         }

@@ -1,5 +1,5 @@
-//! What a socket can do, and bytes on their way: from the network into the receive queue and on to the program, and from the send queue to the
-//! network.
+//! What a socket can do, and bytes on their way: from the network into the receive queue and on to the program, and from
+//! the send queue to the network.
 
 use super::Error;
 use super::client::{Client, News, State};

@@ -9,11 +9,11 @@ use super::place::Place;
 use super::poll::{Bounds, Task, Work};
 use super::report::{Departed, PortCounters, Seated};
 use super::schedule::{Schedule, Turn};
-use super::storage::{BOUNDARIES, Parts, Seat, Storage};
+use super::storage::{BOUNDARIES, Parts, Seat, Storage, chunk, chunk_mut, terminator, to_usize};
 use super::written::{Outcome, Outcomes, Receipt};
 use super::{Error, Input, Output};
 use crate::machine::{Machine, Step};
-use crate::port::framing::{Eom, Flow, Piece, Terminator};
+use crate::port::framing::{Eom, Flow, Piece};
 use crate::slots::{SlotId, SlotTable};
 use crate::time::{self, Instant};
 use crate::timers::Wheel;
@@ -573,30 +573,4 @@ impl<S: Storage> core::fmt::Debug for Server<S> {
             .field("clients", clients)
             .finish_non_exhaustive()
     }
-}
-
-/// The terminator with this number; 0 is off.
-fn terminator(terminators: &[Terminator], number: u8) -> &Terminator {
-    const OFF: &Terminator = &Terminator::OFF;
-    usize::from(number).checked_sub(1).and_then(|at| terminators.get(at)).unwrap_or(OFF)
-}
-
-/// The memory of the queues of one slot.
-fn chunk<'a>(bytes: &'a [u8], index: u32, config: &Config) -> &'a [u8] {
-    bytes.get(chunk_range(index, config)).unwrap_or_default()
-}
-
-fn chunk_mut<'a>(bytes: &'a mut [u8], index: u32, config: &Config) -> &'a mut [u8] {
-    bytes.get_mut(chunk_range(index, config)).unwrap_or_default()
-}
-
-fn chunk_range(index: u32, config: &Config) -> core::ops::Range<usize> {
-    let len = to_usize(config.rx_queue).saturating_add(to_usize(config.tx_queue));
-    let start = to_usize(index).saturating_mul(len);
-    start..start.saturating_add(len)
-}
-
-/// Lossless wherever storage of that size can exist.
-fn to_usize(len: u32) -> usize {
-    usize::try_from(len).unwrap_or(usize::MAX)
 }

@@ -115,3 +115,29 @@ impl Default for Seat {
         Self::EMPTY
     }
 }
+
+/// The terminator with this number; 0 is off.
+pub(super) fn terminator(terminators: &[Terminator], number: u8) -> &Terminator {
+    const OFF: &Terminator = &Terminator::OFF;
+    usize::from(number).checked_sub(1).and_then(|at| terminators.get(at)).unwrap_or(OFF)
+}
+
+/// The memory of the queues of one slot.
+pub(super) fn chunk<'a>(bytes: &'a [u8], index: u32, config: &Config) -> &'a [u8] {
+    bytes.get(chunk_range(index, config)).unwrap_or_default()
+}
+
+pub(super) fn chunk_mut<'a>(bytes: &'a mut [u8], index: u32, config: &Config) -> &'a mut [u8] {
+    bytes.get_mut(chunk_range(index, config)).unwrap_or_default()
+}
+
+fn chunk_range(index: u32, config: &Config) -> core::ops::Range<usize> {
+    let len = to_usize(config.rx_queue).saturating_add(to_usize(config.tx_queue));
+    let start = to_usize(index).saturating_mul(len);
+    start..start.saturating_add(len)
+}
+
+/// Lossless wherever storage of that size can exist.
+pub(super) fn to_usize(len: u32) -> usize {
+    usize::try_from(len).unwrap_or(usize::MAX)
+}

@@ -4,6 +4,7 @@ use super::client::{News, State};
 use super::event::Reason;
 use super::options::Overflow;
 use super::place::Place;
+use super::storage::to_usize;
 use super::{Error, How, Mode};
 use crate::time::Instant;
 
@@ -307,9 +308,4 @@ impl Boundaries {
 /// Where the length of the message with number `at` lies.
 fn place(first: u8, at: usize, capacity: usize) -> usize {
     usize::from(first).saturating_add(at).checked_rem(capacity).unwrap_or_default()
-}
-
-/// Lossless wherever a queue of that size can exist.
-fn to_usize(len: u32) -> usize {
-    usize::try_from(len).unwrap_or(usize::MAX)
 }
